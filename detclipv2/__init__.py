@@ -1,0 +1,30 @@
+"""DetCLIPv2, an open-vocabulary detector: type any words, get boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from detclipv2.config import PRESETS, ModelConfig
+
+if TYPE_CHECKING:
+    from detclipv2.inference.predictor import Predictor
+    from detclipv2.language.vocabulary import Vocabulary
+    from detclipv2.model import DetCLIPv2
+
+__version__ = "0.1.0"
+__all__ = ["PRESETS", "DetCLIPv2", "ModelConfig", "Predictor", "Vocabulary"]
+
+_HOME = {
+    "DetCLIPv2": "detclipv2.model",
+    "Predictor": "detclipv2.inference.predictor",
+    "Vocabulary": "detclipv2.language.vocabulary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # torch and timm take seconds to import; whoever only parses a vocabulary need not wait.
+    if name not in _HOME:
+        raise AttributeError(f"module 'detclipv2' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOME[name]), name)

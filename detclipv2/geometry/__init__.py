@@ -1,0 +1,1 @@
+"""Pure functions on boxes, anchors and overlaps; tensors in, tensors out."""

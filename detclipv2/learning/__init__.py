@@ -1,0 +1,1 @@
+"""Where the gradient comes from: assignment and losses, pure functions of tensors."""

@@ -1,0 +1,147 @@
+"""DetCLIPv2: one detector, one text tower, no fusion; they meet in a similarity matrix."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detclipv2.config import STRIDES, ModelConfig
+from detclipv2.geometry.anchors import decode, grid_anchors
+from detclipv2.nn.backbone import Backbone
+from detclipv2.nn.fpn import FeaturePyramid
+from detclipv2.nn.head import ATSSHead
+from detclipv2.nn.text_encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What the image tower says of a batch.
+
+    Attributes:
+        boxes: (B, A, 4) xyxy in pixels of the network's input.
+        embeddings: (B, A, D).
+        centerness: (B, A) logits.
+        anchors: (A, 4) xyxy in pixels of the network's input.
+        level_counts: anchors of each pyramid level, finest first; they sum to A.
+    """
+
+    boxes: Tensor
+    embeddings: Tensor
+    centerness: Tensor
+    anchors: Tensor
+    level_counts: tuple[int, ...]
+
+
+class DetCLIPv2(nn.Module):
+    """The network with random weights; `from_pretrained` gives a trained one."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone, config.drop_path)
+        self.fpn = FeaturePyramid(self.backbone.channels, config.width)
+        self.head = ATSSHead(
+            config.width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
+            levels=len(STRIDES), deformable=config.deformable,
+            deform_min_level=config.deform_min_level,
+        )  # fmt: skip
+        self.text = TextEncoder(config.text, config.embed_dim)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
+        self.bias = nn.Parameter(torch.tensor(-math.log((1 - config.prior) / config.prior)))
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> DetCLIPv2:
+        """A trained model in evaluation: an embedded one by name ("nano") or a checkpoint folder.
+
+        Raises:
+            detclipv2.checkpoint.CheckpointError: no such checkpoint, or a damaged one.
+        """
+        from detclipv2.checkpoint import load
+
+        return load(source)
+
+    def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint folder that `from_pretrained` reads; `card` is its provenance."""
+        from detclipv2.checkpoint import save
+
+        save(self, folder, card)
+
+    def encode_image(self, pixels: Tensor) -> Regions:
+        """(B, 3, H, W) normalised pixels, H and W multiples of 32 → `Regions`.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % 32 or pixels.shape[3] % 32:
+            raise ValueError(
+                f"pixels must be (B, 3, H, W) with H and W multiples of 32, got {tuple(pixels.shape)}"
+            )
+        maps = self.fpn(self.backbone(pixels))
+        embeddings, deltas, centerness = self.head(maps)
+        sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        anchors = grid_anchors(sizes, STRIDES, self.config.anchor_scale, pixels.device)
+        return Regions(
+            boxes=decode(anchors, deltas.float()),
+            embeddings=embeddings,
+            centerness=centerness,
+            anchors=anchors,
+            level_counts=tuple(h * w for h, w in sizes),
+        )
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """K texts, each alone and as given (no template) → (K, D) unit vectors."""
+        if not texts:
+            return self.bias.new_zeros((0, self.config.embed_dim))
+        return self.text(texts)
+
+    def similarity(self, embeddings: Tensor, concepts: Tensor) -> Tensor:
+        """Eq. 1: (..., A, D) regions, (K, D) concepts → (..., A, K) logits."""
+        if self.config.similarity == "cosine":
+            embeddings = F.normalize(embeddings, dim=-1)
+        # Scaling the K × D side is cheaper than the A × K product.
+        return embeddings @ (concepts * self.log_scale.exp()).T + self.bias
+
+    def forward(self, pixels: Tensor, concepts: Sequence[str] | Tensor) -> tuple[Regions, Tensor]:
+        """Both towers in one call, as data-parallel wrappers need it.
+
+        Args:
+            pixels: as for `encode_image`.
+            concepts: K texts, or what a frozen text tower's `pooled` gave for them (K, width).
+
+        Returns:
+            The regions and the logits (B, A, K).
+        """
+        regions = self.encode_image(pixels)
+        encoded = (
+            self.text.project(concepts)
+            if isinstance(concepts, Tensor)
+            else self.encode_text(concepts)
+        )
+        return regions, self.similarity(regions.embeddings, encoded)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all weights, the name of a checkpoint whatever its file is called."""
+        return _digest(self.state_dict().items())
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Hex digest of all that `encode_text` depends on."""
+        shape = repr((self.config.text.arch, self.config.text.heads, self.config.text.max_tokens))
+        return _digest(self.text.state_dict().items(), shape.encode())
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]], salt: bytes = b"") -> str:
+    digest = hashlib.sha256(salt)
+    for name, tensor in tensors:
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

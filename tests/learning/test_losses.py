@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.ops import sigmoid_focal_loss
+
+from detclipv2.learning.losses import centerness_loss, centerness_target, focal_loss, giou_loss
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.5, 2.0])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (4, 30, 11)])
+def test_focal_equals_torchvisions_in_value_and_gradient(shape: tuple[int, ...], gamma: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator, dtype=torch.double) * 4
+    targets = torch.rand(shape, generator=generator) < 0.2
+    keep = torch.rand(shape, generator=generator) < 0.8
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    one = focal_loss(ours, targets, keep, gamma=gamma)
+    other = (sigmoid_focal_loss(theirs, targets.double(), gamma=gamma) * keep).sum()
+    torch.testing.assert_close(one, other)
+    (3 * one).backward()
+    (3 * other).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_focal_is_finite_for_absurd_logits() -> None:
+    logits = torch.tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True)
+    value = focal_loss(logits, torch.tensor([True, True, False, False]))
+    value.backward()
+    assert value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_losses_of_nothing_are_zero_and_backpropagate() -> None:
+    boxes = torch.zeros(0, 4, requires_grad=True)
+    logits = torch.zeros(0, requires_grad=True)
+    value = giou_loss(boxes, torch.zeros(0, 4), torch.zeros(0)) + centerness_loss(
+        logits, torch.zeros(0)
+    )
+    value.backward()
+    assert value.item() == 0
+
+
+def test_giou_loss_weighs_each_box() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10]])
+    moved = torch.tensor([[0.0, 0, 10, 10], [10, 0, 20, 10]])
+    # Touching squares: IoU 0, hull 200 = union 200, so GIoU 0 and loss 1, times its weight.
+    assert giou_loss(moved, boxes, torch.tensor([5.0, 0.5])).item() == pytest.approx(0.5)
+
+
+def test_centerness_is_one_in_the_middle_and_falls_to_the_border() -> None:
+    box = torch.tensor([[0.0, 0, 40, 20]])
+
+    def at(x: float, y: float) -> float:
+        return centerness_target(torch.tensor([[x - 4, y - 4, x + 4, y + 4]]), box).item()
+
+    assert at(20, 10) == pytest.approx(1)
+    assert at(10, 10) == pytest.approx((10 / 30) ** 0.5)
+    assert at(10, 5) == pytest.approx((10 / 30 * 5 / 15) ** 0.5)
+    assert at(0, 10) == 0
+    assert at(-3, 10) == 0
