@@ -1,0 +1,1 @@
+"""From words to concepts: vocabularies, phrases of a caption, cached text embeddings."""

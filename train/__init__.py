@@ -1,0 +1,1 @@
+"""Pre-training, evaluation and their data; `python -m train.<command>`."""

@@ -1,0 +1,1 @@
+"""Readers, transforms and sampling: from files to the one Sample type."""
