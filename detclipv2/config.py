@@ -35,10 +35,12 @@ class TextConfig:
         if self.arch not in ("clip", "bert"):
             raise ValueError(f"text.arch must be 'clip' or 'bert', got {self.arch!r}")
         if self.width % self.heads:
-            raise ValueError(f"text.width {self.width} is not a multiple of text.heads {self.heads}")
+            raise ValueError(
+                f"text.width {self.width} is not a multiple of text.heads {self.heads}"
+            )
         if not 3 <= self.max_tokens <= self.positions:
             raise ValueError(
-                f"text.max_tokens {self.max_tokens} must lie in 3..text.positions ({self.positions})"
+                f"text.max_tokens {self.max_tokens} must lie in 3..positions ({self.positions})"
             )
         if self.template.count("{}") != 1:
             raise ValueError(f"text.template needs exactly one '{{}}', got {self.template!r}")
@@ -46,7 +48,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How pixels are prepared: letterbox to `size` (long side, multiple of 32), then (x - mean) / std."""
+    """Pixels are letterboxed to `size` (long side, a multiple of 32), then (x - mean) / std."""
 
     size: int = 320
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -65,8 +67,9 @@ class ModelConfig:
 
     `similarity` is Eq. 1: "dot" leaves the region embeddings as they are, "cosine" normalises them;
     the product with the unit-length concept embedding is multiplied by a learned scale that begins
-    at `initial_scale`, plus a learned bias that begins at the logit of `prior`. `deform_min_level` is the finest level (0 = P3) on which the
-    deformable entry moves its sampling points; below it the same kernel runs as a plain convolution.
+    at `initial_scale`, plus a learned bias that begins at the logit of `prior`.
+    `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
+    points; on finer ones the same kernel runs as a plain convolution.
     """
 
     name: str
@@ -110,7 +113,9 @@ class ModelConfig:
         """Inverse of `to_dict`; unknown or missing keys raise TypeError with their name."""
         image = dict(values["image"])
         image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
-        return cls(**{**values, "text": TextConfig(**values["text"]), "image": ImageConfig(**image)})
+        return cls(
+            **{**values, "text": TextConfig(**values["text"]), "image": ImageConfig(**image)}
+        )
 
 
 _FILIP_BASE = TextConfig(
@@ -133,8 +138,8 @@ PRESETS: dict[str, ModelConfig] = {
         ),
     ),
     "nano": ModelConfig(
-        name="nano", backbone="tf_efficientnet_lite0", width=96, tower_depth=2, embed_dim=128, embed_kernel=1,
-        initial_scale=8.0, deform_min_level=1, text=_MINILM,
+        name="nano", backbone="tf_efficientnet_lite0", width=96, tower_depth=2,
+        embed_dim=128, embed_kernel=1, initial_scale=8.0, deform_min_level=1, text=_MINILM,
         image=ImageConfig(size=320, mean=_HALF, std=_HALF),
     ),
     "swin_t": ModelConfig(

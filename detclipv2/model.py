@@ -82,7 +82,7 @@ class DetCLIPv2(nn.Module):
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % 32 or pixels.shape[3] % 32:
             raise ValueError(
-                f"pixels must be (B, 3, H, W) with H and W multiples of 32, got {tuple(pixels.shape)}"
+                f"pixels must be (B, 3, H, W), H and W multiples of 32, got {tuple(pixels.shape)}"
             )
         maps = self.fpn(self.backbone(pixels))
         embeddings, deltas, centerness = self.head(maps)

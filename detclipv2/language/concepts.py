@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TABLE = Path(__file__).parent.parent / "assets" / "concepts.tsv"
+from detclipv2.assets import FOLDER
+
+_TABLE = FOLDER / "concepts.tsv"
 # What follows these words describes the thing, it does not name it.
 _TAIL = re.compile(
     r"\s(?:of|in|on|with|at|by|from|for|to|near|under|over|behind|beside|that|who|which|"
@@ -66,6 +67,12 @@ class ConceptDictionary:
         """The concept of a name or of a phrase's head noun, or None."""
         return self._by_name.get(self.head(text))
 
+    def synonyms(self, name: str) -> set[str]:
+        """The name itself and all names of its synset."""
+        concept = self._by_name.get(name)
+        same = (c.name for c in self._by_name.values() if concept and c.synset == concept.synset)
+        return {name, *same}
+
     def head(self, phrase: str) -> str:
         """The thing a noun phrase names: "two brown dogs in the snow" → "dog".
 
@@ -83,13 +90,13 @@ class ConceptDictionary:
         if not words:
             return phrase.lower().strip()
         for start in range(len(words)):
-            for ending in _readings(words[start:]):
+            for ending in readings(words[start:]):
                 if ending in self._by_name:
                     return ending
-        return _readings(words[-1:])[-1]
+        return readings(words[-1:])[-1]
 
     def related(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """(K, K): may both name the same box? Equal heads, synonyms, one a hypernym of the other."""
+        """(K, K): may both name one box? Equal heads, synonyms, one a hypernym of the other."""
         keys = []
         above: list[tuple[str, ...]] = []
         for text in texts:
@@ -107,16 +114,16 @@ class ConceptDictionary:
         return matrix | matrix.T
 
 
-def _readings(words: list[str]) -> list[str]:
+def readings(words: Sequence[str]) -> list[str]:
     """A phrase as it stands, then with its last word in the singular; likeliest first."""
     *front, last = words
     forms = [_IRREGULAR[last]] if last in _IRREGULAR else [last]
     if last.endswith("ies") and len(last) > 4:
         forms.append(last[:-3] + "y")
-    if last.endswith(("ses", "xes", "zes", "ches", "shes")):
-        forms.append(last[:-2])
     if last.endswith("s") and not last.endswith("ss") and len(last) > 3:
         forms.append(last[:-1])
+    if last.endswith(("ses", "xes", "zes", "ches", "shes")):
+        forms.append(last[:-2])
     return [" ".join([*front, form]) for form in forms]
 
 

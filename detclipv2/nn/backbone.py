@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -18,10 +19,12 @@ class Backbone(nn.Module):
     Batch-norm statistics stay as pretrained: detection batches are too small to estimate them.
     """
 
+    net: Any  # timm's feature extractors share no typed interface
+
     def __init__(self, name: str, drop_path: float = 0.0) -> None:
         super().__init__()
         swin = name.startswith("swin")
-        options: dict[str, object] = {"drop_path_rate": drop_path}
+        options: dict[str, Any] = {"drop_path_rate": drop_path}
         if swin:
             options["strict_img_size"] = False
         self.net = timm.create_model(

@@ -87,7 +87,7 @@ class DeformableEntry(nn.Module):
         nn.init.normal_(self.weight, std=0.01)
         self.steer = nn.Conv2d(width, 3 * _TAPS, 3, padding=1)
         nn.init.zeros_(self.steer.weight)
-        nn.init.zeros_(self.steer.bias)
+        nn.init.zeros_(self.steer.bias)  # type: ignore[arg-type]
 
     def forward(self, feature: Tensor, regression: Tensor | None) -> Tensor:
         """(B, C, H, W) pyramid features and regression features → (B, C, H, W).

@@ -55,7 +55,7 @@ class ATSSHead(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Pyramid maps (B, C, H_l, W_l) → embeddings (B, A, D), deltas (B, A, 4), centerness (B, A)."""
+        """Maps (B, C, H_l, W_l) → embeddings (B, A, D), deltas (B, A, 4), centerness (B, A)."""
         embeddings, deltas, centerness = [], [], []
         for level, feature in enumerate(maps):
             regression = self.regression_tower(feature)

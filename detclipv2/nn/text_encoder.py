@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detclipv2.config import TextConfig
@@ -17,7 +18,7 @@ _CLIP_BOS, _CLIP_EOS = 49406, 49407
 
 
 def locate(source: str) -> str:
-    """Folder of a text tower: an installed package that carries a `model` folder, or a local folder.
+    """Folder of a text tower: that of an installed package that carries one, or a local folder.
 
     Anything else is returned as it is, a hub id for transformers to resolve.
     """
@@ -51,14 +52,21 @@ class TextEncoder(nn.Module):
         """Take the tower's weights from `config.source`.
 
         Raises:
-            OSError: neither an installed package, nor a folder, nor a reachable hub id.
+            OSError: neither an installed package, nor a folder, nor a reachable hub id; or weights
+                of another architecture.
         """
-        from transformers import AutoModel, CLIPTextModel
+        own = self.tower.state_dict()
+        file = Path(locate(self.config.source)) / "model.safetensors"
+        if file.is_file():
+            given = load_file(file)
+        else:
+            from transformers import AutoModel, CLIPTextModel
 
-        kind = CLIPTextModel if self.config.arch == "clip" else AutoModel
-        options = {} if self.config.arch == "clip" else {"add_pooling_layer": False}
-        given = kind.from_pretrained(locate(self.config.source), **options)
-        self.tower.load_state_dict(given.state_dict())
+            kind = CLIPTextModel if self.config.arch == "clip" else AutoModel
+            given = kind.from_pretrained(self.config.source).state_dict()
+        if missing := sorted(own.keys() - given.keys()):
+            raise OSError(f"{self.config.source} has no {missing[0]!r}; it is another architecture")
+        self.tower.load_state_dict({name: given[name] for name in own})
 
     def train(self, mode: bool = True) -> TextEncoder:
         """As usual; a frozen tower stays in evaluation."""
@@ -68,7 +76,7 @@ class TextEncoder(nn.Module):
         return self
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Token ids and attention mask, both (K, L), L the longest text's length, at most max_tokens."""
+        """Token ids and attention mask, both (K, L); L is the longest's length, ≤ max_tokens."""
         tokens = self.tokenizer(
             list(texts), padding="longest", truncation=True, max_length=self.config.max_tokens,
             return_tensors="pt",
@@ -97,7 +105,7 @@ class TextEncoder(nn.Module):
     def init_projection(self, pooled: Tensor) -> None:
         """Begin the projection at the D principal directions of (N, width) pooled texts.
 
-        What distinguishes the concepts of the world then survives the narrowing from the first step.
+        What tells the concepts of the world apart then survives the narrowing from the start.
         """
         # Not centred: the common direction carries what all concepts share.
         _, _, directions = torch.linalg.svd(pooled, full_matrices=False)
@@ -115,7 +123,7 @@ class TextEncoder(nn.Module):
 def _build_tower(config: TextConfig) -> nn.Module:
     from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel
 
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "num_hidden_layers": config.layers,

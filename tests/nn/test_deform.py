@@ -13,7 +13,9 @@ def _inputs(batch: int, height: int, width: int, reach: float) -> list[torch.Ten
     shapes = [(batch, 6, height, width), (batch, 18, height, width), (batch, 9, height, width)]
     x, offset, mask = (torch.randn(s, generator=generator, dtype=torch.double) for s in shapes)
     weight = torch.randn(5, 6, 3, 3, generator=generator, dtype=torch.double)
-    return [t.requires_grad_() for t in (x, (offset * reach).detach(), mask.sigmoid().detach(), weight)]
+    return [
+        t.requires_grad_() for t in (x, (offset * reach).detach(), mask.sigmoid().detach(), weight)
+    ]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 7), (3, 8, 4)])

@@ -1,0 +1,147 @@
+"""Speed as ratios within one run: python -m train.benchmark [--model nano] [--threads N]
+
+Absolute times are this machine's of this moment; the ratios are what to quote. Every pair is timed
+in turn, and the median of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torchvision.ops import deform_conv2d, sigmoid_focal_loss
+
+from detclipv2.assets import demo_photos
+from detclipv2.inference.predictor import Predictor
+from detclipv2.language.concepts import load_concepts
+from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.learning.losses import focal_loss
+from detclipv2.model import DetCLIPv2
+from detclipv2.nn.deform import deform_conv_bag
+
+_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Median seconds of two ways to do something."""
+
+    name: str
+    seconds: float
+    reference: float
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.name} | {1e3 * self.seconds:.1f} | {1e3 * self.reference:.1f} "
+            f"| {self.seconds / self.reference:.2f} |"
+        )
+
+
+def compare(name: str, one: Callable[[], object], reference: Callable[[], object]) -> Pair:
+    """Time two calls in turn, after two warm-ups of each."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for index in range(_ROUNDS + 2):
+        for call, kept in zip((one, reference), times, strict=True):
+            started = time.perf_counter()
+            call()
+            if index >= 2:
+                kept.append(time.perf_counter() - started)
+    return Pair(name, median(times[0]), median(times[1]))
+
+
+def deformable() -> list[Pair]:
+    """Our deformable convolution against torchvision's, forward and with backward."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((4, 96, 32, 32), (4, 18, 32, 32), (4, 9, 32, 32), (96, 96, 3, 3))
+    x, offset, mask, weight = (
+        torch.randn(s, generator=generator).requires_grad_() for s in shapes
+    )
+
+    def ours() -> torch.Tensor:
+        return deform_conv_bag(x, offset, mask, weight)
+
+    def theirs() -> torch.Tensor:
+        return deform_conv2d(x, offset, weight, padding=1, mask=mask)
+
+    return [
+        compare("deformable convolution : torchvision's", ours, theirs),
+        compare(
+            "the same with backward",
+            lambda: ours().sum().backward(),  # type: ignore[no-untyped-call]
+            lambda: theirs().sum().backward(),  # type: ignore[no-untyped-call]
+        ),
+        compare(
+            "deformable : plain convolution, forward", ours, lambda: F.conv2d(x, weight, padding=1)
+        ),
+    ]
+
+
+def focal() -> Pair:
+    """Our focal loss against torchvision's, with backward."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, 1000, 300, generator=generator).requires_grad_()
+    targets = torch.rand(logits.shape, generator=generator) < 0.01
+    return compare(
+        "focal loss with backward : torchvision's",
+        lambda: focal_loss(logits, targets).backward(),  # type: ignore[no-untyped-call]
+        lambda: sigmoid_focal_loss(logits, targets.float(), reduction="sum").backward(),
+    )
+
+
+def words(predictor: Predictor, size: int) -> list[Pair]:
+    """A photo with many cached prompts against one with few."""
+    photo = demo_photos()[0]
+    names = load_concepts().names
+    few, some, many = (Vocabulary.of(names[:: len(names) // n][:n]) for n in (10, 80, 1203))
+
+    def predict(vocabulary: Vocabulary) -> Callable[[], object]:
+        return lambda: predictor.predict(photo, vocabulary, size=size)
+
+    encoded = predictor.encode_image(photo, size)
+    return [
+        compare(f"photo at {size} px, 80 : 10 cached prompts", predict(some), predict(few)),
+        compare(f"photo at {size} px, 1,203 : 10 cached prompts", predict(many), predict(few)),
+        compare(
+            "second vocabulary (80) : whole photo",
+            lambda: predictor.detect(encoded, some),
+            predict(some),
+        ),
+    ]
+
+
+def import_seconds() -> float:
+    """Median time of `import detclipv2` in a fresh process, less an empty process's."""
+    times = []
+    for code in ("import detclipv2, detclipv2.model", "") * 3:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        times.append(time.perf_counter() - started)
+    return median(times[::2]) - median(times[1::2])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", default="nano", help="embedded name or checkpoint folder")
+    parser.add_argument("--size", type=int, default=320, help="long side of the network's input")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    options = parser.parse_args(arguments)
+    predictor = Predictor(DetCLIPv2.from_pretrained(options.model), threads=options.threads)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, model {options.model}\n")
+    print("| what | ms | reference ms | ratio |\n|---|---|---|---|")
+    for pair in (*words(predictor, options.size), *deformable(), focal()):
+        print(pair)
+    print(f"\nimport detclipv2.model: {import_seconds():.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Experiments, one Python function each."""

@@ -1,0 +1,49 @@
+"""OV-mini: 14,800 small photos for training and judging a small open-vocabulary detector.
+
+A folder a source, each with `images/` and COCO-format `instances.json` or Entities-format
+`grounding.json`. Only what stands in `BOXED` and flickr8k's train split is ever trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.data.coco import read_coco
+from train.data.grounding import read_grounding
+from train.data.sample import Sample
+
+BOXED = {
+    "groceries25": 1.0, "indonesian_food": 1.0, "animals7": 3.0, "fod_a": 0.7, "weapons": 1.5,
+    "amenities": 6.0, "gtea_kitchen": 2.0, "indoor_map": 5.0,
+}  # fmt: skip
+"""Detection sets that are trained on, and how often an epoch shows each photo."""
+SPARSE = ("amenities", "gtea_kitchen", "indoor_map")
+"""Sets that do not box all they show: they teach by their boxes only."""
+DEVELOPMENT = "coco_dev"
+ZERO_SHOT = ("aquarium", "kangaroo", "fruit3", "playing_cards", "potholes", "traffic2")
+"""Sets that are never trained on."""
+
+
+def boxed_samples(root: Path) -> tuple[list[Sample], list[float]]:
+    """All photos with boxes that may be trained on, and how often an epoch shows each.
+
+    Raises:
+        FileNotFoundError: `root` lacks a source.
+    """
+    samples = read_grounding(root / "flickr8k" / "grounding.json", split="train")
+    repeats = [1.0] * len(samples)
+    for source, repeat in BOXED.items():
+        found = read_coco(
+            root / source / "instances.json", split="train",
+            exhaustive=False if source in SPARSE else None,
+        )  # fmt: skip
+        samples += found
+        repeats += [repeat] * len(found)
+    return samples, repeats
+
+
+def training_texts(root: Path) -> list[Path]:
+    """Files of captions and image-level names that may be trained on."""
+    named = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
+    files = [root / "flickr8k" / "captions.json", root / "grocery_iconic" / "captions.json"]
+    return files + [root / source / "tags.json" for source in named]

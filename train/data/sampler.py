@@ -1,0 +1,115 @@
+"""Which photos make which batch: a pure function of the seed and the step.
+
+Nothing here has a state, so a run that resumes at step n sees what the uninterrupted run saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from train.data.sample import Sample
+
+_MULTIPLE = 32
+_SQUARE = 1.15  # photos up to this ratio of their sides share square canvases
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Sizes of batches and canvases.
+
+    Attributes:
+        batch: photos (canvases, with mosaic) in a batch over all ranks.
+        sizes: long sides of the canvases, one drawn a batch.
+        mosaic: share of batches made of mosaics.
+        mosaic_size: side of a mosaic's square canvas; such a batch has half as many canvases.
+    """
+
+    batch: int = 16
+    sizes: tuple[int, ...] = (256,)
+    mosaic: float = 0.0
+    mosaic_size: int = 320
+
+    def __post_init__(self) -> None:
+        for size in (*self.sizes, self.mosaic_size):
+            if size < 64 or size % _MULTIPLE:
+                raise ValueError(f"canvas sizes are multiples of {_MULTIPLE} from 64, got {size}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be positive, got {self.batch}")
+        if not 0 <= self.mosaic <= 1:
+            raise ValueError(f"mosaic is a share between 0 and 1, got {self.mosaic}")
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One batch: its canvas (width, height), and for each slot the photos on it (1, or 4)."""
+
+    step: int
+    canvas: tuple[int, int]
+    slots: tuple[tuple[int, ...], ...] = field(repr=False)
+
+
+class Sampler:
+    """Plans over `samples`: every epoch each sample `repeats` times, batched by aspect ratio."""
+
+    def __init__(
+        self, samples: Sequence[Sample], repeats: Sequence[float], config: BatchConfig, seed: int
+    ) -> None:
+        if len(repeats) != len(samples):
+            raise ValueError(f"{len(repeats)} repeats for {len(samples)} samples")
+        self._config, self._seed = config, seed
+        self._shape = np.array([_shape_of(s) for s in samples])
+        self._repeats = np.asarray(repeats, dtype=np.float64)
+        self.steps_per_epoch = sum(
+            -(-int(np.ceil(self._repeats[self._shape == k].sum())) // config.batch)
+            for k in np.unique(self._shape)
+        )
+
+    def plan(self, step: int) -> BatchPlan:
+        """The batch of a step, counted from 0."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        shape, indices = self._epoch(epoch)[position]
+        rng = np.random.default_rng((self._seed, 1, step))
+        if rng.random() < self._config.mosaic:
+            everyone = rng.choice(
+                len(self._repeats), (max(1, len(indices) // 2), 4),
+                p=self._repeats / self._repeats.sum(),
+            )  # fmt: skip
+            side = self._config.mosaic_size
+            return BatchPlan(step, (side, side), tuple(tuple(map(int, four)) for four in everyone))
+        size = int(rng.choice(self._config.sizes))
+        return BatchPlan(step, canvas_of(shape, size), tuple((int(i),) for i in indices))
+
+    @lru_cache(maxsize=2)  # noqa: B019 - a sampler lives as long as its run
+    def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:  # type: ignore[type-arg]
+        rng = np.random.default_rng((self._seed, 0, epoch))
+        batches = []
+        for shape in np.unique(self._shape):
+            members = np.flatnonzero(self._shape == shape)
+            wanted = self._repeats[members]
+            total = -(-int(np.ceil(wanted.sum())) // self._config.batch) * self._config.batch
+            # Whole repeats for sure, the fraction by chance, topped up to full batches.
+            count = wanted.astype(int) + (rng.random(len(members)) < wanted % 1)
+            order = rng.permutation(np.repeat(members, count))
+            extra = rng.choice(members, max(0, total - len(order)), p=wanted / wanted.sum())
+            order = np.concatenate((order, extra))[:total]
+            batches += [(int(shape), chunk) for chunk in order.reshape(-1, self._config.batch)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def canvas_of(shape: int, size: int) -> tuple[int, int]:
+    """(width, height) of a canvas: -1 upright 3:4, 0 square of about the same area, 1 lying 4:3."""
+    short = max(_MULTIPLE, round(size * 0.75 / _MULTIPLE) * _MULTIPLE)
+    if shape == 0:
+        side = max(_MULTIPLE, round(size * 0.875 / _MULTIPLE) * _MULTIPLE)
+        return side, side
+    return (size, short) if shape > 0 else (short, size)
+
+
+def _shape_of(sample: Sample) -> int:
+    if sample.width > sample.height * _SQUARE:
+        return 1
+    return -1 if sample.height > sample.width * _SQUARE else 0

@@ -1,0 +1,1 @@
+"""What is measured: COCO AP and AR, phrase recall, one function each."""
