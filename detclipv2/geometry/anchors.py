@@ -11,7 +11,7 @@ from torch import Tensor
 from detclipv2.geometry.boxes import centers
 
 _DELTA_STD = (0.1, 0.1, 0.2, 0.2)
-# A predicted side is at most this many times its anchor's; exp() of an untrained output must not overflow.
+# A side is at most this many times its anchor's: exp() of an untrained output must not overflow.
 _MAX_LOG_RATIO = math.log(1000 / 16)
 
 

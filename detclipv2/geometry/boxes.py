@@ -10,7 +10,9 @@ _EPS = 1e-7
 
 def area(boxes: Tensor) -> Tensor:
     """(..., 4) → (...), square pixels; an inverted box counts as empty."""
-    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(
+        min=0
+    )
 
 
 def centers(boxes: Tensor) -> Tensor:

@@ -23,7 +23,9 @@ def _iou(a: list[float], b: list[float]) -> float:
     return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
-def plain_atss(anchors: list[list[float]], counts: list[int], boxes: list[list[float]]) -> list[int]:
+def plain_atss(
+    anchors: list[list[float]], counts: list[int], boxes: list[list[float]]
+) -> list[int]:
     """Algorithm 1, a box at a time, on lists."""
     best = [(0.0, BACKGROUND)] * len(anchors)
     middles = [((a[0] + a[2]) / 2, (a[1] + a[3]) / 2) for a in anchors]
@@ -50,7 +52,9 @@ def plain_atss(anchors: list[list[float]], counts: list[int], boxes: list[list[f
 def _random(count: int, seed: int) -> Tensor:
     # Odd fractions: no two anchors are equally far from a box's middle.
     generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(count, 2, generator=generator, dtype=torch.double) * torch.tensor([80.0, 110])
+    corner = torch.rand(count, 2, generator=generator, dtype=torch.double) * torch.tensor(
+        [80.0, 110]
+    )
     side = 4 + torch.rand(count, 2, generator=generator, dtype=torch.double) * 60
     return torch.cat((corner, corner + side), 1)
 

@@ -9,7 +9,9 @@ from detclipv2.learning.losses import centerness_loss, centerness_target, focal_
 
 @pytest.mark.parametrize("gamma", [0.0, 1.5, 2.0])
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (4, 30, 11)])
-def test_focal_equals_torchvisions_in_value_and_gradient(shape: tuple[int, ...], gamma: float) -> None:
+def test_focal_equals_torchvisions_in_value_and_gradient(
+    shape: tuple[int, ...], gamma: float
+) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(shape, generator=generator, dtype=torch.double) * 4
     targets = torch.rand(shape, generator=generator) < 0.2
