@@ -60,9 +60,7 @@ def deformable() -> list[Pair]:
     """Our deformable convolution against torchvision's, forward and with backward."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((4, 96, 32, 32), (4, 18, 32, 32), (4, 9, 32, 32), (96, 96, 3, 3))
-    x, offset, mask, weight = (
-        torch.randn(s, generator=generator).requires_grad_() for s in shapes
-    )
+    x, offset, mask, weight = (torch.randn(s, generator=generator).requires_grad_() for s in shapes)
 
     def ours() -> torch.Tensor:
         return deform_conv_bag(x, offset, mask, weight)

@@ -47,3 +47,19 @@ def training_texts(root: Path) -> list[Path]:
     named = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
     files = [root / "flickr8k" / "captions.json", root / "grocery_iconic" / "captions.json"]
     return files + [root / source / "tags.json" for source in named]
+
+
+TERMS = {
+    "flickr8k": "Flickr terms, research only; Flickr30k Entities boxes: research",
+    "groceries25": "academic",
+    "indonesian_food": "CC BY 4.0 (claimed)",
+    "animals7": "CC BY 4.0 (claimed)",
+    "fod_a": "academic",
+    "weapons": "CC BY 4.0 (claimed)",
+    "amenities": "CC BY 4.0 (claimed)",
+    "gtea_kitchen": "academic",
+    "indoor_map": "unstated",
+    "tf_efficientnet_lite0 (ImageNet weights)": "Apache-2.0; ImageNet terms, non-commercial research",
+    "all-MiniLM-L6-v2 (text tower, not stored here)": "Apache-2.0",
+}
+"""Sources of what is trained with boxes, and their terms as known."""
