@@ -53,21 +53,19 @@ def pooled_texts(model: DetCLIPv2, texts: Sequence[str], cache: Path) -> Tensor:
     """(len(texts), width) vectors of a frozen tower, kept in `cache` for the next start."""
     template = model.config.text.template
     prompts = [prompt_text(template, text) for text in texts]
+    known: dict[str, Tensor] = {}
     if cache.is_file():
         kept = torch.load(cache)
-        if kept["prompts"] == prompts:
-            vectors: Tensor = kept["vectors"]
-            return vectors
-    logger.info("encoding %d texts once", len(prompts))
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    vectors = torch.empty(len(prompts), model.config.text.width)
-    with torch.no_grad():
-        for first in range(0, len(order), 256):
-            chunk = order[first : first + 256]
-            vectors[chunk] = model.text.pooled([prompts[i] for i in chunk])
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"prompts": prompts, "vectors": vectors}, cache)
-    return vectors
+        known = dict(zip(kept["prompts"], kept["vectors"], strict=True))
+    if missing := sorted(set(prompts) - known.keys(), key=len):
+        logger.info("encoding %d texts once", len(missing))
+        with torch.no_grad():
+            for first in range(0, len(missing), 256):
+                chunk = missing[first : first + 256]
+                known.update(zip(chunk, model.text.pooled(chunk), strict=True))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"prompts": list(known), "vectors": torch.stack(list(known.values()))}, cache)
+    return torch.stack([known[prompt] for prompt in prompts])
 
 
 def all_texts(samples: Sequence[Sample], dictionary: ConceptDictionary) -> list[str]:

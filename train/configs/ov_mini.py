@@ -59,7 +59,7 @@ TERMS = {
     "amenities": "CC BY 4.0 (claimed)",
     "gtea_kitchen": "academic",
     "indoor_map": "unstated",
-    "tf_efficientnet_lite0 (ImageNet weights)": "Apache-2.0; ImageNet terms, non-commercial research",
+    "tf_efficientnet_lite0 weights": "Apache-2.0; ImageNet terms, non-commercial research",
     "all-MiniLM-L6-v2 (text tower, not stored here)": "Apache-2.0",
 }
 """Sources of what is trained with boxes, and their terms as known."""
