@@ -1,0 +1,1 @@
+"""From a picture and words to boxes: opening, letterboxing, scoring, the `Predictor`."""

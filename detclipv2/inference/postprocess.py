@@ -1,0 +1,185 @@
+"""From similarities to detections: scores, negatives, thresholds, suppression.
+
+Two steps. `find_candidates` reads the (A, T) matrix once and keeps what can pass the lowest
+threshold; `select` turns candidates into detections and is cheap enough to follow a slider.
+
+Nothing here lets one class change another's score: anchors are chosen by centerness alone, boxes
+are suppressed within their class, and the cap on candidates acts like a raised threshold. Only a
+negative takes boxes away, which is its purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detclipv2.geometry.boxes import clip
+from detclipv2.geometry.nms import batched_nms
+from detclipv2.language.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+ANCHOR_SHARE = 0.5
+"""Share of the anchors that is compared with the words, the most central ones. It keeps 1,203 words
+below 1.15 times the time of 10, whatever the size of the picture."""
+MAX_CANDIDATES = 1000
+"""Boxes that reach the suppression, the best ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Boxes of one picture before suppression, by falling score.
+
+    Attributes:
+        boxes: (N, 4) xyxy in pixels of the upright original, clipped to it.
+        scores: (N,) in 0..1.
+        classes: (N,) long, index among the vocabulary's returned classes.
+        vocabulary: what was looked for.
+        floor: the threshold below which boxes of classes without their own threshold are missing.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    vocabulary: Vocabulary
+    floor: float
+
+
+def choose_anchors(centerness: Tensor, floor: float, share: float = ANCHOR_SHARE) -> Tensor:
+    """Indices of the anchors worth comparing with words: (A,) logits → (A',) long.
+
+    A score is at most sqrt(sigmoid(centerness)), so dropping what lies below `floor` loses nothing.
+    Keeping only the most central `share` of the anchors can, but it looks at no word: a class meets
+    the same anchors in any vocabulary.
+    """
+    strength, order = centerness.sigmoid().topk(math.ceil(share * len(centerness)))
+    return order[strength >= floor**2 - 1e-6]
+
+
+def find_candidates(
+    boxes: Tensor,
+    logits: Tensor,
+    centerness: Tensor,
+    vocabulary: Vocabulary,
+    image_size: tuple[int, int],
+    *,
+    floor: float,
+) -> Candidates:
+    """The boxes that can pass a threshold of `floor` or their class's own.
+
+    Args:
+        boxes: (A, 4) xyxy in pixels of the upright original.
+        logits: (A, T) similarities with `vocabulary.texts`.
+        centerness: (A,) logits.
+        vocabulary: the classes; T texts.
+        image_size: width and height of the upright original.
+        floor: lowest threshold `select` will be asked for, in 0..1.
+    """
+    logits = _best_per_class(logits, vocabulary)
+    count = len(vocabulary.returned)
+    # Doubles: a vectorised float sigmoid differs in the last bit with the place in the array, and
+    # so with the other classes.
+    strength = centerness.double().sigmoid()
+    floors = _thresholds(vocabulary, floor).clamp(max=floor)
+    # score >= floor  <=>  logit >= inverse sigmoid of floor² / sigmoid(centerness). Comparing
+    # logits spares the sigmoid of the whole matrix; the slack leaves the last word to the scores.
+    needed = (floors.min() ** 2 / strength).clamp(max=1).logit().nan_to_num(posinf=1e4) - 1e-3
+    passing = logits[:, :count] >= needed.to(logits.dtype)[:, None]
+    if logits.shape[1] > count:
+        passing &= logits[:, :count] >= logits[:, count:].amax(dim=1, keepdim=True)
+    anchors, classes = passing.nonzero(as_tuple=True)
+    scores = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt().float()
+    boxes = clip(boxes, *image_size)[anchors]
+    # Anchors in the padding give boxes without area once clipped.
+    valid = (scores >= floors[classes]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    boxes, scores, classes = boxes[valid], scores[valid], classes[valid]
+    if len(scores) > MAX_CANDIDATES:
+        best = scores.topk(MAX_CANDIDATES).indices
+        boxes, scores, classes = boxes[best], scores[best], classes[best]
+    order = scores.argsort(descending=True, stable=True)
+    return Candidates(boxes[order], scores[order], classes[order], vocabulary, floor)
+
+
+def select(
+    candidates: Candidates,
+    *,
+    threshold: float | Sequence[float] = 0.3,
+    nms_iou: float = 0.6,
+    max_boxes: int = 100,
+) -> sv.Detections:
+    """Detections of one picture by falling score; raising a threshold only ever removes boxes.
+
+    Args:
+        candidates: what `find_candidates` kept.
+        threshold: lowest score of classes that have no threshold of their own, or one threshold a
+            returned class, which then counts instead of the class's own.
+        nms_iou: a box overlapping a better one of its class by more than this goes.
+        max_boxes: at most this many boxes, the best ones.
+
+    Returns:
+        Boxes in pixels of the upright original; `class_id` indexes `vocabulary.names`, and
+        `data["class_name"]` holds those names, also (empty) when nothing was found.
+    """
+    import supervision as sv
+
+    check_settings(threshold, nms_iou, max_boxes)
+    thresholds = _thresholds(candidates.vocabulary, threshold)
+    lowest = _thresholds(candidates.vocabulary, candidates.floor).clamp(max=candidates.floor)
+    if (thresholds < lowest).any():
+        raise ValueError(
+            f"threshold {float(thresholds.min()):g} is below the floor {candidates.floor:g} of "
+            "these candidates; find them again with a lower floor"
+        )
+    passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
+    boxes, scores = candidates.boxes[passing], candidates.scores[passing]
+    classes = candidates.classes[passing]
+    kept = batched_nms(boxes, scores, classes, nms_iou)[:max_boxes]
+    class_id = classes[kept].numpy()
+    return sv.Detections(
+        xyxy=boxes[kept].numpy(),
+        confidence=scores[kept].numpy(),
+        class_id=class_id,
+        data={"class_name": np.array(candidates.vocabulary.names)[class_id]},
+    )
+
+
+def check_settings(
+    threshold: float | Sequence[float], nms_iou: float = 0.6, max_boxes: int = 100
+) -> None:
+    """Refuse settings out of range, naming them."""
+    for value in [threshold] if isinstance(threshold, int | float) else threshold:
+        if not 0 <= value <= 1:
+            raise ValueError(f"threshold must lie in 0..1, got {value!r}")
+    if not 0 <= nms_iou <= 1:
+        raise ValueError(f"nms_iou must lie in 0..1, got {nms_iou!r}")
+    if max_boxes < 1:
+        raise ValueError(f"max_boxes must be at least 1, got {max_boxes!r}")
+
+
+def _thresholds(vocabulary: Vocabulary, threshold: float | Sequence[float]) -> Tensor:
+    """(K,) the threshold of every returned class."""
+    if not isinstance(threshold, int | float):
+        if len(threshold) != len(vocabulary.returned):
+            raise ValueError(
+                f"{len(threshold)} thresholds for {len(vocabulary.returned)} classes; give one a "
+                "class or a single number"
+            )
+        return torch.tensor([float(value) for value in threshold])
+    thresholds = torch.full((len(vocabulary.returned),), float(threshold))
+    thresholds[list(vocabulary.thresholds)] = torch.tensor(list(vocabulary.thresholds.values()))
+    return thresholds
+
+
+def _best_per_class(logits: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """(A, T) → (A, K + negatives): the best of a class's name and aliases."""
+    if len(vocabulary.text_counts) == logits.shape[1]:
+        return logits
+    starts = np.cumsum([0, *vocabulary.text_counts[:-1]])
+    return torch.from_numpy(np.maximum.reduceat(logits.numpy(), starts, axis=1))

@@ -1,0 +1,255 @@
+"""Predictor: a model on a device with its caches; pictures and words in, detections out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from detclipv2.inference.images import ImageError, ImageSource, Letterbox, letterbox, open_image
+from detclipv2.inference.postprocess import (
+    ANCHOR_SHARE,
+    Candidates,
+    check_settings,
+    choose_anchors,
+    find_candidates,
+    select,
+)
+from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
+from detclipv2.language.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from detclipv2.model import DetCLIPv2, Regions
+
+Prompts = str | Sequence[str] | Vocabulary
+Source = TypeVar("Source", bound=ImageSource)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """What the image tower says of one picture; any number of vocabularies can follow.
+
+    Attributes:
+        regions: on the CPU and without the batch axis: boxes (A, 4) in the input's pixels,
+            embeddings (A, D), centerness (A,).
+        letterbox: from the input's pixels to the original's and back.
+        size: width and height of the upright original.
+    """
+
+    regions: Regions
+    letterbox: Letterbox
+    size: tuple[int, int]
+
+
+class Predictor:
+    """Open-vocabulary detection with one model. Thread-safe.
+
+    Boxes are xyxy in pixels of the upright original, `class_id` indexes the caller's list.
+    The model is moved to the device and into evaluation; build a new Predictor after training it
+    further, since text embeddings are cached under the weights found here.
+
+    Attributes:
+        model: the model, on `device`.
+        device: where the towers run.
+        image_passes: how often the image tower has run.
+    """
+
+    def __init__(
+        self,
+        model: DetCLIPv2,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        cache_dir: Path | None = None,
+        anchor_share: float = ANCHOR_SHARE,
+    ) -> None:
+        """Prepare `model`.
+
+        Args:
+            model: the detector.
+            device: a torch device, or "auto": CUDA, else Apple's MPS, else the CPU.
+            threads: CPU threads of the whole process, or None for torch's choice.
+            cache_dir: folder of the text embeddings, or None for `$DETCLIPV2_CACHE` or the system's
+                cache folder.
+            anchor_share: see `postprocess.choose_anchors`; 1 compares all anchors with all words.
+        """
+        if not 0 < anchor_share <= 1:
+            raise ValueError(f"anchor_share must lie above 0 and up to 1, got {anchor_share!r}")
+        self.device = _device(device)
+        if threads is not None:
+            if threads < 1:
+                raise ValueError(f"threads must be at least 1, got {threads!r}")
+            torch.set_num_threads(threads)
+        # Depthwise convolutions run several times faster channels-last.
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.image_passes = 0
+        self._anchor_share = anchor_share
+        self._texts = TextEmbeddings(self.model, cache_dir or default_cache_dir())
+        self._lock = threading.Lock()
+
+    def predict(
+        self,
+        image: ImageSource,
+        prompts: Prompts,
+        *,
+        threshold: float = 0.3,
+        nms_iou: float = 0.6,
+        max_boxes: int = 100,
+        size: int | None = None,
+    ) -> sv.Detections:
+        """Find what `prompts` name in one picture.
+
+        Args:
+            image: a path, bytes, a Pillow image or an RGB array (see `open_image`).
+            prompts: a list of names, a written vocabulary ("cat, a red mug"), or a `Vocabulary`.
+            threshold: lowest score of classes without a threshold of their own.
+            nms_iou: a box overlapping a better one of its class by more than this goes.
+            max_boxes: at most this many boxes, the best ones.
+            size: long side of the network's input, a multiple of 32; None for the model's.
+
+        Raises:
+            VocabularyError: prompts that cannot be used.
+            ImageError: a picture that cannot be used.
+        """
+        vocabulary = Vocabulary.coerce(prompts)
+        check_settings(threshold, nms_iou, max_boxes)
+        return self.detect(
+            self.encode_image(image, size),
+            vocabulary,
+            threshold=threshold,
+            nms_iou=nms_iou,
+            max_boxes=max_boxes,
+        )
+
+    def predict_many(
+        self,
+        images: Iterable[Source],
+        prompts: Prompts,
+        *,
+        threshold: float = 0.3,
+        nms_iou: float = 0.6,
+        max_boxes: int = 100,
+        size: int | None = None,
+        on_error: Callable[[Source, ImageError], None] | None = None,
+    ) -> Iterator[tuple[Source, sv.Detections]]:
+        """`predict` for one picture after the other, holding one at a time.
+
+        Args:
+            images: pictures; taken one by one as results are asked for.
+            prompts: as for `predict`, as are the settings. They are checked at once.
+            on_error: called with a picture that cannot be used and the reason, after which the
+                next follows; without it the ImageError is raised.
+        """
+        vocabulary = Vocabulary.coerce(prompts)
+        check_settings(threshold, nms_iou, max_boxes)
+
+        def run() -> Iterator[tuple[Source, sv.Detections]]:
+            for image in images:
+                try:
+                    encoded = self.encode_image(image, size)
+                except ImageError as error:
+                    if on_error is None:
+                        raise
+                    on_error(image, error)
+                    continue
+                yield (
+                    image,
+                    self.detect(
+                        encoded,
+                        vocabulary,
+                        threshold=threshold,
+                        nms_iou=nms_iou,
+                        max_boxes=max_boxes,
+                    ),
+                )
+
+        return run()
+
+    def encode_image(self, image: ImageSource, size: int | None = None) -> EncodedImage:
+        """Run the image tower once; `detect` and `candidates` cost no further pass."""
+        picture = open_image(image)
+        config = self.model.config.image
+        pixels, box = letterbox(picture, config.size if size is None else size, config)
+        batch = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
+        with self._lock, torch.inference_mode():
+            regions = self.model.encode_image(batch)
+            self.image_passes += 1
+        return EncodedImage(
+            replace(
+                regions,
+                boxes=regions.boxes[0].float().cpu(),
+                embeddings=regions.embeddings[0].float().cpu(),
+                centerness=regions.centerness[0].float().cpu(),
+                anchors=regions.anchors.cpu(),
+            ),
+            box,
+            picture.size,
+        )
+
+    def detect(
+        self,
+        encoded: EncodedImage,
+        prompts: Prompts,
+        *,
+        threshold: float = 0.3,
+        nms_iou: float = 0.6,
+        max_boxes: int = 100,
+    ) -> sv.Detections:
+        """`predict` on an encoded picture."""
+        check_settings(threshold, nms_iou, max_boxes)
+        found = self.candidates(encoded, prompts, floor=threshold)
+        return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
+
+    def candidates(
+        self, encoded: EncodedImage, prompts: Prompts, *, floor: float = 0.05
+    ) -> Candidates:
+        """Boxes for `postprocess.select`, which then follows thresholds without the model.
+
+        Args:
+            encoded: from `encode_image`.
+            prompts: as for `predict`.
+            floor: the lowest threshold that will be asked for; lower costs more.
+        """
+        vocabulary = Vocabulary.coerce(prompts)
+        check_settings(floor)
+        concepts = self._texts.encode(vocabulary.texts)
+        regions = encoded.regions
+        lowest = min(
+            (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
+        )
+        with torch.inference_mode():
+            anchors = choose_anchors(regions.centerness, lowest, self._anchor_share)
+            logits = self.model.similarity(
+                regions.embeddings[anchors].to(self.device), concepts.to(self.device)
+            )
+            return find_candidates(
+                encoded.letterbox.to_original(regions.boxes[anchors]),
+                logits.float().cpu(),
+                regions.centerness[anchors],
+                vocabulary,
+                encoded.size,
+                floor=floor,
+            )
+
+
+def _device(name: str) -> torch.device:
+    """Resolve "auto" and refuse what this machine lacks."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "use 'auto' or 'cpu'"
+        ) from error
+    return device

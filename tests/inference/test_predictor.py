@@ -1,0 +1,276 @@
+"""The Predictor on a real tiny model: what it returns, what it runs, and how often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from detclipv2.inference.images import ImageError
+from detclipv2.inference.postprocess import select
+from detclipv2.inference.predictor import EncodedImage, Predictor
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.model import DetCLIPv2
+
+WORDS = ["Traffic Light", "a red mug", "containernumber", "taxi", "oil", "glass", "snow_shoe"]
+
+
+@pytest.fixture(scope="session")
+def encoded(predictor: Predictor, photo: Image.Image) -> EncodedImage:
+    return predictor.encode_image(photo)
+
+
+@pytest.fixture
+def passes(spread_model: DetCLIPv2) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes the backbone was really run on, counted at the network and not by the Predictor."""
+    seen: list[tuple[int, ...]] = []
+    handle = spread_model.backbone.register_forward_hook(
+        lambda _module, inputs, _output: seen.append(tuple(inputs[0].shape))
+    )
+    yield seen
+    handle.remove()
+
+
+def same(one: sv.Detections, other: sv.Detections, tolerance: float = 1e-5) -> None:
+    np.testing.assert_array_equal(one.class_id, other.class_id)
+    np.testing.assert_allclose(one.confidence, other.confidence, atol=tolerance)
+    np.testing.assert_allclose(one.xyxy, other.xyxy, atol=100 * tolerance)
+
+
+def test_labels_are_the_users_own_words(predictor: Predictor, photo: Image.Image) -> None:
+    detections = predictor.predict(photo, WORDS, threshold=0.05, max_boxes=500)
+    assert len(set(detections.class_id)) > 1
+    for index, name in zip(detections.class_id, detections.data["class_name"], strict=True):
+        assert name == WORDS[index]
+    assert (np.diff(detections.confidence) <= 0).all()
+    width, height = photo.size
+    assert (detections.xyxy >= 0).all()
+    assert (detections.xyxy <= [width, height, width, height]).all()
+    assert (detections.xyxy[:, 2:] > detections.xyxy[:, :2]).all()
+
+
+def test_class_ids_count_returned_classes_only(predictor: Predictor, photo: Image.Image) -> None:
+    written = "!shadow\ntaxi: cab\n!glare\noil"
+    detections = predictor.predict(photo, written, threshold=0.0, max_boxes=500)
+    assert set(detections.class_id) <= {0, 1}
+    assert set(detections.data["class_name"]) <= {"taxi", "oil"}
+
+
+def test_predictions_match_the_network_run_by_hand(spread_model: DetCLIPv2, tmp_path: Path) -> None:
+    """On an image that needs no resizing the whole chain is a few lines."""
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    predictor = Predictor(spread_model, device="cpu", cache_dir=tmp_path, anchor_share=1.0)
+    found = predictor.predict(pixels, ["taxi"], threshold=0.0, nms_iou=1.0, max_boxes=10_000)
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        regions = spread_model.encode_image((batch - 0.5) / 0.5)
+        logits = spread_model.similarity(regions.embeddings, spread_model.encode_text(["taxi"]))
+    scores = (logits[0, :, 0].sigmoid() * regions.centerness[0].sigmoid()).sqrt()
+    boxes = regions.boxes[0].clamp(0, 64)
+    valid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    assert len(found) == int(valid.sum()) > 50
+    np.testing.assert_allclose(
+        found.confidence, scores[valid].sort(descending=True).values, atol=1e-5
+    )
+
+
+def test_boxes_are_in_pixels_of_the_original(
+    predictor: Predictor, encoded: EncodedImage, photo: Image.Image
+) -> None:
+    """100 x 60 is scaled to 64 x 38 for the network; every box is one of the network's, undone."""
+    found = predictor.detect(encoded, ["taxi"], threshold=0.0, nms_iou=1.0, max_boxes=10_000)
+    scale = torch.tensor([100 / 64, 60 / 38, 100 / 64, 60 / 38])
+    boxes = (encoded.regions.boxes * scale).minimum(torch.tensor([100.0, 60, 100, 60])).clamp(min=0)
+    distance = (torch.from_numpy(found.xyxy)[:, None] - boxes[None]).abs().amax(dim=-1)
+    assert len(found) > 10
+    assert distance.amin(dim=1).max() < 1e-3
+
+
+def test_one_image_pass_serves_any_number_of_vocabularies(
+    predictor: Predictor, photo: Image.Image, passes: list[tuple[int, ...]]
+) -> None:
+    before = predictor.image_passes
+    encoded = predictor.encode_image(photo)
+    for prompts in (["taxi"], "oil, glass\n!shadow", Vocabulary.of(WORDS)):
+        for threshold in (0.1, 0.2, 0.6):
+            predictor.detect(encoded, prompts, threshold=threshold)
+        found = predictor.candidates(encoded, prompts)
+        select(found, threshold=0.3)
+    assert len(passes) == 1
+    assert predictor.image_passes - before == 1
+    predictor.predict(photo, ["taxi"])
+    assert len(passes) == 2
+    assert predictor.image_passes - before == 2
+
+
+def test_detect_is_predict_without_the_image(
+    predictor: Predictor, encoded: EncodedImage, photo: Image.Image
+) -> None:
+    settings = {"threshold": 0.1, "nms_iou": 0.4, "max_boxes": 7}
+    same(predictor.detect(encoded, WORDS, **settings), predictor.predict(photo, WORDS, **settings))
+    found = predictor.candidates(encoded, WORDS, floor=0.05)
+    same(select(found, **settings), predictor.detect(encoded, WORDS, **settings))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    others=st.lists(st.text("abcdefgh ", min_size=1, max_size=12), min_size=1, max_size=12),
+    place=st.integers(0, 12),
+)
+def test_scores_do_not_depend_on_the_other_words(
+    predictor: Predictor, encoded: EncodedImage, others: list[str], place: int
+) -> None:
+    unique = {" ".join(word.split()): None for word in others if word.strip()}
+    names = [word for word in unique if word != "taxi"]
+    names.insert(place, "taxi")
+    loose = {"threshold": 0.0, "nms_iou": 1.0, "max_boxes": 10_000}
+    alone = predictor.detect(encoded, ["taxi"], **loose)
+    among = predictor.detect(encoded, names, **loose)
+    mine = among.confidence[among.class_id == names.index("taxi")]
+    assert len(mine)
+    np.testing.assert_allclose(mine, alone.confidence[: len(mine)], atol=1e-5)
+
+
+def test_a_thousand_words_change_no_score(predictor: Predictor, encoded: EncodedImage) -> None:
+    words = ["taxi", *(f"thing {i}" for i in range(1202))]
+    among = predictor.detect(encoded, words, threshold=0.0, nms_iou=1.0, max_boxes=10_000)
+    alone = predictor.detect(encoded, ["taxi"], threshold=0.0, nms_iou=1.0, max_boxes=10_000)
+    mine = among.confidence[among.class_id == 0]
+    assert len(among) == 1000
+    np.testing.assert_allclose(mine, alone.confidence[: len(mine)], atol=1e-5)
+
+
+def test_predict_many_takes_one_picture_at_a_time(predictor: Predictor, photo: Image.Image) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[Image.Image]:
+        while True:
+            taken.append(len(taken))
+            yield photo
+
+    results = predictor.predict_many(endless(), ["taxi"], threshold=0.1)
+    assert taken == []
+    for count in (1, 2, 3):
+        source, detections = next(results)
+        assert source is photo
+        assert len(taken) == count
+        same(detections, predictor.predict(photo, ["taxi"], threshold=0.1))
+
+
+def test_predict_many_checks_its_arguments_at_once(predictor: Predictor) -> None:
+    with pytest.raises(VocabularyError):
+        predictor.predict_many([], "")
+    with pytest.raises(ValueError, match="nms_iou"):
+        predictor.predict_many([], ["cat"], nms_iou=3)
+
+
+def test_a_broken_picture_stops_the_run_or_is_reported(
+    predictor: Predictor, photo_file: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    images = [photo_file, broken, photo_file]
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        list(predictor.predict_many(images, ["taxi"]))
+    reported: list[tuple[Path, ImageError]] = []
+    results = predictor.predict_many(
+        images, ["taxi"], on_error=lambda image, error: reported.append((image, error))
+    )
+    assert [source for source, _ in results] == [photo_file, photo_file]
+    assert [image for image, _ in reported] == [broken]
+    assert isinstance(reported[0][1], ImageError)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [("", "empty"), ([], "empty"), ("!shadow", "only negatives"), (["cat", "Cat"], "repeats")],
+)
+def test_prompts_that_find_nothing_are_refused_before_the_image_runs(
+    predictor: Predictor, photo: Image.Image, prompts: str | list[str], message: str
+) -> None:
+    before = predictor.image_passes
+    with pytest.raises(VocabularyError, match=message):
+        predictor.predict(photo, prompts)
+    assert predictor.image_passes == before
+
+
+def test_rotated_photos_answer_in_upright_pixels(
+    predictor: Predictor, photo: Image.Image, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    same(
+        predictor.predict(tmp_path / "turned.png", WORDS, threshold=0.1),
+        predictor.predict(photo, WORDS, threshold=0.1),
+    )
+
+
+def test_the_size_can_be_chosen(
+    predictor: Predictor, photo: Image.Image, passes: list[tuple[int, ...]]
+) -> None:
+    encoded = predictor.encode_image(photo, size=128)
+    predictor.predict(photo, ["taxi"])
+    assert passes == [(1, 3, 96, 128), (1, 3, 64, 64)]
+    assert encoded.size == photo.size
+    assert len(encoded.regions.boxes) == len(encoded.regions.centerness)
+    for size in (0, 100, -64):
+        with pytest.raises(ValueError, match=f"positive multiple of 32, got {size}"):
+            predictor.predict(photo, ["taxi"], size=size)
+
+
+def test_threads_get_the_answers_of_a_single_one(predictor: Predictor, photo: Image.Image) -> None:
+    photos = [photo, photo.rotate(90, expand=True), photo.resize((50, 90))]
+    vocabularies = [["taxi"], WORDS, "oil, new word\n!shadow"]
+    expected = [predictor.predict(p, v, threshold=0.1) for p in photos for v in vocabularies]
+    failures: list[BaseException] = []
+    before = predictor.image_passes
+
+    def work() -> None:
+        try:
+            found = [predictor.predict(p, v, threshold=0.1) for p in photos for v in vocabularies]
+            for one, other in zip(found, expected, strict=True):
+                same(one, other)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert predictor.image_passes - before == 4 * 9
+
+
+def test_construction_checks_device_threads_and_share(spread_model: DetCLIPv2) -> None:
+    with pytest.raises(ValueError, match="'warp' cannot be used here"):
+        Predictor(spread_model, device="warp")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="'cuda' cannot be used here"):
+            Predictor(spread_model, device="cuda")
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        Predictor(spread_model, threads=0)
+    with pytest.raises(ValueError, match="anchor_share"):
+        Predictor(spread_model, anchor_share=0)
+
+
+def test_the_model_is_put_into_evaluation_and_its_threads_set(
+    spread_model: DetCLIPv2, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    spread_model.train()
+    predictor = Predictor(spread_model, threads=1, cache_dir=tmp_path)
+    try:
+        assert not predictor.model.training
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,222 @@
+"""The written vocabulary: what it means, what it refuses, and that nothing gets lost in it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from detclipv2.language.vocabulary import (
+    MAX_CHARACTERS,
+    ConceptClass,
+    Vocabulary,
+    VocabularyError,
+)
+
+
+def test_one_prompt_a_line_or_separated_by_commas() -> None:
+    assert Vocabulary.parse("a red mug, kettle\n\ntraffic light,").names == (
+        "a red mug",
+        "kettle",
+        "traffic light",
+    )
+
+
+def test_aliases_thresholds_negatives_and_comments() -> None:
+    vocabulary = Vocabulary.parse(
+        "# kitchen\n"
+        "cup: mug, tumbler      @0.35\n"
+        "kettle                 @.25   # whistles\n"
+        "!shadow: reflection    # competes, never returned\n"
+        "C# book, spoon @ 1\n"
+    )
+    assert vocabulary.classes == (
+        ConceptClass("cup", ("mug", "tumbler"), 0.35),
+        ConceptClass("kettle", (), 0.25),
+        ConceptClass("shadow", ("reflection",), None, negative=True),
+        ConceptClass("C# book"),
+        ConceptClass("spoon", (), 1.0),
+    )
+    assert vocabulary.names == ("cup", "kettle", "C# book", "spoon")
+    assert vocabulary.negatives == ("shadow",)
+    # The returned classes come first, so that their columns are the first of the matrix.
+    assert vocabulary.texts == (
+        "cup", "mug", "tumbler", "kettle", "C# book", "spoon", "shadow", "reflection",
+    )  # fmt: skip
+    assert vocabulary.text_counts == (3, 1, 1, 1, 2)
+    assert vocabulary.thresholds == {0: 0.35, 1: 0.25, 3: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            "a traffic light, stop sign and fire hydrant",
+            ["a traffic light", "stop sign", "fire hydrant"],
+        ),
+        ("Stop Sign, and fire hydrant.", ["Stop Sign", "fire hydrant"]),
+        ("salt and pepper, St. Bernard", ["salt and pepper", "St. Bernard"]),
+        ("black and white cat\ncat and dog", ["black and white cat", "cat", "dog"]),
+        ('"cat and dog", 5" pipe', ["cat and dog", '5" pipe']),
+        ('"black, white and red flag"  # comment, "quoted"', ["black, white and red flag"]),
+        ('"say ""hi"": @0.5 #1", "!x"', ['say "hi": @0.5 #1', "!x"]),
+        ("\ufeffcat\r\ndog", ["cat", "dog"]),
+        ("two   spaces\u00a0here", ["two spaces here"]),
+        ("traffic_light, jalapeño", ["traffic_light", "jalapeño"]),
+    ],
+)
+def test_names_are_the_users_own_words(text: str, names: list[str]) -> None:
+    assert list(Vocabulary.parse(text).names) == names
+
+
+def test_marks_hold_for_every_prompt_an_item_joins() -> None:
+    vocabulary = Vocabulary.parse("cat, dog and bird @0.4\n!shadow and reflection")
+    assert [c.threshold for c in vocabulary.returned] == [None, 0.4, 0.4]
+    assert vocabulary.negatives == ("shadow", "reflection")
+    aliases = Vocabulary.parse("vehicle: Vehicle, car, bus or lorry").classes[0].aliases
+    assert aliases == ("car", "bus", "lorry")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["empty", "at least one prompt"]),
+        ("\n # only a comment\n", ["empty"]),
+        ("!shadow, !glare", ["'shadow', 'glare'", "without '!'"]),
+        ("cat\n\ndog, Cat", ["line 3", "'Cat' repeats 'cat' of line 1"]),
+        ("cup: mug\ntea: MUG", ["line 2", "'MUG' repeats 'mug' of line 1"]),
+        ("cup: mug, mug", ["'mug' repeats"]),
+        ("red  mug, Red Mug", ["repeats"]),
+        ("cat\ndog @1.5", ["line 2", "1.5", "'dog'", "0..1"]),
+        ("dog @-0.1", ["-0.1", "0..1"]),
+        ("dog @nan", ["nan", "0..1"]),
+        ("dog @35%", ["'@35%'", "not a number", "@0.35"]),
+        ("dog @", ["'@'", "not a number"]),
+        ("dog @0,35", ["decimal comma", "@0.35"]),
+        ("dog @0.3 and cat", ["'@0.3 and cat'", "not a number"]),
+        ("cup @0.3: mug", ["'cup @0.3'", "behind the last alias"]),
+        ("!shadow @0.3, cat", ["'shadow'", "remove @0.3"]),
+        ("@0.3", ["'@0.3' has no words"]),
+        ("cat, !", ["'!' has no words"]),
+        ("cup:", ["'cup:'", "cup: mug, tumbler"]),
+        (": mug", ["': mug'"]),
+        ("a: b: c", ["'a: b: c'", "quotes"]),
+        ("cat,, dog", ["'cat,, dog'", "comma too many"]),
+        (", cat", ["comma too many"]),
+        ('cat\n"dog, bird', ["line 2", "'\"dog'", "quotes must enclose"]),
+        ('"dog" bird', ["'\"dog\" bird'", "quotes must enclose"]),
+        ('""', ["empty"]),
+        ("x" * (MAX_CHARACTERS + 1), ["201 characters", "at most 200"]),
+        ("cat\x07", ["control characters"]),
+        ("cat\x00", ["NUL"]),
+    ],
+)
+def test_errors_name_the_value_the_line_and_the_fix(text: str, parts: list[str]) -> None:
+    with pytest.raises(VocabularyError) as caught:
+        Vocabulary.parse(text)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_the_longest_prompt_is_allowed() -> None:
+    assert Vocabulary.parse("x" * MAX_CHARACTERS).names == ("x" * MAX_CHARACTERS,)
+
+
+def test_names_from_code_are_literal() -> None:
+    names = ["cat and dog", "cup: mug @2", "!x, y", "# z", '"', "and", "end."]
+    vocabulary = Vocabulary.of(names)
+    assert list(vocabulary.names) == names
+    assert Vocabulary.parse(vocabulary.serialise()) == vocabulary
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "empty"),
+        (["cat", "CAT"], "'CAT' repeats 'cat'"),
+        (["cat", " "], "empty"),
+        (["cat", 3], "must be text, got 3"),
+        (["cat", None], "must be text, got None"),
+    ],
+)
+def test_names_from_code_are_checked(names: list[str], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.of(names)
+
+
+def test_coerce_takes_text_lists_and_vocabularies() -> None:
+    vocabulary = Vocabulary.of(["cat", "dog"])
+    assert Vocabulary.coerce("cat, dog") == Vocabulary.coerce(["cat", "dog"]) == vocabulary
+    assert Vocabulary.coerce(vocabulary) is vocabulary
+    for wrong in (None, 3, b"cat"):
+        with pytest.raises(VocabularyError, match="prompts must be"):
+            Vocabulary.coerce(wrong)  # type: ignore[arg-type]
+
+
+_text = st.text(
+    alphabet=st.one_of(
+        st.sampled_from(' aB,:@"#!.0and'),
+        st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]),
+    ),
+    min_size=1,
+    max_size=20,
+).map(str.strip)  # fmt: skip
+_threshold = st.none() | st.floats(0, 1)
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(_text, min_size=1, max_size=3), _threshold, st.booleans()), min_size=1
+    )
+)
+def test_serialise_is_the_inverse_of_parse(
+    entries: list[tuple[list[str], float | None, bool]],
+) -> None:
+    try:
+        vocabulary = Vocabulary(
+            tuple(
+                ConceptClass(texts[0], tuple(texts[1:]), None if negative else threshold, negative)
+                for texts, threshold, negative in entries
+            )
+        )
+    except VocabularyError:
+        assume(False)
+    again = Vocabulary.parse(vocabulary.serialise())
+    assert again == vocabulary
+    assert again.hash == vocabulary.hash
+
+
+@given(st.text())
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    with contextlib.suppress(VocabularyError):
+        vocabulary = Vocabulary.parse(text)
+        assert Vocabulary.parse(vocabulary.serialise()) == vocabulary
+
+
+def test_the_hash_is_stable_over_processes_and_sees_everything() -> None:
+    text = "cup: mug @0.35\n!shadow"
+    code = f"from detclipv2 import Vocabulary; print(Vocabulary.parse({text!r}).hash)"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == Vocabulary.parse(text).hash
+    variants = [
+        text,
+        "cup: mug @0.36\n!shadow",
+        "cup, mug @0.35\n!shadow",
+        "cup: mug @0.35\nshadow",
+        "!shadow\ncup: mug @0.35",
+        "Cup: mug @0.35\n!shadow",
+    ]
+    assert len({Vocabulary.parse(variant).hash for variant in variants}) == len(variants)
+
+
+def test_parsing_loads_neither_torch_nor_spacy() -> None:
+    code = (
+        "import sys; from detclipv2 import Vocabulary; Vocabulary.parse('cat, dog and red bird');"
+        "print([m for m in ('torch', 'spacy', 'transformers') if m in sys.modules])"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == "[]"
