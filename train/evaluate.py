@@ -19,8 +19,8 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from train.class_groups import group_classes, read_texts
-from train.configs.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.data.grounding import read_phrases
+from train.data.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.metrics.detection import read_truth
 from train.zero_shot import phrase_recall, zero_shot_boxes
 

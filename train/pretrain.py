@@ -87,7 +87,7 @@ def encoder(
 
 def zero_shot(model: DetCLIPv2, root: Path) -> Callable[[], dict[str, float]] | None:
     """An evaluation for the log, or None where the development set is not there."""
-    from train.configs.ov_mini import DEVELOPMENT
+    from train.data.ov_mini import DEVELOPMENT
     from train.metrics.detection import read_truth
 
     folder = root / DEVELOPMENT

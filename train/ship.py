@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detclipv2.model import DetCLIPv2
-from train.configs.ov_mini import TERMS
+from train.data.ov_mini import TERMS
 from train.engine import LOG
 
 _LIMIT = 20_000_000

@@ -9,7 +9,7 @@ Command: python -m train.pretrain nano_boxes root=DATA out=runs/nano_boxes
 from __future__ import annotations
 
 from detclipv2.config import PRESETS
-from train.configs.ov_mini import boxed_samples
+from train.data.ov_mini import boxed_samples
 from train.data.sampler import BatchConfig
 from train.engine import LoopConfig
 from train.experiment import Experiment

@@ -1,0 +1,119 @@
+"""The whole way from a folder of data to a shipped checkpoint, on drawn photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from detclipv2.checkpoint import inspect
+from detclipv2.inference.predictor import Predictor
+from detclipv2.language.concepts import load_concepts
+from detclipv2.model import DetCLIPv2
+from tests.train.conftest import draw_set
+from train import evaluate, pretrain, ship
+from train.class_groups import group_classes, read_texts
+from train.data.grounding import read_phrases
+from train.data.ov_mini import (
+    BOXED,
+    DEVELOPMENT,
+    SPARSE,
+    ZERO_SHOT,
+    boxed_samples,
+    training_texts,
+)
+from train.metrics.detection import read_truth
+from train.zero_shot import phrase_recall, propose, zero_shot_boxes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as OV-mini."""
+    root = tmp_path_factory.mktemp("data")
+    for seed, source in enumerate((*BOXED, DEVELOPMENT, *ZERO_SHOT)):
+        draw_set(root / source, count=4, seed=seed)
+    photos = json.loads(draw_set(root / "flickr8k", count=8, seed=99).read_text())
+    names = {c["id"]: c["text"] for c in photos["categories"]}
+    captions = []
+    for image in photos["images"]:
+        phrases = [
+            {"phrase": f"a {names[a['category_id']]}", "boxes": [a["bbox"]]}
+            for a in photos["annotations"]
+            if a["image_id"] == image["id"]
+        ]
+        captions.append({"image_id": image["id"], "caption": "boxes .", "phrases": phrases})
+    grounding = {"images": photos["images"], "captions": captions}
+    (root / "flickr8k" / "grounding.json").write_text(json.dumps(grounding))
+    for path in training_texts(root):
+        path.parent.mkdir(exist_ok=True)
+        value = {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "two zebras ."}]}
+        path.write_text(json.dumps(value))
+    return root
+
+
+def test_no_evaluation_set_is_trained_on() -> None:
+    assert not {*BOXED} & {DEVELOPMENT, *ZERO_SHOT}
+
+
+def test_a_checkpoints_figures_are_written_and_shipped(
+    root: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    evaluate.main([str(tiny_checkpoint), str(root), "--size", "64", "--out", str(out)])
+    figures = json.loads(out.read_text())
+    assert set(figures["zero_shot_ap50"]) == {"mean", *ZERO_SHOT}
+    assert set(figures["phrase_recall"]) == {"@1", "@5", "@10"}
+    assert sum(len(g["classes"]) for g in figures[DEVELOPMENT]["groups"].values()) == len(
+        figures[DEVELOPMENT]["ap50_by_class"]
+    )
+    assert "coco_dev class-agnostic AR@100" in capsys.readouterr().out
+
+    run = tmp_path / "run"
+    run.mkdir()
+    DetCLIPv2.from_pretrained(tiny_checkpoint).save_pretrained(run / "checkpoint")
+    (run / "experiment.json").write_text("{}")
+    line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
+    (run / "log.jsonl").write_text(json.dumps(line) + "\n")
+    ship.main([str(run), str(out), str(tmp_path / "asset")])
+    card = inspect(tmp_path / "asset")["card"]
+    assert card["steps"] == 5 and card["zero_shot_percent"] == figures
+    assert "flickr8k" in card["data_and_terms"]
+
+
+def test_sparse_sets_teach_by_their_boxes_only(root: Path) -> None:
+    samples, repeats = boxed_samples(root)
+    assert len(samples) == len(repeats)
+    sparse = {s.image.parent.parent.name for s in samples if not s.exhaustive}
+    assert sparse == set(SPARSE)
+
+
+def test_unknown_configs_and_keys_are_refused() -> None:
+    with pytest.raises(SystemExit, match="known: nano_boxes"):
+        pretrain.main(["no_such_config"])
+    with pytest.raises(SystemExit, match="unknown key"):
+        pretrain.main(["nano_boxes", "speed=9"])
+
+
+def test_proposals_and_recalls_agree_with_what_the_app_shows(
+    root: Path, tiny_model: DetCLIPv2, tmp_path: Path
+) -> None:
+    predictor = Predictor(tiny_model, device="cpu", cache_dir=tmp_path)
+    folder = root / DEVELOPMENT
+    truth = read_truth(folder / "instances.json")
+    figures, recall = zero_shot_boxes(predictor, truth, folder / "images", 64)
+    assert 0 <= figures.ap <= figures.ap50 <= 100 and 0 <= recall <= 100
+    encoded = predictor.encode_image(folder / "images" / truth["images"][0]["file_name"], 64)
+    boxes, scores = propose(predictor, encoded, torch.nn.functional.normalize(torch.ones(2, 32)))
+    assert len(boxes) <= 100 and (scores.diff() <= 0).all()
+    phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
+    found = phrase_recall(predictor, phrases, 64)
+    assert 0 <= found[1] <= found[5] <= found[10] <= 100
+
+
+def test_classes_fall_into_their_groups(root: Path) -> None:
+    samples, _ = boxed_samples(root)
+    texts = read_texts(training_texts(root))
+    groups = group_classes(["red box", "zebra", "giraffe"], samples, texts, load_concepts())
+    assert groups == {"red box": "boxed", "zebra": "named", "giraffe": "unseen"}
