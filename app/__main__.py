@@ -1,0 +1,79 @@
+"""`python -m app`: the web app on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+log = logging.getLogger("app")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's definition."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app", description="The DetCLIPv2 web app, on this machine, offline."
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to serve (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="nano", metavar="NAME",
+        help="a shipped model's name or a checkpoint folder (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=int, metavar="PX",
+        help="long side the model sees, a multiple of 32 (default: the model's own)",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Load, measure, serve until Ctrl-C; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)  # our own lines; libraries only speak up when something is wrong
+    from app.engine import Engine, EngineError
+
+    log.info("Loading %s …", arguments.model)
+    try:
+        engine = Engine.load(arguments.model, size=arguments.size)
+    except EngineError as error:
+        print(f"python -m app: error: {error}", file=sys.stderr)
+        return 2
+    log.info(
+        "Loaded %s (checkpoint %s, %d px) on %s.",
+        engine.name, engine.checkpoint, engine.size, engine.predictor.device,
+    )  # fmt: skip
+    from app.ui.actions import DEMO, SAMPLES
+
+    name, prompts = SAMPLES[0]
+    milliseconds = engine.measure(DEMO / name, prompts)
+    log.info("A photo takes %.0f ms here (%s after one warm-up).", milliseconds, name)
+    from app.ui.build import build_app, launch_options
+
+    app = build_app(engine)
+    try:
+        _, url, _ = app.launch(
+            server_name=arguments.host,
+            server_port=arguments.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            **launch_options(),
+        )
+    except OSError as error:
+        print(
+            f"python -m app: error: cannot serve {arguments.host}:{arguments.port} ({error}); "
+            f"another port may be free: --port {arguments.port + 1}",
+            file=sys.stderr,
+        )
+        return 2
+    log.info("Open %s  (Ctrl-C stops)", url)
+    app.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""The one engine of an app: a model, its lock, and what it has already looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from detclipv2.inference.images import PAD_MULTIPLE, ImageError, open_image
+from detclipv2.inference.postprocess import MAX_CANDIDATES, select
+from detclipv2.language.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+    from detclipv2.inference.postprocess import Candidates
+    from detclipv2.inference.predictor import EncodedImage, Predictor
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+PREVIEW = 1280
+"""Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
+
+Progress = Callable[..., object]
+"""Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
+
+
+class EngineError(ValueError):
+    """A model or a setting that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What filters candidates: scores in 0…1, IoU in 0…1, boxes an image."""
+
+    threshold: float = 0.3
+    nms_iou: float = 0.6
+    max_boxes: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise EngineError(f"the threshold must lie in 0…1, got {self.threshold}; try 0.3")
+        if not 0 <= self.nms_iou <= 1:
+            raise EngineError(f"the NMS IoU must lie in 0…1, got {self.nms_iou}; try 0.6")
+        if self.max_boxes < 1:
+            raise EngineError(f"the number of boxes must be 1 or more, got {self.max_boxes}")
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """One class of a result: its own threshold if any, boxes shown, best score before filtering."""
+
+    name: str
+    threshold: float | None
+    boxes: int
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The boxes of one photo and how they came about.
+
+    Attributes:
+        detections: xyxy in pixels of the upright original, best first.
+        size: the original's width and height.
+        key: hex name of the photo's content.
+        seconds: from the request to the boxes.
+        image_ran: whether the image tower ran for this, or its output was still there.
+    """
+
+    detections: sv.Detections
+    classes: tuple[ClassReport, ...]
+    vocabulary: Vocabulary
+    settings: Settings
+    size: tuple[int, int]
+    key: str
+    seconds: float
+    image_ran: bool
+
+    def scaled_to(self, size: tuple[int, int]) -> sv.Detections:
+        """The detections on a copy of the photo of another size (width, height)."""
+        scale = np.array([size[0] / self.size[0], size[1] / self.size[1]] * 2)
+        return replace(self.detections, xyxy=self.detections.xyxy * scale)
+
+
+class _Recent(Generic[K, V]):
+    """A mapping that forgets what was not used for longest."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._items: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        if key not in self._items:
+            return None
+        self._items.move_to_end(key)
+        return self._items[key]
+
+    def put(self, key: K, value: V) -> None:
+        self._items[key] = value
+        self._items.move_to_end(key)
+        while len(self._items) > self.capacity:
+            self._items.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A photo the engine knows: its small copy, its size, and what the image tower said."""
+
+    preview: Image.Image
+    size: tuple[int, int]
+    encoded: EncodedImage | None = None
+
+
+class Engine:
+    """One model for all visitors of a page, and for the command line.
+
+    Photos are known by their content: the same file again, other words, or a moved threshold run
+    no image tower. Thread-safe; one detection at a time, since the model uses all cores.
+
+    Args:
+        predictor: the model on its device.
+        name: how users know the model.
+        size: long side in pixels the model sees, a multiple of 32; None for the model's own.
+        photos: how many photos' outputs are kept.
+    """
+
+    def __init__(
+        self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8
+    ) -> None:
+        own = predictor.model.config.image.size
+        if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
+            near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
+            raise EngineError(
+                f"the size must be a multiple of {PAD_MULTIPLE}, got {size}; try {near}"
+            )
+        self.predictor = predictor
+        self.name = name
+        self.size = own if size is None else size
+        self.fingerprint = predictor.model.fingerprint
+        self.milliseconds: float | None = None
+        self._seen: _Recent[str, _Seen] = _Recent(photos)
+        self._candidates: _Recent[tuple[str, str], Candidates] = _Recent(4 * photos)
+        self._lock = threading.RLock()
+
+    @classmethod
+    def load(cls, model: str, *, size: int | None = None, device: str = "auto") -> Engine:
+        """The engine of a shipped model ("nano") or of a checkpoint folder.
+
+        Raises:
+            EngineError: no such model, a damaged one, or an impossible size.
+        """
+        from detclipv2.checkpoint import CheckpointError
+        from detclipv2.inference.predictor import Predictor
+        from detclipv2.model import DetCLIPv2
+
+        try:
+            network = DetCLIPv2.from_pretrained(model)
+        except CheckpointError as error:
+            raise EngineError(str(error)) from error
+        return cls(Predictor(network, device=device), name=Path(model).name or model, size=size)
+
+    @property
+    def checkpoint(self) -> str:
+        """The first 8 hex digits of the weights' digest."""
+        return self.fingerprint[:8]
+
+    @property
+    def image_passes(self) -> int:
+        """How often the image tower has run."""
+        return self.predictor.image_passes
+
+    def detect(
+        self,
+        source: str | Path,
+        prompts: str | Vocabulary,
+        settings: Settings,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Find `prompts` in the photo in file `source`.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            VocabularyError: the prompts cannot be used.
+        """
+        # not `progress or …`: gr.Progress has a length, 0, and so counts as false
+        tell = (lambda *_, **__: None) if progress is None else progress
+        start = time.perf_counter()
+        vocabulary = Vocabulary.coerce(prompts)
+        with self._lock:
+            passes = self.image_passes
+            tell(0.1, desc="Reading the photo")
+            key, seen = self._know(source)
+            if seen.encoded is None:
+                tell(0.3, desc="Looking at the photo")
+                seen = replace(seen, encoded=self.predictor.encode_image(source, self.size))
+                self._seen.put(key, seen)
+            tell(0.8, desc="Comparing with your words")
+            detections, best = self._choose(key, seen.encoded, vocabulary, settings)
+            ran = self.image_passes > passes
+        tell(0.95, desc="Drawing")
+        class_id = np.zeros(0, int) if detections.class_id is None else detections.class_id
+        shown = np.bincount(class_id, minlength=len(vocabulary.returned))
+        classes = tuple(
+            ClassReport(concept.name, concept.threshold, int(count), score)
+            for concept, count, score in zip(vocabulary.returned, shown, best, strict=True)
+        )
+        seconds = time.perf_counter() - start
+        return Result(detections, classes, vocabulary, settings, seen.size, key, seconds, ran)
+
+    def predict(
+        self, image: Image.Image, vocabulary: Vocabulary, settings: Settings
+    ) -> sv.Detections:
+        """The boxes of one picture that will not be asked about again; nothing is kept."""
+        return self.predictor.predict(
+            image,
+            vocabulary,
+            threshold=settings.threshold,
+            nms_iou=settings.nms_iou,
+            max_boxes=settings.max_boxes,
+            size=self.size,
+        )
+
+    def look(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
+        """A copy of the photo of at most `PREVIEW` px, and the original's (width, height)."""
+        with self._lock:
+            _, seen = self._know(source)
+        return seen.preview, seen.size
+
+    def open(self, source: str | Path) -> Image.Image:
+        """The photo, upright, in full size; an ImageError names the file without its folders."""
+        try:
+            return open_image(source)
+        except ImageError as error:
+            name = Path(source).name
+            raise ImageError(str(error).replace(str(source), name)) from error
+
+    def measure(self, source: str | Path, prompts: str) -> float:
+        """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
+        image = self.open(source)
+        vocabulary, settings = Vocabulary.parse(prompts), Settings()
+        self.predict(image, vocabulary, settings)
+        start = time.perf_counter()
+        self.predict(self.open(source), vocabulary, settings)
+        self.milliseconds = 1000 * (time.perf_counter() - start)
+        return self.milliseconds
+
+    def facts(self) -> dict[str, str | float | None]:
+        """The model in plain JSON values."""
+        return {
+            "model": self.name,
+            "checkpoint": self.fingerprint,
+            "size": self.size,
+            "device": str(self.predictor.device),
+            "milliseconds_per_photo": self.milliseconds and round(self.milliseconds, 1),
+        }
+
+    def describe(self, vocabulary: Vocabulary, settings: Settings) -> dict[str, Any]:
+        """What a dataset must say of how its boxes were made, for COCO's `info`."""
+        from datetime import UTC, datetime
+
+        return {
+            "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": self.name,
+            "checkpoint": self.fingerprint,
+            "size": self.size,
+            "prompts": vocabulary.serialise(),
+            "vocabulary": vocabulary.hash,
+            "threshold": settings.threshold,
+            "nms_iou": settings.nms_iou,
+            "max_boxes": settings.max_boxes,
+        }
+
+    def _know(self, source: str | Path) -> tuple[str, _Seen]:
+        """The photo's key and what is known of it; opens it when it is new."""
+        try:
+            content = Path(source).read_bytes()
+        except OSError:
+            self.open(source)  # says what is wrong in the words of every other picture
+            raise
+        key = hashlib.sha256(content).hexdigest()[:16]
+        seen = self._seen.get(key)
+        if seen is None:
+            image = self.open(source)
+            size = image.size
+            image.thumbnail((PREVIEW, PREVIEW))
+            seen = _Seen(image, size)
+            self._seen.put(key, seen)
+        return key, seen
+
+    def _choose(
+        self, key: str, encoded: EncodedImage | None, vocabulary: Vocabulary, settings: Settings
+    ) -> tuple[sv.Detections, list[float | None]]:
+        """Detections, and each class's best score before any threshold."""
+        assert encoded is not None
+        bare = _without_thresholds(vocabulary)
+        found = self._candidates.get((key, bare.hash))
+        if found is None:
+            found = self.predictor.candidates(encoded, bare, floor=0.0)
+            self._candidates.put((key, bare.hash), found)
+        best: list[float | None] = [None] * len(vocabulary.returned)
+        for score, class_id in zip(found.scores.tolist(), found.classes.tolist(), strict=True):
+            if best[class_id] is None:  # candidates come by falling score
+                best[class_id] = score
+        if len(found.scores) >= MAX_CANDIDATES:
+            # More candidates than the cap: strong classes may have crowded weak ones out. Search
+            # again above the thresholds, which gives what the command line gives.
+            self._fill_best(encoded, bare, best)
+            found = self.predictor.candidates(encoded, vocabulary, floor=settings.threshold)
+        own = [
+            settings.threshold if concept.threshold is None else concept.threshold
+            for concept in vocabulary.returned
+        ]
+        detections = select(
+            found, threshold=own, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes
+        )
+        return detections, best
+
+    def _fill_best(
+        self, encoded: EncodedImage, vocabulary: Vocabulary, best: list[float | None]
+    ) -> None:
+        """Look for the best score of classes that the cap left without one, each alone."""
+        negatives = tuple(concept for concept in vocabulary.classes if concept.negative)
+        for index, concept in enumerate(vocabulary.returned):
+            if best[index] is None:
+                alone = Vocabulary((concept, *negatives))
+                scores = self.predictor.candidates(encoded, alone, floor=0.0).scores
+                best[index] = float(scores[0]) if len(scores) else None
+
+
+def _without_thresholds(vocabulary: Vocabulary) -> Vocabulary:
+    """The same words; two vocabularies that differ in thresholds only have the same candidates."""
+    return Vocabulary(tuple(replace(concept, threshold=None) for concept in vocabulary.classes))

@@ -1,0 +1,274 @@
+"""What the Detect tab does: handlers from a photo and words to what the page shows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import coco
+from app.engine import Engine, EngineError, Result, Settings
+from app.render import draw, encode
+from app.ui import render
+from detclipv2.inference.images import ImageError
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+
+DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+
+SAMPLES = (
+    ("coffee.jpg", "cup: mug, espresso cup\nspoon\nsaucer: plate\n!table"),
+    ("chelsea.jpg", "cat: kitten\n!dog"),
+    ("astronaut.jpg", "woman: astronaut, person\nflag\nhelmet\nspace shuttle model"),
+    ("rocket.jpg", "rocket: space shuttle\ntower\nlightning rod"),
+)
+"""Shipped photos, each with prompts that show a piece of the syntax."""
+
+_BROWSER_SHOWS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+_TROUBLE = (ImageError, VocabularyError, EngineError)
+
+_PROGRESS = gr.Progress()  # gradio recognises a handler's progress bar by this default value
+
+Outputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one browser tab looks at: the photo's file and the result on screen."""
+
+    source: str | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The tab's handlers; most return photo, status, both tables, their columns and the session.
+
+    Args:
+        engine: the one engine of this app.
+        folder: where drawn pictures and downloads go; inside gradio's cache, which it empties.
+    """
+
+    engine: Engine
+    folder: Path
+
+    def detect(
+        self,
+        photo: str | None,
+        session: Session,
+        prompts: str,
+        threshold: float,
+        nms_iou: float,
+        max_boxes: float,
+        progress: gr.Progress = _PROGRESS,
+    ) -> Outputs:
+        """Find the prompts in the photo and show them."""
+        source = self._source(photo, session)
+        if not prompts.strip():
+            return self._say("error", "No words yet. Type what to look for, e.g. “cat, a red mug”.")
+        if source is None:
+            return self._say("error", "No photo yet. Upload, drop or paste one, or pick a sample.")
+        try:
+            result = self.engine.detect(
+                source, prompts, Settings(threshold, nms_iou, int(max_boxes)), progress=progress
+            )
+        except _TROUBLE as error:
+            return self._say("error", str(error))
+        return self._show(source, result)
+
+    def refilter(
+        self,
+        session: Session,
+        prompts: str,
+        threshold: float,
+        nms_iou: float,
+        max_boxes: float,
+    ) -> Outputs:
+        """Apply moved sliders to the result on screen; does nothing before the first one."""
+        if session.source is None or session.result is None or not prompts.strip():
+            return self._same()
+        return self.detect(session.source, session, prompts, threshold, nms_iou, max_boxes)
+
+    def edit_thresholds(
+        self,
+        rows: list[list[Any]],
+        session: Session,
+        prompts: str,
+        threshold: float,
+        nms_iou: float,
+        max_boxes: float,
+    ) -> Outputs:
+        """Write an edited table's thresholds into the prompts, their one home, and apply them."""
+        try:
+            text = with_thresholds(prompts, rows)
+        except VocabularyError as error:
+            return (*self._say("error", str(error)), gr.skip())
+        return (*self.refilter(session, text, threshold, nms_iou, max_boxes), text)
+
+    def pick_sample(
+        self,
+        index: int,
+        threshold: float,
+        nms_iou: float,
+        max_boxes: float,
+        progress: gr.Progress = _PROGRESS,
+    ) -> Outputs:
+        """Show a shipped photo with its own prompts and detect at once."""
+        name, prompts = SAMPLES[index]
+        outputs = self.detect(
+            str(DEMO / name), Session(), prompts, threshold, nms_iou, max_boxes, progress
+        )
+        return (*outputs, prompts)
+
+    def new_photo(self, photo: str | None) -> Outputs:
+        """Take a new photo: check that it can be read, forget the old boxes."""
+        if photo is None:
+            return self.clear()
+        try:
+            preview, (width, height) = self.engine.look(photo)
+        except ImageError as error:
+            return (None, render.status("error", str(error)), *self._nothing(Session()))
+        shown: Any = gr.skip()
+        if Path(photo).suffix.lower() not in _BROWSER_SHOWS:
+            shown = str(self._file(encode(preview, "JPEG"), "photo.jpg"))
+        text = f"Photo ready ({width} x {height} px). Say what to look for and press Detect."
+        return (shown, render.status("idle", text), *self._nothing(Session(source=photo)))
+
+    def clear(self) -> Outputs:
+        """The photo was taken away."""
+        text = "Upload, drop or paste a photo, or pick a sample."
+        return (gr.skip(), render.status("idle", text), *self._nothing(Session()))
+
+    def coco_file(self, session: Session) -> str:
+        """The boxes on screen as a COCO JSON file."""
+        result, source = self._on_screen(session)
+        info = self.engine.describe(result.vocabulary, result.settings)
+        dataset = coco.CocoDataset(result.vocabulary.names, info)
+        dataset.add(Path(source).name, result.size, result.detections)
+        path = self.folder / result.key / f"{Path(source).stem}.coco.json"
+        coco.write_json(path, dataset.to_dict())
+        return str(path)
+
+    def picture_file(self, session: Session) -> str:
+        """The photo in full size with the boxes on screen, as PNG."""
+        result, source = self._on_screen(session)
+        picture = encode(draw(self.engine.open(source), result.detections), "PNG")
+        return str(self._file(picture, f"{Path(source).stem}.boxes.png"))
+
+    def api_detect(
+        self,
+        photo: str | None,
+        prompts: str,
+        threshold: float = 0.3,
+        nms_iou: float = 0.6,
+        max_boxes: float = 100,
+    ) -> tuple[dict[str, Any], str]:
+        """Find the prompts in a photo.
+
+        Returns the boxes as COCO JSON and the drawn picture.
+        """
+        outputs = self.detect(photo, Session(), prompts, threshold, nms_iou, max_boxes)
+        session = outputs[-1]
+        if not isinstance(session, Session) or session.result is None:
+            raise gr.Error(_plain(outputs[1]), print_exception=False)
+        result = session.result
+        info = self.engine.describe(result.vocabulary, result.settings)
+        dataset = coco.CocoDataset(result.vocabulary.names, info)
+        dataset.add(Path(str(photo)).name, result.size, result.detections)
+        return dataset.to_dict(), self.picture_file(session)
+
+    def api_info(self) -> dict[str, str | float | None]:
+        """The model behind this page: name, checkpoint, image size, measured speed."""
+        return self.engine.facts()
+
+    def _source(self, photo: str | None, session: Session) -> str | None:
+        # the panel may show our own drawing of the photo; the photo itself is in the session
+        if photo is not None and self.folder in Path(photo).parents:
+            return session.source
+        return photo
+
+    def _show(self, source: str, result: Result) -> Outputs:
+        preview, _ = self.engine.look(source)
+        scaled = result.scaled_to(preview.size)
+        drawn = self._file(encode(draw(preview, scaled), "JPEG"), "boxes.jpg")
+        return (
+            str(drawn),
+            render.summary(result),
+            gr.Dataframe(render.box_rows(result), visible=len(result.detections) > 0),
+            render.class_rows(result),
+            gr.Column(visible=True),
+            gr.Column(visible=True),
+            Session(source, result),
+        )
+
+    def _say(self, kind: render.Kind, text: str) -> Outputs:
+        photo, _, *others = self._same()
+        return (photo, render.status(kind, text), *others)
+
+    @staticmethod
+    def _same() -> Outputs:
+        return tuple(gr.skip() for _ in range(7))
+
+    @staticmethod
+    def _nothing(session: Session) -> Outputs:
+        hidden = gr.Column(visible=False)
+        return (gr.skip(), [], hidden, hidden, session)
+
+    def _file(self, content: bytes, name: str) -> Path:
+        path = self.folder / hashlib.sha256(content).hexdigest()[:16] / name
+        if not path.exists():
+            coco.write_bytes(path, content)
+        return path
+
+    @staticmethod
+    def _on_screen(session: Session) -> tuple[Result, str]:
+        if session.result is None or session.source is None:
+            raise gr.Error("Nothing to download yet: press Detect first.", print_exception=False)
+        return session.result, session.source
+
+
+def with_thresholds(prompts: str, rows: Sequence[Sequence[Any]]) -> str:
+    """`prompts` with the thresholds of an edited class table written behind the classes (@0.35).
+
+    Comments are kept, at the top. An empty cell means: the slider's threshold.
+
+    Raises:
+        VocabularyError: the prompts or a threshold cannot be read.
+    """
+    own = {str(row[0]): _threshold(row[1], str(row[0])) for row in rows}
+    vocabulary = Vocabulary.parse(prompts)
+    classes = [
+        replace(concept, threshold=own[concept.name])
+        if concept.name in own and not concept.negative
+        else concept
+        for concept in vocabulary.classes
+    ]
+    comments = [
+        line[line.index("#") :].rstrip()
+        for line in prompts.splitlines()
+        if "#" in line and '"' not in line
+    ]
+    return "\n".join([*comments, Vocabulary(tuple(classes)).serialise()])
+
+
+def _threshold(cell: Any, name: str) -> float | None:
+    text = "" if cell is None else str(cell).strip().replace(",", ".")
+    if text in ("", "nan", "None", "null"):
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise VocabularyError(
+            f"the threshold {text!r} of {name!r} is no number; write one in 0..1, e.g. 0.35, "
+            "or empty the cell to use the slider"
+        ) from error
+
+
+def _plain(status: str) -> str:
+    """The words of a status line, without its HTML."""
+    return unescape(re.sub(r"<[^>]+>", " ", status)).strip()

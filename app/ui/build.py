@@ -1,0 +1,65 @@
+"""The page around the tabs: theme, style, keys; `build_app(engine)` gives a gr.Blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import themes
+
+from app.engine import Engine
+from app.ui import detect_tab, render
+
+_HERE = Path(__file__).parent
+_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
+_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+
+def build_app(engine: Engine) -> gr.Blocks:
+    """The whole app over one engine; start it with `app.launch(**launch_options())`."""
+    # uploads and drawings older than a day are removed, checked every hour
+    with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
+        gr.HTML(render.header(engine), elem_id="header")
+        with gr.Tabs(), gr.Tab("Detect", id="detect"):
+            detect_tab.build(engine)
+    return app
+
+
+def launch_options() -> dict[str, Any]:
+    """Arguments of `Blocks.launch` that belong to the page; nothing in them needs the internet."""
+    return {
+        "theme": theme(),
+        "css": (_HERE / "page.css").read_text(encoding="utf-8") + detect_tab.sample_css(),
+        "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        "footer_links": ["api", "settings"],
+        "run_history": False,  # photos stay where they are, not in the browser's storage
+        "share": False,
+        "ssr_mode": False,
+        "show_error": True,
+        "max_file_size": "64mb",
+        "state_session_capacity": 200,
+    }
+
+
+def theme() -> themes.Base:
+    """Calm greys, one teal accent, the system's own fonts: a page that loads without a network."""
+    return themes.Base(
+        primary_hue=themes.colors.teal,
+        neutral_hue=themes.colors.slate,
+        radius_size=themes.sizes.radius_md,
+        font=_SANS,
+        font_mono=_MONO,
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="white",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+    )

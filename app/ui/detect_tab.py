@@ -1,0 +1,186 @@
+"""The Detect tab's layout and wiring. One panel shows the photo and, once found, its boxes."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABCMeta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.component_meta import ComponentMeta
+from gradio.events import api
+from PIL import Image
+
+from app.engine import Engine, Settings
+from app.render import encode
+from app.ui import render
+from app.ui.actions import DEMO, SAMPLES, Actions, Session
+
+SYNTAX = """\
+Separate classes with **commas** or **new lines**. Any words will do.
+
+| write | to get |
+|---|---|
+| `cat, a red mug` | two classes |
+| `cup: mug, tumbler` | one class *cup*, found by any of the three |
+| `cup: mug, tumbler @0.35` | … with its own threshold |
+| `!shadow` | a distractor: it competes for boxes and is never shown |
+
+**Ctrl + Enter** detects.
+"""
+
+_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_DOWNLOAD = "() => setTimeout(() => document.querySelector('#{} a, a#{}, #{}').click(), 50)"
+
+
+class _Unwritten(ComponentMeta):
+    """Makes component classes without the .pyi file that gradio puts beside their source."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
+        """What gradio adds here concerns new events and constructors; these have neither."""
+        return ABCMeta.__new__(cls, name, bases, members)
+
+
+class Photo(gr.Image, metaclass=_Unwritten):
+    """gr.Image that hands over the file as it was uploaded.
+
+    gr.Image decodes an upload itself and answers a broken one with a toast; the detector's reader
+    also knows rotation, odd modes and limits, and says what to do.
+    """
+
+    is_template = True  # gradio then draws it with gr.Image's own front end
+
+    def preprocess(self, payload: Any) -> Any:
+        """Path of the uploaded file, None without one."""
+        return None if payload is None else payload.path
+
+
+def build(engine: Engine) -> None:
+    """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
+    defaults = Settings()
+    session = gr.State(Session())
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=340):
+            photo = Photo(
+                label="Photo", type="filepath", sources=["upload", "clipboard"], elem_id="photo",
+                show_label=False, buttons=["fullscreen"],
+                placeholder="Drop a photo here\nor paste one, or click to choose",
+                alt_text="The photo, with the boxes that were found",
+            )  # fmt: skip
+            gr.HTML('<p class="label">Samples: one click detects</p>', elem_id="samples-label")
+            with gr.Row(elem_id="samples"):
+                samples = [
+                    gr.Button(
+                        _caption(prompts),
+                        elem_id=f"sample-{index}",
+                        elem_classes="sample",
+                        min_width=60,
+                    )
+                    for index, (_, prompts) in enumerate(SAMPLES)
+                ]
+        with gr.Column(scale=2, min_width=340):
+            prompts = gr.Textbox(
+                label="What to look for", lines=4, max_lines=12, elem_id="prompts",
+                placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
+            )  # fmt: skip
+            with gr.Accordion("How to write prompts", open=False):
+                gr.Markdown(SYNTAX)
+            button = gr.Button("Detect", variant="primary", elem_id="detect")
+            status = gr.HTML(
+                render.status("idle", "Upload, drop or paste a photo, or pick a sample."),
+                elem_id="status",
+            )
+            threshold = gr.Slider(
+                0, 1, defaults.threshold, step=0.01, label="Threshold", elem_id="threshold",
+                info="Boxes below this score are hidden; moving it does not run the model again.",
+            )  # fmt: skip
+            with gr.Accordion("Overlap and number of boxes", open=False):
+                nms = gr.Slider(
+                    0.05, 1, defaults.nms_iou, step=0.05, label="NMS IoU", elem_id="nms",
+                    info="Of two boxes of one class that overlap more than this, the weaker goes.",
+                )  # fmt: skip
+                most = gr.Slider(
+                    1, 300, defaults.max_boxes, step=1, label="Most boxes", elem_id="max-boxes"
+                )
+            with gr.Column(visible=False, min_width=0) as per_class:
+                classes = gr.Dataframe(
+                    headers=render.CLASS_HEADERS, datatype=("str", "number", "number", "number"),
+                    type="array", interactive=True, static_columns=[0, 2, 3], elem_id="classes",
+                    label="Per class (type a threshold; empty: the slider's)", row_count=1,
+                    column_count=4, max_height=260, buttons=[],
+                )  # fmt: skip
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            json_button = gr.Button("Download COCO JSON", elem_id="get-json", size="md")
+            png_button = gr.Button("Download picture (PNG)", elem_id="get-png", size="md")
+            json_file = gr.DownloadButton(elem_id="file-json", elem_classes="hidden-part")
+            png_file = gr.DownloadButton(elem_id="file-png", elem_classes="hidden-part")
+        boxes = gr.Dataframe(
+            headers=render.BOX_HEADERS, type="array", interactive=False, elem_id="boxes",
+            datatype=("str", "number", "number", "number", "number", "number"), max_height=360,
+            label="Boxes, in pixels of the original (⋮ in a header sorts and filters)", row_count=1,
+            column_count=6, buttons=["copy"],
+        )  # fmt: skip
+
+    actions = Actions(engine, Path(photo.GRADIO_CACHE) / "detclipv2")
+    sliders = [threshold, nms, most]
+    shown = [photo, status, boxes, classes, per_class, results, session]
+    _api(actions, photo, prompts, sliders)  # first, so that no handler of the page takes its names
+    gr.on(
+        [button.click, prompts.submit], actions.detect, [photo, session, prompts, *sliders], shown,
+        show_progress_on=[photo], **_MODEL, **_PRIVATE,
+    )  # fmt: skip
+    gr.on(
+        [slider.input for slider in sliders], actions.refilter, [session, prompts, *sliders], shown,
+        trigger_mode="always_last", show_progress="hidden", **_MODEL, **_PRIVATE,
+    )  # fmt: skip
+    classes.input(
+        actions.edit_thresholds, [classes, session, prompts, *sliders], [*shown, prompts],
+        trigger_mode="always_last", show_progress="hidden", **_MODEL, **_PRIVATE,
+    )  # fmt: skip
+    for index, sample in enumerate(samples):
+        sample.click(
+            partial(actions.pick_sample, index), sliders, [*shown, prompts],
+            show_progress_on=[photo], **_MODEL, **_PRIVATE,
+        )  # fmt: skip
+    photo.upload(actions.new_photo, photo, shown, show_progress="hidden", **_PRIVATE)
+    photo.clear(actions.clear, None, shown, show_progress="hidden", **_PRIVATE)
+    for source, make, target, name in (
+        (json_button, actions.coco_file, json_file, "file-json"),
+        (png_button, actions.picture_file, png_file, "file-png"),
+    ):
+        # the file is made when asked for: a full-size PNG at every move of a slider would be slow
+        source.click(make, session, target, show_progress_on=[source], **_PRIVATE).success(
+            None, js=_DOWNLOAD.replace("{}", name), **_PRIVATE
+        )
+
+
+def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:
+    """The endpoints for gradio_client: /detect and /info."""
+    coco = gr.JSON(label="detections (COCO)", visible=False)
+    picture = gr.File(label="picture", visible=False)
+    gr.Button(visible=False).click(
+        actions.api_detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **_MODEL
+    )
+    api(actions.api_info, api_name="info")
+
+
+def _caption(prompts: str) -> str:
+    """The words of a sample's prompts, short enough for its thumbnail."""
+    return ", ".join(
+        line.split(":")[0] for line in prompts.splitlines() if not line.startswith("!")
+    )
+
+
+def sample_css() -> str:
+    """The samples' thumbnails as button backgrounds, inside the style sheet: no requests."""
+    rules = []
+    for index, (name, _) in enumerate(SAMPLES):
+        with Image.open(DEMO / name) as photo:
+            photo.thumbnail((320, 320))
+            data = base64.b64encode(encode(photo, "JPEG")).decode()
+        rules.append(f"#sample-{index} {{ --photo: url(data:image/jpeg;base64,{data}); }}")
+    return "\n".join(rules)

@@ -1,0 +1,115 @@
+"""A tiny checkpoint on disk and a handful of photos; everything is real, only small."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from app.engine import Engine
+from detclipv2.config import PRESETS
+from detclipv2.model import DetCLIPv2
+
+REPO = Path(__file__).resolve().parents[2]
+DEMO = REPO / "detclipv2" / "assets" / "demo"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random tiny model."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    DetCLIPv2(PRESETS["tiny"]).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text embeddings of random weights stay out of the user's cache, also in child processes."""
+    monkeypatch.setenv("DETCLIPV2_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def shared_engine(checkpoint: Path) -> Engine:
+    """One engine for tests that count relative to what they find."""
+    return Engine.load(str(checkpoint))
+
+
+@pytest.fixture
+def engine(checkpoint: Path) -> Engine:
+    """An engine with empty caches."""
+    return Engine.load(str(checkpoint))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder: two photos, the same name again in a sub-folder, a broken one, a text file."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(DEMO / "coffee.jpg", folder / "coffee.jpg")
+    shutil.copy(DEMO / "chelsea.jpg", folder / "cat ünïcode.jpg")
+    shutil.copy(DEMO / "rocket.jpg", folder / "sub" / "coffee.jpg")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture
+def make_image(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a one-colour image: `make_image("a.png", (64, 48), (200, 30, 30))`."""
+
+    def make(
+        name: str, size: tuple[int, int] = (64, 48), colour: tuple[int, int, int] = (200, 30, 30)
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, colour).save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the real app, started as users start it."""
+    model = str(checkpoint)  # "nano" drives the shipped model instead
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cache = tmp_path_factory.mktemp("served")
+    environment = {
+        **os.environ,
+        "DETCLIPV2_CACHE": str(cache),
+        "GRADIO_TEMP_DIR": str(cache / "gradio"),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "--model", model, "--port", str(port)],
+        cwd=REPO, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("Open "):
+            break
+    else:
+        pytest.fail(f"the app did not start:\n{''.join(said)}")
+    # keep the pipe from filling up; a traceback of a handler then shows in the test's output
+    drain = threading.Thread(
+        target=lambda: sys.stderr.writelines(process.stderr or ()), daemon=True
+    )
+    drain.start()
+    assert any("ms here" in line for line in said), "the start says how long a photo takes"
+    yield f"http://127.0.0.1:{port}/"
+    process.terminate()
+    process.wait(timeout=20)

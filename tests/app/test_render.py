@@ -1,0 +1,95 @@
+"""Drawing: colours belong to words, labels are readable, HTML shows words as words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+from PIL import Image
+
+from app import render
+from app.engine import Engine, Settings
+from app.ui import render as page
+from app.ui.actions import with_thresholds
+from detclipv2.language.vocabulary import VocabularyError
+
+DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+LOW = 0.02  # a threshold that the scores of a random tiny model pass
+
+
+def box(name: str, corners: tuple[int, int, int, int]) -> sv.Detections:
+    return sv.Detections(
+        xyxy=np.array([corners], dtype=float),
+        confidence=np.array([0.83]),
+        class_id=np.array([0]),
+        data={"class_name": np.array([name])},
+    )
+
+
+def luminance(colour: str) -> float:
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_a_colour_depends_on_the_words_only() -> None:
+    assert render.colour_of("Red  Mug") == render.colour_of("red mug")
+    assert len({render.colour_of(f"thing {i}") for i in range(200)}) == len(render.PALETTE)
+
+
+@pytest.mark.parametrize("colour", render.PALETTE)
+def test_label_text_has_contrast(colour: str) -> None:
+    pair = sorted((luminance(colour), luminance(render.text_colour_on(colour))))
+    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("name", ["cup", "стол", "木のカップ", "a" * 120])
+def test_a_box_is_drawn_in_its_classes_colour(name: str) -> None:
+    photo = Image.new("RGB", (200, 160), "white")
+    drawn = render.draw(photo, box(name, (40, 60, 150, 140)))
+    colour = tuple(int(render.colour_of(name)[i : i + 2], 16) for i in (1, 3, 5))
+    assert colour in {drawn.getpixel((x, 100)) for x in range(36, 45)}
+    assert photo.getextrema() == ((255, 255), (255, 255), (255, 255)), "the photo itself is kept"
+
+
+def test_no_boxes_give_a_plain_copy() -> None:
+    photo = Image.new("RGB", (20, 10), "red")
+    drawn = render.draw(photo, sv.Detections.empty())
+    assert drawn is not photo
+    assert drawn.tobytes() == photo.tobytes()
+
+
+def test_users_words_are_escaped(shared_engine: Engine) -> None:
+    evil = '<script>alert(1)</script> "&'
+    assert "<script" not in page.status("error", evil, [evil])
+    for threshold in (LOW, 1.0):
+        result = shared_engine.detect(
+            DEMO / "coffee.jpg", "<script>x</script>\n<b>y</b> @1.0", Settings(threshold)
+        )
+        html = page.summary(result)
+        assert "&lt;script&gt;" in html
+        assert "<script" not in html
+        assert "<b>y" not in html
+
+
+@pytest.mark.parametrize(
+    ("best", "threshold"), [(0.309, 0.30), (0.30, 0.30), (0.004, 0.0), (1.0, 1.0), (None, 0.0)]
+)
+def test_the_advised_threshold_is_a_step_of_the_slider(
+    best: float | None, threshold: float
+) -> None:
+    assert page.shows_at(best) == threshold
+
+
+def test_table_thresholds_are_written_behind_the_classes() -> None:
+    words = "# my list\ncup: mug @0.5\nspoon\n!table"
+    rows = [["cup", "", 3, 0.4], ["spoon", "0,25", 1, 0.3]]
+    assert with_thresholds(words, rows) == "# my list\ncup: mug\nspoon @0.25\n!table"
+    for empty in (None, "", float("nan")):
+        assert with_thresholds("cup @0.5", [["cup", empty, 0, 0]]) == "cup"
+    with pytest.raises(VocabularyError, match="'high' of 'cup' is no number"):
+        with_thresholds("cup", [["cup", "high", 0, 0]])
+    with pytest.raises(VocabularyError, match=r"0\.\.1"):
+        with_thresholds("cup", [["cup", 7, 0, 0]])

@@ -1,0 +1,77 @@
+"""The app as a service: gradio_client against the real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+LOW = 0.02  # a threshold that the scores of a random tiny model pass
+
+
+@pytest.fixture(scope="module")
+def client(served: str) -> Client:
+    return Client(served, verbose=False)
+
+
+def ask(client: Client, photo: Path | None, prompts: str, **settings: Any) -> Any:
+    return client.predict(
+        photo=None if photo is None else handle_file(str(photo)),
+        prompts=prompts,
+        api_name="/detect",
+        **settings,
+    )
+
+
+def test_detect_returns_coco_and_the_picture(client: Client) -> None:
+    dataset, picture = ask(client, DEMO / "coffee.jpg", "cup, a red mug", threshold=LOW)
+    assert [c["name"] for c in dataset["categories"]] == ["cup", "a red mug"]
+    assert dataset["annotations"]
+    assert dataset["images"][0]["file_name"] == "coffee.jpg"
+    assert dataset["info"]["threshold"] == LOW
+    with Image.open(picture) as drawn:
+        assert drawn.size == (600, 400)
+
+
+def test_settings_reach_the_engine(client: Client) -> None:
+    dataset, _ = ask(client, DEMO / "coffee.jpg", "cup", threshold=LOW, max_boxes=2)
+    assert len(dataset["annotations"]) == 2
+    nothing, _ = ask(client, DEMO / "coffee.jpg", "cup", threshold=1)
+    assert nothing["annotations"] == []
+
+
+@pytest.mark.parametrize(
+    ("photo", "prompts", "message"),
+    [
+        (None, "cup", "No photo yet"),
+        (DEMO / "coffee.jpg", " ", "No words yet"),
+        (DEMO / "coffee.jpg", "cup @2", "line 1"),
+        (DEMO / "CREDITS.md", "cup", "not a picture"),
+    ],
+)
+def test_errors_say_what_to_do(
+    client: Client, photo: Path | None, prompts: str, message: str
+) -> None:
+    with pytest.raises(AppError, match=message):
+        ask(client, photo, prompts)
+
+
+def test_info_names_the_model(client: Client) -> None:
+    info = client.predict(api_name="/info")
+    assert len(info["checkpoint"]) == 64
+    assert info["milliseconds_per_photo"] > 0
+
+
+def test_only_the_two_endpoints_are_offered(client: Client) -> None:
+    offered = client.view_api(return_format="dict", print_info=False)
+    assert isinstance(offered, dict)
+    assert set(offered["named_endpoints"]) == {"/detect", "/info"}
+    names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
+    assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes"]
+    json.dumps(offered)
