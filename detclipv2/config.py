@@ -69,7 +69,8 @@ class ModelConfig:
     the product with the unit-length concept embedding is multiplied by a learned scale that begins
     at `initial_scale`, plus a learned bias that begins at the logit of `prior`.
     `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
-    points; on finer ones the same kernel runs as a plain convolution.
+    points; on finer ones the same kernel runs as a plain convolution. `knowledge` adds what the
+    backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
     """
 
     name: str
@@ -87,8 +88,11 @@ class ModelConfig:
     anchor_scale: float = 8.0
     drop_path: float = 0.0
     prior: float = 0.01
+    knowledge: bool = False
 
     def __post_init__(self) -> None:
+        if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
+            raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
         if self.width % 8:
             raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {self.width}")
         if self.tower_depth < 1:

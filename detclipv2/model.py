@@ -18,6 +18,7 @@ from detclipv2.geometry.anchors import decode, grid_anchors
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fpn import FeaturePyramid
 from detclipv2.nn.head import ATSSHead
+from detclipv2.nn.knowledge import ImageNetKnowledge
 from detclipv2.nn.text_encoder import TextEncoder
 
 
@@ -54,6 +55,11 @@ class DetCLIPv2(nn.Module):
             deform_min_level=config.deform_min_level,
         )  # fmt: skip
         self.text = TextEncoder(config.text, config.embed_dim)
+        self.knowledge = (
+            ImageNetKnowledge(self.backbone.channels[-1], config.text.width)
+            if config.knowledge
+            else None
+        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
         self.bias = nn.Parameter(torch.tensor(-math.log((1 - config.prior) / config.prior)))
 
@@ -84,12 +90,17 @@ class DetCLIPv2(nn.Module):
             raise ValueError(
                 f"pixels must be (B, 3, H, W), H and W multiples of 32, got {tuple(pixels.shape)}"
             )
-        maps = self.fpn(self.backbone(pixels))
+        features = self.backbone(pixels)
+        maps = self.fpn(features)
         embeddings, deltas, centerness = self.head(maps)
         sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
         anchors = grid_anchors(sizes, STRIDES, self.config.anchor_scale, pixels.device)
+        boxes = decode(anchors, deltas.float())
+        if self.knowledge is not None:
+            names = self.text.project(self.knowledge.names)
+            embeddings = embeddings + self.knowledge(features[-1], boxes.detach(), names)
         return Regions(
-            boxes=decode(anchors, deltas.float()),
+            boxes=boxes,
             embeddings=embeddings,
             centerness=centerness,
             anchors=anchors,

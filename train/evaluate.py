@@ -91,15 +91,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", help='"nano" or a checkpoint folder')
     parser.add_argument("root", type=Path, help="folder of OV-mini")
     parser.add_argument("--size", type=int, help="long side of the network's input")
+    parser.add_argument(
+        "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     started = time.monotonic()
     model = DetCLIPv2.from_pretrained(options.checkpoint)
+    checkpoint = model.fingerprint[:8]
+    if options.without_knowledge:
+        model.knowledge = None
     figures = evaluate(Predictor(model, threads=options.threads), options.root, options.size)
     figures["settings"] = {
-        "checkpoint": model.fingerprint[:8], "size": options.size or model.config.image.size,
+        "checkpoint": checkpoint,
+        "knowledge": model.knowledge is not None, "size": options.size or model.config.image.size,
         "seconds": round(time.monotonic() - started),
     }  # fmt: skip
     print(table(figures))

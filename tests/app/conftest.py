@@ -12,30 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from app.engine import Engine
-from detclipv2.config import PRESETS
-from detclipv2.model import DetCLIPv2
 
 REPO = Path(__file__).resolve().parents[2]
 DEMO = REPO / "detclipv2" / "assets" / "demo"
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a random tiny model."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny")
-    DetCLIPv2(PRESETS["tiny"]).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text embeddings of random weights stay out of the user's cache, also in child processes."""
-    monkeypatch.setenv("DETCLIPV2_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def checkpoint(tiny_checkpoint: Path) -> Path:
+    """The checkpoint folder that the app is tried on."""
+    return tiny_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -8,22 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from detclipv2 import PRESETS
 from detclipv2.checkpoint import inspect
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
-from train import evaluate, pretrain, ship
+from train import distill, evaluate, pretrain, ship
 from train.class_groups import group_classes, read_texts
 from train.data.grounding import read_phrases
 from train.data.ov_mini import (
     BOXED,
     DEVELOPMENT,
     SPARSE,
+    TAGGED,
     ZERO_SHOT,
     boxed_samples,
     training_texts,
 )
+from train.data.tags import read_tags
 from train.metrics.detection import read_truth
 from train.zero_shot import phrase_recall, propose, zero_shot_boxes
 
@@ -46,10 +49,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         captions.append({"image_id": image["id"], "caption": "boxes .", "phrases": phrases})
     grounding = {"images": photos["images"], "captions": captions}
     (root / "flickr8k" / "grounding.json").write_text(json.dumps(grounding))
-    for path in training_texts(root):
-        path.parent.mkdir(exist_ok=True)
+    for seed, source in enumerate(TAGGED):
+        drawn = json.loads(draw_set(root / source, count=3, seed=seed).read_text())
+        drawn["annotations"] = [{"image_id": i, "category_id": 1} for i in (1, 2, 3)]
+        for image in drawn["images"]:
+            image["split"] = "train"
+        (root / source / "tags.json").write_text(json.dumps(drawn))
+    for source in ("flickr8k", "grocery_iconic"):
         value = {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "two zebras ."}]}
-        path.write_text(json.dumps(value))
+        (root / source / "captions.json").write_text(json.dumps(value))
     return root
 
 
@@ -80,6 +88,33 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     card = inspect(tmp_path / "asset")["card"]
     assert card["steps"] == 5 and card["zero_shot_percent"] == figures
     assert "flickr8k" in card["data_and_terms"]
+
+
+def test_knowledge_is_distilled_without_touching_the_detector(root: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = DetCLIPv2(PRESETS["nano"])
+    plain.text.load_pretrained()
+    plain.save_pretrained(tmp_path / "plain", {"note": "random"})
+    options = ["--steps", "3", "--batch", "2", "--threads", "1"]
+    distill.main([str(tmp_path / "plain"), str(root), str(tmp_path / "run"), *options])
+    grown = DetCLIPv2.from_pretrained(tmp_path / "run" / "checkpoint")
+    assert grown.config.knowledge and grown.knowledge is not None
+    again = DetCLIPv2.from_pretrained(tmp_path / "plain").state_dict()
+    for name, tensor in grown.state_dict().items():
+        if not name.startswith("knowledge."):
+            assert torch.equal(tensor, again[name]), name
+    # The nearest name to "a photo of a zebra" is the zebra's.
+    names = grown.text.project(grown.knowledge.names)
+    assert int((grown.encode_text(["a photo of a zebra"]) @ names.T).argmax()) == 340
+    card = inspect(tmp_path / "run" / "checkpoint")["card"]
+    assert card["note"] == "random" and card["knowledge_steps"] == 3
+
+
+def test_tag_files_give_names_without_boxes(root: Path) -> None:
+    (first, *_) = read_tags(root / "imagenet1k" / "tags.json")
+    assert first.concepts == ("red box",) and len(first.boxes) == 0 and not first.exhaustive
+    with pytest.raises(ValueError, match="not a tag file"):
+        read_tags(root / "flickr8k" / "captions.json")
 
 
 def test_sparse_sets_teach_by_their_boxes_only(root: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from train.data.coco import read_coco
 from train.data.grounding import read_grounding
 from train.data.sample import Sample
+from train.data.tags import read_tags
 
 BOXED = {
     "groceries25": 1.0, "indonesian_food": 1.0, "animals7": 3.0, "fod_a": 0.7, "weapons": 1.5,
@@ -19,6 +20,8 @@ BOXED = {
 """Detection sets that are trained on, and how often an epoch shows each photo."""
 SPARSE = ("amenities", "gtea_kitchen", "indoor_map")
 """Sets that do not box all they show: they teach by their boxes only."""
+TAGGED = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
+"""Sets with image-level names that may be trained on."""
 DEVELOPMENT = "coco_dev"
 ZERO_SHOT = ("aquarium", "kangaroo", "fruit3", "playing_cards", "potholes", "traffic2")
 """Sets that are never trained on."""
@@ -42,11 +45,18 @@ def boxed_samples(root: Path) -> tuple[list[Sample], list[float]]:
     return samples, repeats
 
 
+def all_training_samples(root: Path) -> tuple[list[Sample], list[float]]:
+    """The boxed photos and the tagged ones, each once an epoch."""
+    samples, _ = boxed_samples(root)
+    for source in TAGGED:
+        samples += read_tags(root / source / "tags.json")
+    return samples, [1.0] * len(samples)
+
+
 def training_texts(root: Path) -> list[Path]:
     """Files of captions and image-level names that may be trained on."""
-    named = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
     files = [root / "flickr8k" / "captions.json", root / "grocery_iconic" / "captions.json"]
-    return files + [root / source / "tags.json" for source in named]
+    return files + [root / source / "tags.json" for source in TAGGED]
 
 
 TERMS = {

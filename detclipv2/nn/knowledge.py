@@ -1,0 +1,131 @@
+"""What the backbone learned on ImageNet, said in the words of the text tower.
+
+Not in the paper: a switch (`ModelConfig.knowledge`). A few thousand boxed photos name few things,
+but the backbone came with a classifier of a thousand. Its opinion of each C5 cell becomes a concept
+embedding, and the mean over a box is added to that box's region embedding, so that everything after
+it (similarity, losses, post-processing) stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+_STRIDE = 32
+_EPS = 1e-3  # of the batch norms in EfficientNet-Lite
+# A box is looked at in four points, the middles of its quarters.
+_QUARTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
+
+
+class ImageNetKnowledge(nn.Module):
+    """Class opinions of C5 cells, mixed from the embeddings of the class names.
+
+    Args:
+        channels: of C5.
+        hidden: of the classifier's last convolution.
+        classes: of the classifier.
+        text_width: of the text tower, before its projection.
+
+    Attributes:
+        names: (classes, text_width) pooled text vectors of the class names.
+        strength: weight of the opinion in the region embedding, learned.
+    """
+
+    names: Tensor
+
+    def __init__(
+        self, channels: int, text_width: int, hidden: int = 1280, classes: int = 1000
+    ) -> None:
+        super().__init__()
+        self.hidden = nn.Conv2d(channels, hidden, 1)
+        self.classifier = nn.Conv2d(hidden, classes, 1)
+        self.register_buffer("names", torch.zeros(classes, text_width))
+        self.strength = nn.Parameter(torch.tensor(0.8))
+
+    def load(self, weights: Mapping[str, Tensor], names: Tensor) -> None:
+        """Take the classifier of timm's EfficientNet `weights` and the (classes, width) `names`.
+
+        Raises:
+            ValueError: the classifier has another number of classes than there are names.
+        """
+        if len(names) != len(weights["classifier.bias"]):
+            raise ValueError(f"{len(names)} names for {len(weights['classifier.bias'])} classes")
+        mean, variance = weights["bn2.running_mean"], weights["bn2.running_var"]
+        scale, shift = weights["bn2.weight"], weights["bn2.bias"]
+        folded = fuse_conv_bn_weights(
+            weights["conv_head.weight"], None, mean, variance, _EPS, scale, shift
+        )
+        with torch.no_grad():
+            self.hidden.weight.copy_(folded[0])
+            self.hidden.bias.copy_(folded[1])  # type: ignore[union-attr]
+            self.classifier.weight.copy_(weights["classifier.weight"][:, :, None, None])
+            self.classifier.bias.copy_(weights["classifier.bias"])  # type: ignore[union-attr]
+            self.names.copy_(names)
+
+    def logits(self, c5: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, classes, H, W): the classifier without its pooling."""
+        return self.classifier(F.relu6(self.hidden(c5)))
+
+    def forward(self, c5: Tensor, boxes: Tensor, concepts: Tensor) -> Tensor:
+        """What to add to the region embeddings.
+
+        Args:
+            c5: (B, C, H, W).
+            boxes: (B, A, 4) xyxy in pixels of the network's input.
+            concepts: (classes, D), the projected `names`.
+
+        Returns:
+            (B, A, D). Zero where the classifier has no opinion: the names are centred, so that
+            equal shares of all classes cancel. Only `strength` gets a gradient.
+        """
+        with torch.no_grad():
+            share = self.logits(c5).softmax(dim=1)
+            cells = torch.einsum("bchw,cd->bhwd", share, concepts - concepts.mean(dim=0))
+            opinion = average_over_boxes(cells, boxes)
+        return self.strength * opinion
+
+
+def average_over_boxes(cells: Tensor, boxes: Tensor) -> Tensor:
+    """Mean of a map over boxes, by bilinear samples at the middles of their quarters.
+
+    Args:
+        cells: (B, H, W, D), cell (0, 0) has its middle at stride / 2.
+        boxes: (B, A, 4) xyxy in pixels of the network's input; what lies outside counts as the
+            border.
+
+    Returns:
+        (B, A, D).
+    """
+    batch, height, width, channels = cells.shape
+    at = boxes.new_tensor(_QUARTERS)
+    points = boxes[:, :, None, :2] + (boxes[:, :, None, 2:] - boxes[:, :, None, :2]) * at
+    x = (points[..., 0] / _STRIDE - 0.5).clamp(0, width - 1)
+    y = (points[..., 1] / _STRIDE - 0.5).clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    first = torch.arange(batch, device=cells.device).reshape(batch, 1, 1) * (height * width)
+    indices: list[Tensor] = []
+    weights: list[Tensor] = []
+    for column, column_weight in ((left, 1 - (x - left)), (left + 1, x - left)):
+        for row, row_weight in ((top, 1 - (y - top)), (top + 1, y - top)):
+            inner = row.clamp(max=height - 1) * width + column.clamp(max=width - 1)
+            indices.append(inner.long() + first)
+            weights.append(column_weight * row_weight / len(_QUARTERS))
+    mean = F.embedding_bag(
+        torch.cat(indices, dim=-1).flatten(0, 1),
+        cells.reshape(-1, channels),
+        per_sample_weights=torch.cat(weights, dim=-1).flatten(0, 1).to(cells.dtype),
+        mode="sum",
+    )
+    return mean.reshape(batch, -1, channels)
+
+
+def imagenet_names() -> Sequence[str]:
+    """English names of ImageNet's 1,000 classes in the classifier's order, first synonym each."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo("imagenet1k")
+    return [info.index_to_description(index).split(",")[0] for index in range(1000)]

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+
+from detclipv2 import PRESETS
+from detclipv2.model import DetCLIPv2
+from detclipv2.nn.backbone import imagenet_weights
+from detclipv2.nn.knowledge import ImageNetKnowledge, average_over_boxes, imagenet_names
+
+
+def test_the_folded_classifier_is_timms() -> None:
+    weights = imagenet_weights("tf_efficientnet_lite0", "package")
+    net = timm.create_model("tf_efficientnet_lite0").eval()
+    net.load_state_dict(weights)
+    knowledge = ImageNetKnowledge(320, text_width=4)
+    knowledge.load(weights, torch.zeros(1000, 4))
+    c5 = torch.randn(1, 320, 3, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        hidden = net.bn2(net.conv_head(c5))
+        # One cell is its own pooling.
+        expected = net.forward_head(hidden[:, :, 1:2, 1:2])
+        torch.testing.assert_close(knowledge.logits(c5)[:, :, 1, 1], expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="3 names for 1000"):
+        knowledge.load(weights, torch.zeros(3, 4))
+
+
+def test_names_stand_in_the_classifiers_order() -> None:
+    names = imagenet_names()
+    assert len(names) == 1000
+    assert (names[0], names[281], names[340]) == ("tench", "tabby", "zebra")
+
+
+def test_the_average_over_boxes_is_grid_samples() -> None:
+    generator = torch.Generator().manual_seed(1)
+    cells = torch.randn(2, 5, 7, 3, generator=generator)
+    corner = torch.rand(2, 11, 2, generator=generator) * 160 - 20
+    boxes = torch.cat((corner, corner + torch.rand(2, 11, 2, generator=generator) * 120), -1)
+    quarters = torch.tensor([0.25, 0.75])
+    x = boxes[..., 0:1] + (boxes[..., 2:3] - boxes[..., 0:1]) * quarters
+    y = boxes[..., 1:2] + (boxes[..., 3:4] - boxes[..., 1:2]) * quarters
+    grid = torch.stack(
+        (x[:, :, None].expand(-1, -1, 2, -1), y[..., None].expand(-1, -1, -1, 2)), -1
+    )
+    grid = grid.reshape(2, 11, 4, 2) / torch.tensor([7 * 32, 5 * 32]) * 2 - 1
+    expected = F.grid_sample(
+        cells.permute(0, 3, 1, 2), grid, align_corners=False, padding_mode="border"
+    ).mean(-1)
+    torch.testing.assert_close(average_over_boxes(cells, boxes), expected.transpose(1, 2))
+
+
+def test_no_opinion_adds_nothing_and_a_clear_one_its_name() -> None:
+    knowledge = ImageNetKnowledge(4, text_width=6, hidden=8, classes=5)
+    concepts = F.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    boxes = torch.tensor([[[0.0, 0, 64, 64]]])
+    with torch.no_grad():
+        knowledge.classifier.weight.zero_()
+        knowledge.classifier.bias.zero_()  # type: ignore[union-attr]
+        nothing = knowledge(torch.randn(1, 4, 2, 2), boxes, concepts)
+        knowledge.classifier.bias[2] = 50.0  # type: ignore[index]
+        clear = knowledge(torch.randn(1, 4, 2, 2), boxes, concepts)
+    torch.testing.assert_close(nothing, torch.zeros(1, 1, 3), atol=1e-6, rtol=0)
+    expected = knowledge.strength * (concepts[2] - concepts.mean(0))
+    torch.testing.assert_close(clear[0, 0], expected)
+
+
+def test_a_model_with_knowledge_differs_by_it_and_trains_its_strength_only() -> None:
+    torch.manual_seed(0)
+    plain = DetCLIPv2(PRESETS["nano"]).eval()
+    model = DetCLIPv2(dataclasses.replace(PRESETS["nano"], knowledge=True)).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    assert model.knowledge is not None
+    torch.nn.init.normal_(model.knowledge.names)
+    pixels = torch.randn(2, 3, 64, 64)
+    one, other = plain.encode_image(pixels), model.encode_image(pixels)
+    torch.testing.assert_close(one.boxes, other.boxes)
+    assert not torch.equal(one.embeddings, other.embeddings)
+    (other.embeddings - one.embeddings.detach()).square().sum().backward()
+    assert model.knowledge.strength.grad is not None
+    assert all(p.grad is None for p in model.knowledge.classifier.parameters())
+    extra = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("text."))
+    assert extra <= 8e6
+
+
+def test_knowledge_needs_embeddings_that_add_up() -> None:
+    with pytest.raises(ValueError, match="knowledge"):
+        dataclasses.replace(PRESETS["tiny"], knowledge=True)
