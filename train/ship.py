@@ -1,9 +1,10 @@
-"""Make a run's averaged weights an embedded checkpoint.
+"""Make a trained checkpoint an embedded one, with its card.
 
-    python -m train.ship RUN FIGURES OUT
+    python -m train.ship CHECKPOINT OUT --run RUN --figures F [F …] [--size PX]
 
-RUN is a folder of train.pretrain, FIGURES what `train.evaluate --out` wrote for RUN/checkpoint, OUT
-the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
+CHECKPOINT is what train.pretrain or train.distill left, RUN the run folder of train.pretrain, each
+F a file of `train.evaluate --out`, OUT the folder to write, for example detclipv2/assets/nano. The
+card names data, terms and figures.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from detclipv2.checkpoint import inspect
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS
 from train.engine import LOG
@@ -21,8 +24,8 @@ from train.engine import LOG
 _LIMIT = 20_000_000
 
 
-def card(run: Path, figures: dict[str, Any]) -> dict[str, Any]:
-    """Provenance of a run's checkpoint.
+def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
+    """Provenance of a run's checkpoint, with the figures under their files' names.
 
     Raises:
         FileNotFoundError: `run` is no run folder.
@@ -40,7 +43,9 @@ def card(run: Path, figures: dict[str, Any]) -> dict[str, Any]:
         "images_per_second": round(rate, 1),
         "data_and_terms": TERMS,
         "terms": "research use; the weights are derived from the data listed",
-        "zero_shot_percent": figures,
+        "zero_shot_percent": {
+            file.stem: json.loads(file.read_text(encoding="utf-8")) for file in figures
+        },
     }
 
 
@@ -49,12 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    for name in ("run", "figures", "out"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--figures", type=Path, nargs="+", required=True)
+    parser.add_argument("--size", type=int, help="the model's own image size from now on")
     options = parser.parse_args(arguments)
-    model = DetCLIPv2.from_pretrained(options.run / "checkpoint")
-    figures = json.loads(options.figures.read_text(encoding="utf-8"))
-    model.save_pretrained(options.out, card(options.run, figures))
+    model = DetCLIPv2.from_pretrained(options.checkpoint)
+    if options.size:
+        image = replace(model.config.image, size=options.size)
+        model.config = replace(model.config, image=image)
+    earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
+    model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})
     size = sum(file.stat().st_size for file in options.out.iterdir())
     print(f"{options.out}: {size / 1e6:.1f} MB")
     if size > _LIMIT:

@@ -84,9 +84,12 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     (run / "experiment.json").write_text("{}")
     line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
     (run / "log.jsonl").write_text(json.dumps(line) + "\n")
-    ship.main([str(run), str(out), str(tmp_path / "asset")])
-    card = inspect(tmp_path / "asset")["card"]
-    assert card["steps"] == 5 and card["zero_shot_percent"] == figures
+    asset = tmp_path / "asset"
+    told = ["--run", str(run), "--figures", str(out), "--size", "96"]
+    ship.main([str(run / "checkpoint"), str(asset), *told])
+    card = inspect(asset)["card"]
+    assert card["steps"] == 5 and card["zero_shot_percent"] == {"figures": figures}
+    assert DetCLIPv2.from_pretrained(asset).config.image.size == 96
     assert "flickr8k" in card["data_and_terms"]
 
 

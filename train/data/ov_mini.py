@@ -69,7 +69,11 @@ TERMS = {
     "amenities": "CC BY 4.0 (claimed)",
     "gtea_kitchen": "academic",
     "indoor_map": "unstated",
+    "imagenet1k": "ImageNet terms, non-commercial research",
+    "caltech101": "CC BY 4.0 (claimed)",
+    "grocerystore, grocery_iconic": "MIT",
+    "clothing": "free use",
     "tf_efficientnet_lite0 weights": "Apache-2.0; ImageNet terms, non-commercial research",
     "all-MiniLM-L6-v2 (text tower, not stored here)": "Apache-2.0",
 }
-"""Sources of what is trained with boxes, and their terms as known."""
+"""Sources of the boxes, of the photos that only `train.distill` looks at, and terms as known."""
