@@ -16,16 +16,17 @@ from app import coco
 from app.engine import Engine, EngineError, Result, Settings
 from app.render import draw, encode
 from app.ui import render
+from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+DEMO = FOLDER / "demo"
 
 SAMPLES = (
-    ("coffee.jpg", "cup: mug, espresso cup\nspoon\nsaucer: plate\n!table"),
-    ("chelsea.jpg", "cat: kitten\n!dog"),
-    ("astronaut.jpg", "woman: astronaut, person\nflag\nhelmet\nspace shuttle model"),
-    ("rocket.jpg", "rocket: space shuttle\ntower\nlightning rod"),
+    ("astronaut.jpg", "woman: astronaut, person @0.45\nface @0.47\nhelmet"),
+    ("coffee.jpg", "cup: mug, espresso cup\nspoon @0.53\n!table"),
+    ("chelsea.jpg", "cat: kitten @0.25"),
+    ("rocket.jpg", "rocket: space shuttle @0.38\ntower"),
 )
 """Shipped photos, each with prompts that show a piece of the syntax."""
 

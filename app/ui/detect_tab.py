@@ -17,6 +17,7 @@ from app.engine import Engine, Settings
 from app.render import encode
 from app.ui import render
 from app.ui.actions import DEMO, SAMPLES, Actions, Session
+from detclipv2.language.vocabulary import Vocabulary
 
 SYNTAX = """\
 Separate classes with **commas** or **new lines**. Any words will do.
@@ -170,9 +171,7 @@ def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.S
 
 def _caption(prompts: str) -> str:
     """The words of a sample's prompts, short enough for its thumbnail."""
-    return ", ".join(
-        line.split(":")[0] for line in prompts.splitlines() if not line.startswith("!")
-    )
+    return ", ".join(Vocabulary.parse(prompts).names)
 
 
 def sample_css() -> str:

@@ -22,14 +22,15 @@ def experiment(smoke: bool = False) -> Experiment:
         model=PRESETS["nano"],
         data=boxed_samples,
         loop=LoopConfig(
-            steps=4 if smoke else 5200, save_minutes=4.0, eval_minutes=0 if smoke else 20
+            steps=4 if smoke else 5000, save_minutes=4.0, eval_minutes=0 if smoke else 20
         ),
-        batches=BatchConfig(batch=16, sizes=(224, 256, 288), mosaic=0.3, mosaic_size=320),
+        batches=BatchConfig(batch=16, sizes=(224, 288, 384), mosaic=0.35, mosaic_size=352),
         # The text tower is frozen; its projection learns like the rest of the head.
         optim=OptimConfig(
             lr=1e-3, backbone=0.2, text=0.3, warmup=300, floor=0.02, clip=5.0, ema=0.999
         ),
         backbone_weights="package",
-        freeze=3,
+        # All of the backbone: a third faster, and its ImageNet classifier keeps its meaning.
+        freeze=7,
         threads=2,
     )
