@@ -71,6 +71,9 @@ class ModelConfig:
     `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
     points; on finer ones the same kernel runs as a plain convolution. `knowledge` adds what the
     backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
+    `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
+    `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
+    anything: "centerness" as in ATSS, or "iou" or the geometric mean of "both" as in OLN.
     """
 
     name: str
@@ -89,10 +92,18 @@ class ModelConfig:
     drop_path: float = 0.0
     prior: float = 0.01
     knowledge: bool = False
+    quality: bool = False
+    localisation: Literal["centerness", "iou", "both"] = "centerness"
 
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
             raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
+        if self.localisation not in ("centerness", "iou", "both"):
+            raise ValueError(
+                f"localisation must be 'centerness', 'iou' or 'both', got {self.localisation!r}"
+            )
+        if self.localisation != "centerness" and not self.quality:
+            raise ValueError(f"localisation {self.localisation!r} needs quality=True")
         if self.width % 8:
             raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {self.width}")
         if self.tower_depth < 1:

@@ -28,17 +28,24 @@ class Regions:
 
     Attributes:
         boxes: (B, A, 4) xyxy in pixels of the network's input.
-        embeddings: (B, A, D).
+        embeddings: (B, A, D), unit vectors where the similarity is "cosine".
         centerness: (B, A) logits.
+        localisation: (B, A) logits of how well the box fits whatever it holds, the factor beside
+            the similarity in a score; see `ModelConfig.localisation`.
         anchors: (A, 4) xyxy in pixels of the network's input.
         level_counts: anchors of each pyramid level, finest first; they sum to A.
+        foreground: (B, A) logits of holding any object, where the head has the branch.
+        iou: (B, A) logits of the box's IoU with its object, where the head has the branch.
     """
 
     boxes: Tensor
     embeddings: Tensor
     centerness: Tensor
+    localisation: Tensor
     anchors: Tensor
     level_counts: tuple[int, ...]
+    foreground: Tensor | None = None
+    iou: Tensor | None = None
 
 
 class DetCLIPv2(nn.Module):
@@ -52,7 +59,7 @@ class DetCLIPv2(nn.Module):
         self.head = ATSSHead(
             config.width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
             levels=len(STRIDES), deformable=config.deformable,
-            deform_min_level=config.deform_min_level,
+            deform_min_level=config.deform_min_level, quality=config.quality,
         )  # fmt: skip
         self.text = TextEncoder(config.text, config.embed_dim)
         self.knowledge = (
@@ -60,8 +67,9 @@ class DetCLIPv2(nn.Module):
             if config.knowledge
             else None
         )
-        self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
-        self.bias = nn.Parameter(torch.tensor(-math.log((1 - config.prior) / config.prior)))
+        # Of one element, not scalars: FSDP cannot shard those.
+        self.log_scale = nn.Parameter(torch.tensor([math.log(config.initial_scale)]))
+        self.bias = nn.Parameter(torch.tensor([-math.log((1 - config.prior) / config.prior)]))
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> DetCLIPv2:
@@ -92,20 +100,35 @@ class DetCLIPv2(nn.Module):
             )
         features = self.backbone(pixels)
         maps = self.fpn(features)
-        embeddings, deltas, centerness = self.head(maps)
+        embeddings, deltas, centerness, quality = self.head(maps)
+        if self.config.similarity == "cosine":
+            embeddings = F.normalize(embeddings, dim=-1)
         sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
         anchors = grid_anchors(sizes, STRIDES, self.config.anchor_scale, pixels.device)
         boxes = decode(anchors, deltas.float())
+        foreground, iou = (None, None) if quality is None else quality.unbind(-1)
+        localisation = self._localisation(centerness, iou)
         if self.knowledge is not None:
             names = self.text.project(self.knowledge.names)
-            embeddings = embeddings + self.knowledge(features[-1], boxes.detach(), names)
+            embeddings = embeddings + self.knowledge(features[-1], boxes, localisation, names)
         return Regions(
             boxes=boxes,
             embeddings=embeddings,
             centerness=centerness,
+            localisation=localisation,
             anchors=anchors,
             level_counts=tuple(h * w for h, w in sizes),
+            foreground=foreground,
+            iou=iou,
         )
+
+    def _localisation(self, centerness: Tensor, iou: Tensor | None) -> Tensor:
+        if self.config.localisation == "centerness" or iou is None:
+            return centerness
+        if self.config.localisation == "iou":
+            return iou
+        share = (F.logsigmoid(centerness.float()) + F.logsigmoid(iou.float())) / 2
+        return share - torch.log(-torch.expm1(share.clamp(max=-1e-6)))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """K texts, each alone and as given (no template) → (K, D) unit vectors."""
@@ -113,30 +136,39 @@ class DetCLIPv2(nn.Module):
             return self.bias.new_zeros((0, self.config.embed_dim))
         return self.text(texts)
 
-    def similarity(self, embeddings: Tensor, concepts: Tensor) -> Tensor:
-        """Eq. 1: (..., A, D) regions, (K, D) concepts → (..., A, K) logits."""
-        if self.config.similarity == "cosine":
-            embeddings = F.normalize(embeddings, dim=-1)
+    def words(self, concepts: Tensor) -> Tensor:
+        """(K, D) unit concepts → (K, D) at the learned scale, ready for the dot product."""
         # Scaling the K × D side is cheaper than the A × K product.
-        return embeddings @ (concepts * self.log_scale.exp()).T + self.bias
+        return concepts * self.log_scale.exp()
 
-    def forward(self, pixels: Tensor, concepts: Sequence[str] | Tensor) -> tuple[Regions, Tensor]:
-        """Both towers in one call, as data-parallel wrappers need it.
+    def similarity(self, embeddings: Tensor, concepts: Tensor) -> Tensor:
+        """Eq. 1: (..., A, D) regions' embeddings, (K, D) concepts → (..., A, K) logits."""
+        return embeddings @ self.words(concepts).T + self.bias
+
+    def forward(
+        self, pixels: Tensor | None, concepts: Sequence[str] | Tensor | None
+    ) -> tuple[Regions | None, Tensor | None, Tensor]:
+        """Both towers in one call, as data-parallel wrappers need it; None leaves a tower out.
 
         Args:
             pixels: as for `encode_image`.
             concepts: K texts, or what a frozen text tower's `pooled` gave for them (K, width).
 
         Returns:
-            The regions and the logits (B, A, K).
+            The regions, `words` of the concepts (K, D) and the bias (1,); the logits of Eq. 1 are
+            `regions.embeddings @ words.T + bias`.
         """
-        regions = self.encode_image(pixels)
-        encoded = (
-            self.text.project(concepts)
-            if isinstance(concepts, Tensor)
-            else self.encode_text(concepts)
-        )
-        return regions, self.similarity(regions.embeddings, encoded)
+        regions = None if pixels is None else self.encode_image(pixels)
+        words = None
+        if concepts is not None:
+            encoded = (
+                self.text.project(concepts)
+                if isinstance(concepts, Tensor)
+                else self.encode_text(concepts)
+            )
+            words = self.words(encoded)
+        # A copy: parameters may be handed back to their shards when this call ends.
+        return regions, words, self.bias + 0
 
     @property
     def fingerprint(self) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
@@ -91,28 +92,47 @@ def test_every_concept_is_encoded_alone(tiny_model: DetCLIPv2) -> None:
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_similarity_is_a_scaled_product_plus_bias(similarity: str) -> None:
+def test_similarity_is_a_scaled_product_plus_bias(similarity: Literal["dot", "cosine"]) -> None:
+    torch.manual_seed(0)
     config = dataclasses.replace(PRESETS["tiny"], similarity=similarity, initial_scale=3.0)
-    model = DetCLIPv2(config)
-    regions, concepts = (
-        torch.randn(2, 5, 32),
-        torch.nn.functional.normalize(torch.randn(4, 32), dim=1),
-    )
-    unit = torch.nn.functional.normalize(regions, dim=-1) if similarity == "cosine" else regions
-    expected = 3.0 * torch.einsum("bad,kd->bak", unit, concepts) + model.bias
-    torch.testing.assert_close(model.similarity(regions, concepts), expected)
-    assert model.bias.sigmoid().item() == pytest.approx(config.prior)
+    model = DetCLIPv2(config).eval()
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        regions, words, bias = model(pixels, ["cat", "red mug"])
+        concepts = model.encode_text(["cat", "red mug"])
+        norms = regions.embeddings.norm(dim=-1)
+    expected = 3.0 * torch.einsum("bad,kd->bak", regions.embeddings, concepts) + model.bias
+    torch.testing.assert_close(model.similarity(regions.embeddings, concepts), expected)
+    torch.testing.assert_close(regions.embeddings @ words.T + bias, expected)
+    assert (norms - 1).abs().max() < 1e-4 or similarity == "dot"
+    assert model.bias.sigmoid().item() == pytest.approx(model.config.prior)
 
 
 def test_without_any_concept_or_with_the_text_tower_trainable_gradients_flow() -> None:
     torch.manual_seed(0)
     model = DetCLIPv2(PRESETS["tiny"]).train()
-    _, none = model(torch.randn(1, 3, 64, 64), [])
-    assert none.shape == (1, 86, 0)
-    _, logits = model(torch.randn(1, 3, 64, 64), ["cat", "dog"])
-    logits.sum().backward()
+    _, none, _ = model(torch.randn(1, 3, 64, 64), [])
+    assert none.shape == (0, 32)
+    regions, words, _ = model(torch.randn(1, 3, 64, 64), ["cat", "dog"])
+    (regions.embeddings @ words.T).sum().backward()
     embedding = model.text.tower.get_input_embeddings().weight
     assert embedding.grad is not None and embedding.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("localisation", ["centerness", "iou", "both"])
+def test_quality_branches_give_logits_and_localisation_mixes_them(
+    localisation: Literal["centerness", "iou", "both"],
+) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(PRESETS["tiny"], quality=True, localisation=localisation)
+    with torch.no_grad():
+        regions = DetCLIPv2(config).encode_image(10 * torch.randn(2, 3, 64, 64))
+    assert regions.foreground is not None and regions.iou is not None
+    assert regions.foreground.shape == regions.iou.shape == regions.centerness.shape
+    factors = {"centerness": [regions.centerness], "iou": [regions.iou]}
+    shares = [f.sigmoid() for f in factors.get(localisation, [regions.centerness, regions.iou])]
+    expected = torch.stack(shares).prod(dim=0) ** (1 / len(shares))
+    torch.testing.assert_close(regions.localisation.sigmoid(), expected)
 
 
 def test_fingerprints_follow_what_they_depend_on() -> None:
@@ -136,6 +156,8 @@ def test_fingerprints_follow_what_they_depend_on() -> None:
         ({"prior": 0.0}, "prior"),
         ({"embed_kernel": 2}, "embed_kernel"),
         ({"deform_min_level": 5}, "deform_min_level"),
+        ({"localisation": "iou"}, "quality"),
+        ({"localisation": "luck", "quality": True}, "luck"),
     ],
 )
 def test_contradictions_are_named(change: dict[str, object], message: str) -> None:

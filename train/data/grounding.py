@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from detclipv2.language.concepts import load_concepts
 from detclipv2.language.embeddings import prompt_text
-from train.data.sample import Boxes, Sample, clean_boxes
+from train.data.dropped import Dropped, reporting
+from train.data.sample import Boxes, Sample, boxed, clean_boxes
 
 
 @dataclass(frozen=True)
@@ -23,36 +23,49 @@ class GroundedPhrase:
     boxes: Boxes
 
 
-def read_grounding(annotations: Path, images: Path | None = None, *, split: str) -> list[Sample]:
+def read_grounding(
+    annotations: Path, images: Path | None = None, *, split: str, dropped: Dropped | None = None
+) -> list[Sample]:
     """One sample a photo: the phrases of all its captions, and their head nouns, as concepts.
-
-    Captions name the same thing in several words ("a brown dog", "the puppy"); equal boxes become
-    one box with all of them. A phrase without a box still is a concept of the photo.
 
     Raises:
         ValueError: the file has another format, or no image of `split`.
     """
-    concepts_of = load_concepts()
     samples = []
-    for record, phrases in _photos(annotations, split):
-        width, height = record["width"], record["height"]
-        named: dict[tuple[float, ...], dict[str, None]] = defaultdict(dict)
-        mentioned: dict[str, None] = {}
-        for phrase in phrases:
-            text = prompt_text("{}", phrase["phrase"])
-            if not text:
-                continue
-            words = dict.fromkeys((text, concepts_of.head(text)))
-            mentioned.update(words)
-            for box in phrase["boxes"]:
-                named[tuple(box)].update(words)
-        boxes, usable = clean_boxes(list(named), width, height)
-        concepts = tuple(mentioned)
-        labels = np.array([[c in words for c in concepts] for words in named.values()], dtype=bool)
-        labels = labels.reshape(len(named), len(concepts))
-        path = (images or annotations.parent / "images") / record["file_name"]
-        samples.append(Sample(path, width, height, boxes[usable], concepts, labels[usable]))
+    with reporting(dropped, annotations) as report:
+        for record, phrases in _photos(annotations, split):
+            named = [(phrase["phrase"], phrase["boxes"]) for phrase in phrases]
+            path = (images or annotations.parent / "images") / record["file_name"]
+            samples.append(grounded(path, record["width"], record["height"], named, dropped=report))
     return samples
+
+
+def grounded(
+    image: Path, width: int, height: int, phrases: Iterable[tuple[str, Sequence[Sequence[float]]]],
+    *, heads: bool = True, exhaustive: bool = True, caption: str | None = None, dropped: Dropped,
+) -> Sample:  # fmt: skip
+    """A sample of phrases and their boxes, xywh in the photo's pixels.
+
+    Captions name the same thing in several words ("a brown dog", "the puppy"); equal boxes become
+    one box with all of them. A phrase without a box still is a concept of the photo. With `heads`
+    the head noun of each phrase ("dog") is a concept too.
+    """
+    dictionary = load_concepts()
+    named: dict[tuple[float, ...], dict[str, None]] = defaultdict(dict)
+    mentioned: dict[str, None] = {}
+    for phrase, boxes in phrases:
+        text = prompt_text("{}", phrase)
+        if not text:
+            dropped.add("a phrase without words", f"{image}: {phrase!r}")
+            continue
+        words = dict.fromkeys((text, dictionary.head(text)) if heads else (text,))
+        mentioned.update(words)
+        for box in boxes:
+            named[tuple(box)].update(words)
+    return boxed(
+        image, width, height, named.items(), mentioned=mentioned, exhaustive=exhaustive,
+        caption=caption, dropped=dropped,
+    )  # fmt: skip
 
 
 def read_phrases(
@@ -61,13 +74,21 @@ def read_phrases(
     """What phrase recall is measured on: every boxed phrase of every caption, by photo."""
     found = []
     for record, phrases in _photos(annotations, split):
-        boxed = []
-        for phrase in phrases:
-            boxes, usable = clean_boxes(phrase["boxes"], record["width"], record["height"])
-            if usable.any():
-                boxed.append(GroundedPhrase(phrase["phrase"], boxes[usable]))
+        named = [(phrase["phrase"], phrase["boxes"]) for phrase in phrases]
         path = (images or annotations.parent / "images") / record["file_name"]
-        found.append((path, boxed))
+        found.append((path, with_boxes(named, record["width"], record["height"])))
+    return found
+
+
+def with_boxes(
+    phrases: Iterable[tuple[str, Sequence[Sequence[float]]]], width: int, height: int
+) -> list[GroundedPhrase]:
+    """Those of the phrases that have a usable box, xywh in the photo's pixels."""
+    found = []
+    for text, xywh in phrases:
+        boxes, usable = clean_boxes(xywh, width, height)
+        if usable.any():
+            found.append(GroundedPhrase(text, boxes[usable]))
     return found
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from train.data.caption_phrases import kept_caption_concepts, with_concepts
+from train.data.captions import read_captions
 from train.data.coco import read_coco
 from train.data.grounding import read_grounding
 from train.data.sample import Sample
@@ -20,6 +22,8 @@ BOXED = {
 """Detection sets that are trained on, and how often an epoch shows each photo."""
 SPARSE = ("amenities", "gtea_kitchen", "indoor_map")
 """Sets that do not box all they show: they teach by their boxes only."""
+CAPTIONED = ("flickr8k", "grocery_iconic")
+"""Sets whose captions may be trained on."""
 TAGGED = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
 """Sets with image-level names that may be trained on."""
 DEVELOPMENT = "coco_dev"
@@ -27,14 +31,14 @@ ZERO_SHOT = ("aquarium", "kangaroo", "fruit3", "playing_cards", "potholes", "tra
 """Sets that are never trained on."""
 
 
-def boxed_samples(root: Path) -> tuple[list[Sample], list[float]]:
-    """All photos with boxes that may be trained on, and how often an epoch shows each.
+def detection_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[float]]:
+    """Photos with boxed classes that may be trained on, and how often an epoch shows each.
 
     Raises:
         FileNotFoundError: `root` lacks a source.
     """
-    samples = read_grounding(root / "flickr8k" / "grounding.json", split="train")
-    repeats = [1.0] * len(samples)
+    samples: list[Sample] = []
+    repeats: list[float] = []
     for source, repeat in BOXED.items():
         found = read_coco(
             root / source / "instances.json", split="train",
@@ -45,17 +49,52 @@ def boxed_samples(root: Path) -> tuple[list[Sample], list[float]]:
     return samples, repeats
 
 
-def all_training_samples(root: Path) -> tuple[list[Sample], list[float]]:
-    """The boxed photos and the tagged ones, each once an epoch."""
-    samples, _ = boxed_samples(root)
+def grounding_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[float]]:
+    """Photos with boxed phrases that may be trained on, each once an epoch.
+
+    Raises:
+        FileNotFoundError: `root` lacks the source.
+    """
+    samples = read_grounding(root / "flickr8k" / "grounding.json", split="train")
+    return samples, [1.0] * len(samples)
+
+
+def pair_samples(root: Path, cache: Path) -> tuple[list[Sample], list[float]]:
+    """Captions with their noun phrases, and photos with a class, each once an epoch.
+
+    Args:
+        root: of the sources.
+        cache: folder where the captions' phrases are kept, since extracting them takes a minute.
+
+    Raises:
+        FileNotFoundError: `root` lacks a source.
+    """
+    captioned: list[Sample] = []
+    for source in CAPTIONED:
+        captioned += read_captions(root / source / "captions.json", split="train")
+    phrases = kept_caption_concepts(
+        [sample.caption or "" for sample in captioned], cache / "caption_phrases.json"
+    )
+    samples = [with_concepts(s, found) for s, found in zip(captioned, phrases, strict=True)]
     for source in TAGGED:
         samples += read_tags(root / source / "tags.json")
     return samples, [1.0] * len(samples)
 
 
+def boxed_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[float]]:
+    """All photos with boxes that may be trained on, and how often an epoch shows each.
+
+    Raises:
+        FileNotFoundError: `root` lacks a source.
+    """
+    phrases, once = grounding_samples(root)
+    classes, repeats = detection_samples(root)
+    return phrases + classes, once + repeats
+
+
 def training_texts(root: Path) -> list[Path]:
     """Files of captions and image-level names that may be trained on."""
-    files = [root / "flickr8k" / "captions.json", root / "grocery_iconic" / "captions.json"]
+    files = [root / source / "captions.json" for source in CAPTIONED]
     return files + [root / source / "tags.json" for source in TAGGED]
 
 
@@ -76,4 +115,4 @@ TERMS = {
     "tf_efficientnet_lite0 weights": "Apache-2.0; ImageNet terms, non-commercial research",
     "all-MiniLM-L6-v2 (text tower, not stored here)": "Apache-2.0",
 }
-"""Sources of the boxes, of the photos that only `train.distill` looks at, and terms as known."""
+"""Sources of the boxes and of pretrained parts, and terms as known."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.sample import Sample
+from train.data.shards import Shards, epoch_order
 
 _MULTIPLE = 32
 _SQUARE = 1.15  # photos up to this ratio of their sides share square canvases
@@ -26,12 +28,14 @@ class BatchConfig:
         sizes: long sides of the canvases, one drawn a batch.
         mosaic: share of batches made of mosaics.
         mosaic_size: side of a mosaic's square canvas; such a batch has half as many canvases.
+        square: all canvases are square, whatever the photos' shapes.
     """
 
     batch: int = 16
     sizes: tuple[int, ...] = (256,)
     mosaic: float = 0.0
     mosaic_size: int = 320
+    square: bool = False
 
     def __post_init__(self) -> None:
         for size in (*self.sizes, self.mosaic_size):
@@ -61,8 +65,17 @@ class Sampler:
         if len(repeats) != len(samples):
             raise ValueError(f"{len(repeats)} repeats for {len(samples)} samples")
         self._config, self._seed = config, seed
-        self._shape = np.array([_shape_of(s) for s in samples])
+        self._shards = samples if isinstance(samples, Shards) else None
+        self._shape: NDArray[np.int64] = np.zeros(len(samples), np.int64)
+        if config.square:
+            pass  # one shape for all
+        elif self._shards is not None:
+            self._shape = np.array([_shape_of(*size) for size in self._shards.sizes])
+        else:
+            self._shape = np.array([_shape_of(s.width, s.height) for s in samples])
         self._repeats = np.asarray(repeats, dtype=np.float64)
+        if self._shards is not None and not (self._repeats == 1).all():
+            raise ValueError("photos of shards are shown once an epoch; repeats must be 1")
         self.steps_per_epoch = sum(
             -(-int(np.ceil(self._repeats[self._shape == k].sum())) // config.batch)
             for k in np.unique(self._shape)
@@ -81,11 +94,14 @@ class Sampler:
             side = self._config.mosaic_size
             return BatchPlan(step, (side, side), tuple(tuple(map(int, four)) for four in everyone))
         size = int(rng.choice(self._config.sizes))
-        return BatchPlan(step, canvas_of(shape, size), tuple((int(i),) for i in indices))
+        canvas = (size, size) if self._config.square else canvas_of(shape, size)
+        return BatchPlan(step, canvas, tuple((int(i),) for i in indices))
 
     @lru_cache(maxsize=2)  # noqa: B019 - a sampler lives as long as its run
     def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:  # type: ignore[type-arg]
         rng = np.random.default_rng((self._seed, 0, epoch))
+        if self._shards is not None:
+            return self._in_order_of_the_disk(epoch)
         batches = []
         for shape in np.unique(self._shape):
             members = np.flatnonzero(self._shape == shape)
@@ -99,6 +115,22 @@ class Sampler:
             batches += [(int(shape), chunk) for chunk in order.reshape(-1, self._config.batch)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
+    def _in_order_of_the_disk(self, epoch: int) -> list[tuple[int, np.ndarray]]:  # type: ignore[type-arg]
+        """Batches of one shape each, in the order in which their last photos come."""
+        assert self._shards is not None
+        order = epoch_order(self._shards.counts, seed=self._seed, epoch=epoch)
+        size = self._config.batch
+        batches = []
+        for shape in np.unique(self._shape):
+            places = np.flatnonzero(self._shape[order] == shape)
+            # The first ones once more fill the last batch.
+            places = np.resize(places, -(-len(places) // size) * size)
+            batches += [
+                (int(chunk.max()), int(shape), order[chunk]) for chunk in places.reshape(-1, size)
+            ]
+        batches.sort(key=lambda batch: batch[:2])
+        return [(shape, members) for _, shape, members in batches]
+
 
 def canvas_of(shape: int, size: int) -> tuple[int, int]:
     """(width, height) of a canvas: -1 upright 3:4, 0 square of about the same area, 1 lying 4:3."""
@@ -109,7 +141,7 @@ def canvas_of(shape: int, size: int) -> tuple[int, int]:
     return (size, short) if shape > 0 else (short, size)
 
 
-def _shape_of(sample: Sample) -> int:
-    if sample.width > sample.height * _SQUARE:
+def _shape_of(width: int, height: int) -> int:
+    if width > height * _SQUARE:
         return 1
-    return -1 if sample.height > sample.width * _SQUARE else 0
+    return -1 if height > width * _SQUARE else 0

@@ -26,12 +26,14 @@ class Augmentation:
         flip: probability of mirroring left and right.
         light: largest relative change of brightness, contrast and each colour channel.
         visible: share of a box that must stay in view.
+        squash: pull the photo to the canvas's shape, so that it fills it at scale 1.
     """
 
     scale: tuple[float, float] = (0.6, 1.8)
     flip: float = 0.5
     light: float = 0.25
     visible: float = 0.4
+    squash: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -40,13 +42,19 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class View:
-    """A canvas of pixels with what is known of it; boxes are xyxy in the canvas's pixels."""
+    """A canvas of pixels with what is known of it; boxes are xyxy in the canvas's pixels.
+
+    The rest is as in `Sample`; of the names and captions of a mosaic's photos none is left.
+    """
 
     pixels: Image
     boxes: Boxes
     concepts: tuple[str, ...]
     labels: Labels
     exhaustive: bool
+    complete: tuple[str, ...] = ()
+    caption: str | None = None
+    photo: str = ""
 
 
 def random_view(
@@ -64,9 +72,10 @@ def random_view(
         fill: colour where the photo does not reach.
     """
     width, height = canvas
-    fit = min(width / sample.width, height / sample.height)
-    scale = fit * float(np.exp(rng.uniform(*np.log(aug.scale))))
-    size = (max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
+    fits = np.array([width / sample.width, height / sample.height])
+    scale = (fits if aug.squash else fits.min()) * np.exp(rng.uniform(*np.log(aug.scale)))
+    wanted = np.array([sample.width, sample.height]) * scale
+    size = (max(1, round(float(wanted[0]))), max(1, round(float(wanted[1]))))
     # The exact factors after rounding, so that boxes stay on their pixels.
     factor = np.array([size[0] / sample.width, size[1] / sample.height], dtype=np.float32)
     shift = np.array([_slide(width - size[0], rng), _slide(height - size[1], rng)])
@@ -80,7 +89,10 @@ def random_view(
     if aug.light:
         pixels = _relight(pixels, aug.light, rng)
     boxes, kept = _clip(boxes, canvas, aug.visible)
-    return View(pixels, boxes[kept], sample.concepts, sample.labels[kept], sample.exhaustive)
+    return View(
+        pixels, boxes[kept], sample.concepts, sample.labels[kept], sample.exhaustive,
+        sample.complete, sample.caption, sample.name,
+    )  # fmt: skip
 
 
 def mosaic(views: list[View], canvas: tuple[int, int]) -> View:
@@ -99,7 +111,13 @@ def mosaic(views: list[View], canvas: tuple[int, int]) -> View:
         wide[:, [column[c] for c in view.concepts]] = view.labels
         labels.append(wide)
     exhaustive = all(view.exhaustive for view in views)
-    return View(pixels, np.concatenate(boxes), concepts, np.concatenate(labels), exhaustive)
+    # A name is complete on the whole only where it is on every part.
+    partial = [set(view.complete) for view in views if not view.exhaustive]
+    complete = sorted(set.intersection(*partial)) if partial else []
+    return View(
+        pixels, np.concatenate(boxes), concepts, np.concatenate(labels), exhaustive,
+        tuple(complete),
+    )  # fmt: skip
 
 
 def cells(canvas: tuple[int, int], rng: np.random.Generator) -> list[tuple[int, int]]:
