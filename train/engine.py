@@ -1,26 +1,32 @@
-"""The training loop: steps, clipping, averaging, logs, checkpoints, resume. It knows no model."""
+"""The training loop: steps, clipping, averaging, logs, checkpoints, resume. It knows no model.
+
+With several processes all run the same loop; the first one writes.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from train.data.loader import Batch
-from train.optim import MovingAverage, OptimConfig, parameter_groups, schedule
+from train.distributed import World
+from train.optim import MovingAverage, OptimConfig, Progress, parameter_groups, schedule
+from train.state import load_state, save_state
+from train.task import Backprop
 
 logger = logging.getLogger(__name__)
-STATE = "last.pt"
 LOG = "log.jsonl"
 
 
@@ -33,16 +39,35 @@ class LoopConfig:
         log_every: steps between two lines of the log.
         save_minutes: between two checkpoints.
         eval_minutes: between two evaluations; 0 evaluates at the end only.
+        eval_steps: the same by steps, as plateaus need it; 0 for never.
+        precision: "fp32", or autocast to "bf16" or "fp16" (with scaled losses).
     """
 
     steps: int
     log_every: int = 20
     save_minutes: float = 5.0
     eval_minutes: float = 0.0
+    eval_steps: int = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.log_every < 1:
             raise ValueError(f"steps and log_every must be positive, got {self}")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise ValueError(f"precision must be fp32, bf16 or fp16, got {self.precision!r}")
+
+
+class _Scaled:
+    """A task's way back: losses are scaled where half precision would lose their gradient."""
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self._scaler = scaler
+
+    def __call__(self, loss: Tensor) -> None:
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def resume(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        torch.autograd.backward(list(tensors), list(gradients))
 
 
 class Run:
@@ -53,76 +78,91 @@ class Run:
         model: its trainable parameters are trained in place.
         optim: rates and averaging.
         loop: length and intervals.
+        world: the processes that train together.
+        sharded: are the parameters spread over them (FSDP)?
+        seed: of dropout, which depends on it, the step and the process alone.
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optim: OptimConfig, loop: LoopConfig
-    ) -> None:
+        self, folder: Path, model: nn.Module, optim: OptimConfig, loop: LoopConfig,
+        world: World | None = None, sharded: bool = False, seed: int = 0,
+    ) -> None:  # fmt: skip
         self.folder, self.step = folder, 0
-        self._model, self._optim, self._loop = model, optim, loop
+        self.world = world or World()
+        self._model, self._optim, self._loop, self._sharded = model, optim, loop, sharded
         self._optimizer = torch.optim.AdamW(parameter_groups(model, optim), betas=(0.9, 0.999))
         self.average = MovingAverage(model, optim.ema)
-        self._seconds = 0.0
+        self._scaler = torch.amp.GradScaler(
+            self.world.device.type, enabled=loop.precision == "fp16"
+        )
+        self._seconds, self._seed = 0.0, seed
+        self._progress = Progress()
         self._stop = False
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / STATE).is_file():
-            self._restore()
+        if self.world.main:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.world.barrier()
+        self._restore()
 
     def train(
         self,
-        task: Callable[[Batch], dict[str, Tensor]],
+        task: Callable[[Batch, Backprop], dict[str, Tensor]],
         batches: Callable[[range], Iterator[Batch]],
         evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         """Train to the end, or until the process is asked to stop; then a checkpoint is written.
 
         Args:
-            task: batch → losses by name.
+            task: batch → losses by name, with their gradient left in the parameters.
             batches: gives the batches of a range of steps.
-            evaluate: figures of the averaged weights, called with these in the model's place.
+            evaluate: figures of the averaged weights, called with these in the model's place, by
+                all processes; `ap` among them steers a plateau.
 
         Raises:
             FloatingPointError: a loss is not finite; the last checkpoint stays as it was.
         """
-        from torch.utils.tensorboard import SummaryWriter
-
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step)
-        bar = tqdm(total=self._loop.steps, initial=self.step, unit="step", mininterval=5)
-        saved = evaluated = logged = time.monotonic()
-        sums: dict[str, float] = {}
-        photos = 0
+        log = _Log(self.folder, self.step, self._loop.steps) if self.world.main else None
+        backprop = _Scaled(self._scaler)
+        began = saved = evaluated = time.monotonic()
         self._model.train()
         try:
             for batch in batches(range(self.step, self._loop.steps)):
-                for name, value in self._advance(task(batch)).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                photos += batch.photos
-                bar.update()
-                if self.step % self._loop.log_every == 0:
-                    now = time.monotonic()
-                    self._seconds += now - logged
-                    means = {k: v / self._loop.log_every for k, v in sums.items()}
-                    means["lr"] = self._optimizer.param_groups[0]["lr"]
-                    means["images_per_second"] = photos / (now - logged)
-                    self._log("train", means, writer)
-                    bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
-                    sums, photos, logged = {}, 0, now
-                if evaluate and self._due(evaluated, self._loop.eval_minutes):
-                    self._evaluate(evaluate, writer)
-                    evaluated = logged = time.monotonic()
-                if self._due(saved, self._loop.save_minutes):
+                self._optimizer.zero_grad(set_to_none=True)
+                torch.manual_seed(_mixed(self._seed, self.step, self.world.rank))
+                with self._autocast():
+                    losses = task(batch, backprop)
+                values = self._advance(losses)
+                now = time.monotonic()
+                self._seconds += now - began
+                if log:
+                    log.add(batch.stream, values, batch.photos * self.world.size)
+                    if self.step % self._loop.log_every == 0:
+                        log.write(self.step, self._seconds, self._optimizer.param_groups[0]["lr"])
+                # All processes must take the same turns, so the first one's clock decides.
+                due = self._agree(
+                    bool(evaluate) and self._looks(now - evaluated),
+                    _due(now - saved, self._loop.save_minutes),
+                    self._stop,
+                )
+                if evaluate and due[0]:
+                    self._evaluate(evaluate, log)
+                    evaluated = time.monotonic()
+                if due[1] or self._hopeless():
                     self.save()
                     saved = time.monotonic()
-                if self._stop:
+                if self._hopeless():
+                    logger.info("no more gain at step %d", self.step)
+                    break
+                if due[2]:
                     logger.warning("stopped at step %d; the same command goes on", self.step)
                     break
+                began = time.monotonic() if any(due) else now
             self.save()
-            if evaluate and self.step == self._loop.steps:
-                self._evaluate(evaluate, writer)
+            if evaluate and self.step == self._loop.steps and not self._optim.plateau:
+                self._evaluate(evaluate, log)
         finally:
-            bar.close()
-            writer.close()
+            if log:
+                log.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
@@ -134,59 +174,126 @@ class Run:
             "model": {n: p.detach() for n, p in self._model.named_parameters() if p.requires_grad},
             "optimizer": self._optimizer.state_dict(),
             "average": self.average.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "scaler": self._scaler.state_dict(),
+            "progress": vars(self._progress),
         }
-        partial = self.folder / (STATE + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.folder / STATE)
+        save_state(self.folder, state, self._model, self._optimizer, self.world, self._sharded)
 
     def _restore(self) -> None:
-        state: dict[str, Any] = torch.load(self.folder / STATE, map_location="cpu")
-        parameters = dict(self._model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in state["model"].items():
-                parameters[name].copy_(tensor)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.average.load_state_dict(state["average"])
-        torch.set_rng_state(state["torch_rng"])
+        state = load_state(self.folder, self._model, self._optimizer, self.average, self._sharded)
+        if state is None:
+            return
+        if state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
         self.step, self._seconds = state["step"], state["seconds"]
+        self._progress = Progress(**state.get("progress", {}))
         logger.info("going on from step %d", self.step)
 
+    def _autocast(self) -> Any:
+        dtype = torch.float16 if self._loop.precision == "fp16" else torch.bfloat16
+        enabled = self._loop.precision != "fp32"
+        return torch.autocast(self.world.device.type, dtype, enabled=enabled)
+
     def _advance(self, losses: dict[str, Tensor]) -> dict[str, float]:
-        total = torch.stack(list(losses.values())).sum()
-        values = {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
-        if not all(torch.isfinite(torch.tensor(v)) for v in values.values()):
+        values = {name: loss.item() for name, loss in losses.items()}
+        values = {"loss": sum(values.values()), **values}
+        if not all(math.isfinite(v) for v in values.values()):
             raise FloatingPointError(f"step {self.step}: a loss is not finite: {values}")
-        factor = schedule(self.step, self._loop.steps, self._optim)
+        factor = schedule(self.step, self._loop.steps, self._optim) * self._progress.factor
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        self._optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
         trained = [p for g in self._optimizer.param_groups for p in g["params"]]
-        values["gradient"] = nn.utils.clip_grad_norm_(trained, self._optim.clip).item()
-        self._optimizer.step()
+        self._scaler.unscale_(self._optimizer)
+        norm = nn.utils.clip_grad_norm_(trained, self._optim.clip)
+        # With sharded parameters the norm is spread as well.
+        values["gradient"] = float(getattr(norm, "full_tensor", lambda: norm)())
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self.average.update()
         self.step += 1
         return values
 
-    def _evaluate(self, evaluate: Callable[[], dict[str, float]], writer: Any) -> None:
+    def _evaluate(self, evaluate: Callable[[], dict[str, float]], log: _Log | None) -> None:
         self.average.swap()
         self._model.eval()
         try:
-            self._log("eval", evaluate(), writer)
+            figures = evaluate()
+            if self._optim.plateau:
+                self._progress = self._progress.after(figures["ap"], self._optim.plateau)
+            if log:
+                log.line("eval", self.step, self._seconds, figures)
         finally:
             self.average.swap()
             self._model.train()
 
-    def _log(self, kind: str, values: dict[str, float], writer: Any) -> None:
-        line = {"kind": kind, "step": self.step, "seconds": round(self._seconds, 1), **values}
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            writer.add_scalar(f"{kind}/{name}", value, self.step)
+    def _looks(self, seconds: float) -> bool:
+        every = self._loop.eval_steps
+        return _due(seconds, self._loop.eval_minutes) or (every > 0 and self.step % every == 0)
 
-    def _due(self, since: float, minutes: float) -> bool:
-        return minutes > 0 and time.monotonic() - since >= 60 * minutes
+    def _hopeless(self) -> bool:
+        plateau = self._optim.plateau
+        return plateau is not None and self._progress.over(plateau, self._optim.lr)
+
+    def _agree(self, *answers: bool) -> tuple[bool, ...]:
+        if self.world.size == 1:
+            return answers
+        # A signal may reach any one of the processes; the clock is the first one's.
+        given = torch.tensor(answers, dtype=torch.float32, device=self.world.device)
+        if not self.world.main:
+            given[:-1] = 0
+        return tuple(bool(x) for x in self.world.max(given))
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
+
+
+class _Log:
+    """JSON lines, TensorBoard and the bar, with losses averaged by data type."""
+
+    def __init__(self, folder: Path, step: int, steps: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._file = folder / LOG
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self._bar = tqdm(total=steps, initial=step, unit="step", mininterval=5)
+        self._sums: dict[str, list[float]] = {}
+        self._photos, self._since = 0, time.monotonic()
+
+    def add(self, stream: str, values: dict[str, float], photos: int) -> None:
+        """A step's losses."""
+        prefix = f"{stream}/" if stream else ""
+        for name, value in values.items():
+            self._sums.setdefault(prefix + name, []).append(value)
+        self._photos += photos
+        self._bar.update()
+
+    def write(self, step: int, seconds: float, rate: float) -> None:
+        """The means since the last line."""
+        now = time.monotonic()
+        means = {name: sum(v) / len(v) for name, v in self._sums.items()}
+        means |= {"lr": rate, "images_per_second": self._photos / (now - self._since)}
+        self.line("train", step, seconds, means)
+        shown = {name: f"{v:.3f}" for name, v in means.items() if name.endswith("loss")}
+        self._bar.set_postfix(shown, refresh=False)
+        self._sums, self._photos, self._since = {}, 0, now
+
+    def line(self, kind: str, step: int, seconds: float, values: dict[str, float]) -> None:
+        """One line, whatever it holds."""
+        line = {"kind": kind, "step": step, "seconds": round(seconds, 1), **values}
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        self._bar.close()
+        self._writer.close()
+
+
+def _mixed(*numbers: int) -> int:
+    return int(np.random.SeedSequence((*numbers, 5)).generate_state(1)[0])
+
+
+def _due(seconds: float, minutes: float) -> bool:
+    return minutes > 0 and seconds >= 60 * minutes

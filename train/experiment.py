@@ -12,9 +12,53 @@ from detclipv2.config import ModelConfig
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
 from train.data.transforms import Augmentation
+from train.distributed import Parallel
 from train.engine import LoopConfig
 from train.optim import OptimConfig
-from train.task import LossConfig
+from train.pairs import PairsConfig
+from train.task import BoxesConfig
+
+Readers = Callable[[Path, Path], tuple[Sequence[Sample], Sequence[float]]]
+"""Root folder of the data, folder for what is costly to make (the run's) → samples, and how often
+an epoch shows each."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much data a stream is meant for, where one plans without having it.
+
+    `names` is how many different texts its boxes have, 0 for as many as the dictionary.
+    """
+
+    samples: int
+    names: int = 0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One data type: where its samples come from, how they are batched and learned from.
+
+    Attributes:
+        name: in logs and overrides, for example "pairs".
+        data: its samples.
+        task: `BoxesConfig` for detection and grounding data, `PairsConfig` for image-text pairs.
+        batches: batch and canvas sizes.
+        augmentation: how strongly views vary.
+        weight: its share of the steps relative to visiting every data set equally often.
+        own_concepts: concepts of a photo at most in one view.
+        cache_gib: decoded photos kept in memory by each worker.
+        volume: what is meant, for the plan.
+    """
+
+    name: str
+    data: Readers
+    task: BoxesConfig | PairsConfig
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    weight: float = 1.0
+    own_concepts: int = 150
+    cache_gib: float = 2.0
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -23,45 +67,49 @@ class Experiment:
 
     Attributes:
         model: what is trained.
-        data: samples and their repeats an epoch; called once.
-        loop: length and intervals.
-        batches: batch and canvas sizes.
-        augmentation: how strongly views vary.
+        streams: the data types; one of them has its turn at each step.
+        loop: length, precision and intervals.
         optim: rates and averaging.
-        losses: weights.
+        temperature: how strongly the size of a data set says how often it has its turn.
         out: run folder.
         root: folder of the data, where `data` needs one; also of the zero-shot evaluation.
         backbone_weights: see `imagenet_weights`; empty for random ones.
+        init: a checkpoint to begin with, by name or folder; empty for none.
         freeze: backbone stages without gradient.
-        max_concepts: concepts of a photo in one view.
+        checkpointing: compute activations anew in the backward pass instead of keeping them.
+        parallel: "ddp" or "fsdp", where several processes train.
         workers: decoding processes.
         threads: CPU threads of the training process; 0 for torch's choice.
-        cache_gib: decoded photos kept in memory by each worker.
         seed: of everything.
     """
 
     model: ModelConfig
-    data: Callable[[Path], tuple[Sequence[Sample], Sequence[float]]]
+    streams: tuple[Stream, ...]
     loop: LoopConfig
-    batches: BatchConfig = field(default_factory=BatchConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
+    temperature: float = 1.0
     out: Path = Path("runs/pretrain")
     root: Path = Path("data")
     backbone_weights: str = ""
+    init: str = ""
     freeze: int = 0
-    max_concepts: int = 12
+    checkpointing: bool = False
+    parallel: Parallel = "ddp"
     workers: int = 1
     threads: int = 0
-    cache_gib: float = 4.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [stream.name for stream in self.streams]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"streams need names of their own, got {names}")
 
 
 def override(value: Any, assignments: Sequence[str]) -> Any:
     """A copy of a configuration with `key=value` words applied, nested keys with dots.
 
-    Values are Python literals where the field holds one; paths and strings are taken as written.
+    A stream goes by its name: `streams.pairs.batches.batch=256`. Values are Python literals where
+    the field holds one; paths and strings are taken as written.
 
     Raises:
         ValueError: an unknown key or a value of the wrong kind; the message lists the known keys.
@@ -75,6 +123,12 @@ def override(value: Any, assignments: Sequence[str]) -> Any:
 
 
 def _set(value: Any, path: list[str], text: str, key: str) -> Any:
+    if isinstance(value, tuple) and value and hasattr(value[0], "name"):
+        members = {member.name: member for member in value}
+        if path[0] not in members or len(path) == 1:
+            raise ValueError(f"unknown key {key!r}; known here: {', '.join(members)} and a dot")
+        members[path[0]] = _set(members[path[0]], path[1:], text, key)
+        return tuple(members.values())
     known = {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
     if path[0] not in known:
         raise ValueError(f"unknown key {key!r}; known here: {', '.join(known) or 'nothing'}")
@@ -108,4 +162,4 @@ def describe(value: Any) -> Any:
         return str(value)
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"
-    return list(value) if isinstance(value, tuple) else value
+    return [describe(member) for member in value] if isinstance(value, tuple) else value

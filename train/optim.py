@@ -11,6 +11,29 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class Plateau:
+    """Lower the rate when figures no longer rise, and end when even that does not help.
+
+    The paper's ODinW fine-tuning (Table 11): an evaluation an epoch.
+
+    Attributes:
+        patience: evaluations without gain before the rate is cut, and again before the next cut.
+        factor: of a cut.
+        give_up: evaluations without gain before the end,
+        floor: which only comes once the peak rate has been cut to this or less.
+    """
+
+    patience: int = 5
+    factor: float = 0.1
+    give_up: int = 8
+    floor: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if self.patience < 1 or self.give_up < 1 or not 0 < self.factor < 1:
+            raise ValueError(f"patience and give_up are positive, factor in (0, 1), got {self}")
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """AdamW as in Table 9; rates of backbone and text are given relative to the rest.
 
@@ -23,6 +46,7 @@ class OptimConfig:
         floor: share of the peak at the end.
         clip: largest norm of the gradient.
         ema: decay of the moving average, reached from below while steps are few.
+        plateau: instead of the cosine, the rate stays at its peak until figures stop rising.
     """
 
     lr: float = 2.8e-4
@@ -33,6 +57,7 @@ class OptimConfig:
     floor: float = 0.0
     clip: float = 1.0
     ema: float = 0.9998
+    plateau: Plateau | None = None
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.clip <= 0:
@@ -60,8 +85,38 @@ def schedule(step: int, steps: int, config: OptimConfig) -> float:
     """Factor on the peak rate at `step` of `steps`: linear warm-up, then cosine."""
     if step < config.warmup:
         return (step + 1) / config.warmup
+    if config.plateau:
+        return 1.0
     progress = (step - config.warmup) / max(1, steps - config.warmup)
     return config.floor + (1 - config.floor) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands on its plateau; `after` gives the next.
+
+    Attributes:
+        best: figure so far.
+        waited: evaluations since then.
+        factor: on the rate.
+    """
+
+    best: float = float("-inf")
+    waited: int = 0
+    factor: float = 1.0
+
+    def after(self, figure: float, plateau: Plateau) -> Progress:
+        """One evaluation later."""
+        if figure > self.best:
+            return Progress(figure, 0, self.factor)
+        waited = self.waited + 1
+        cut = plateau.factor if waited % plateau.patience == 0 else 1.0
+        return Progress(self.best, waited, self.factor * cut)
+
+    def over(self, plateau: Plateau, peak: float) -> bool:
+        """Is there nothing left to hope for at a peak rate of `peak`?"""
+        # Ten times a tenth is not quite one.
+        return self.waited >= plateau.give_up and peak * self.factor <= 1.001 * plateau.floor
 
 
 class MovingAverage:

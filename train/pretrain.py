@@ -1,91 +1,102 @@
-"""Train an experiment: python -m train.pretrain CONFIG [--smoke] [key=value …]
+"""Train an experiment: python -m train.pretrain CONFIG [--smoke] [--plan] [key=value …]
 
-CONFIG names a module of train/configs, for example nano_boxes. The same command in the same `out`
-folder goes on where the last one stopped. `--smoke` runs a few steps of anything.
+CONFIG names a module of train/configs, for example nano_boxes, or one experiment of a module with
+several, for example paper:t_o365_cc3m. The same command in the same `out` folder goes on where the
+last one stopped. `--smoke` runs a few steps of anything; `--plan` prints what the run costs and
+stops. Many processes: torchrun --nproc-per-node N -m train.pretrain CONFIG …
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
+import inspect
 import json
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
-from detclipv2.language.embeddings import prompt_text
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
-from train.data.loader import Batches, load
+from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
 from train.data.sampler import Sampler
-from train.engine import STATE, Run
-from train.experiment import Experiment, describe, override
+from train.distributed import Replica, World, world
+from train.engine import Run
+from train.experiment import Experiment, Stream, describe, override
 from train.memory import keep_freed_memory
-from train.task import BoxesTask
+from train.pairs import PairsConfig, PairsTask
+from train.plan import plan
+from train.schedule import shares_of
+from train.task import Backprop, BoxesTask
+from train.texts import Texts, known_texts
 
 logger = logging.getLogger(__name__)
 
 
-def build_model(experiment: Experiment, texts: Sequence[str]) -> tuple[DetCLIPv2, Tensor | None]:
-    """The model with its pretrained parts, and a frozen text tower's vectors of `texts`."""
+def build_model(experiment: Experiment) -> DetCLIPv2:
+    """The model with its pretrained parts."""
     torch.manual_seed(experiment.seed)
     model = DetCLIPv2(experiment.model)
     if experiment.backbone_weights:
         weights = imagenet_weights(experiment.model.backbone, experiment.backbone_weights)
         load_imagenet(model.backbone, weights)
-    model.backbone.freeze(experiment.freeze)
-    pooled = None
     if experiment.model.text.frozen:
         model.text.load_pretrained()
-        pooled = pooled_texts(model, texts, experiment.out / "texts.pt")
-        model.text.init_projection(pooled)
-    return model.to(memory_format=torch.channels_last), pooled
+    if experiment.init:
+        begin_with(model, DetCLIPv2.from_pretrained(experiment.init))
+    model.backbone.freeze(experiment.freeze)
+    if experiment.checkpointing:
+        checkpoint_activations(model)
+    return model.to(memory_format=torch.channels_last)
 
 
-def pooled_texts(model: DetCLIPv2, texts: Sequence[str], cache: Path) -> Tensor:
-    """(len(texts), width) vectors of a frozen tower, kept in `cache` for the next start."""
-    template = model.config.text.template
-    prompts = [prompt_text(template, text) for text in texts]
-    known: dict[str, Tensor] = {}
-    if cache.is_file():
-        kept = torch.load(cache)
-        known = dict(zip(kept["prompts"], kept["vectors"], strict=True))
-    if missing := sorted(set(prompts) - known.keys(), key=len):
-        logger.info("encoding %d texts once", len(missing))
-        with torch.no_grad():
-            for first in range(0, len(missing), 256):
-                chunk = missing[first : first + 256]
-                known.update(zip(chunk, model.text.pooled(chunk), strict=True))
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"prompts": list(known), "vectors": torch.stack(list(known.values()))}, cache)
-    return torch.stack([known[prompt] for prompt in prompts])
+def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:
+    """Take all weights of `source` that have the same name and shape.
+
+    Raises:
+        ValueError: there is none.
+    """
+    own = model.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    if not any(name.startswith("head.") for name in fitting):
+        raise ValueError(f"no weight of {source.config.name!r} fits {model.config.name!r}")
+    model.load_state_dict(fitting, strict=False)
+    logger.info("began with %d of %d tensors", len(fitting), len(own))
 
 
-def all_texts(samples: Sequence[Sample], dictionary: ConceptDictionary) -> list[str]:
-    """Every concept that training can meet."""
-    own = (concept for sample in samples for concept in sample.concepts)
-    return list(dict.fromkeys([*own, *dictionary.names]))
+def checkpoint_activations(model: DetCLIPv2) -> None:
+    """Keep only the borders of the backbone's and the text tower's blocks for the backward pass."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+        apply_activation_checkpointing,
+    )
+
+    blocks = set(blocks_of(model))
+    apply_activation_checkpointing(model, check_fn=lambda module: module in blocks)
 
 
-def encoder(
-    model: DetCLIPv2, texts: Sequence[str], pooled: Tensor | None
-) -> Callable[[Sequence[str]], Tensor | list[str]]:
-    """What the task hands to the model as concepts: kept vectors, or prompts to encode anew."""
-    template = model.config.text.template
-    if pooled is None:
-        return lambda concepts: [prompt_text(template, concept) for concept in concepts]
-    row = {text: index for index, text in enumerate(texts)}
-    return lambda concepts: pooled[[row[concept] for concept in concepts]]
+def blocks_of(model: DetCLIPv2) -> list[nn.Module]:
+    """Parts of similar size that follow one another: stages of the backbone, layers of text."""
+    layers = [m for m in model.text.tower.modules() if type(m).__name__.endswith("Layer")]
+    stages = [m for m in model.backbone.stages if any(True for _ in m.parameters())]
+    # A Sequential made for the occasion is no part of the model.
+    inside = set(model.modules())
+    return [m for m in (*stages, *layers) if m in inside]
 
 
-def zero_shot(model: DetCLIPv2, root: Path) -> Callable[[], dict[str, float]] | None:
+def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
     """An evaluation for the log, or None where the development set is not there."""
     from train.data.ov_mini import DEVELOPMENT
     from train.metrics.detection import read_truth
@@ -95,53 +106,172 @@ def zero_shot(model: DetCLIPv2, root: Path) -> Callable[[], dict[str, float]] | 
         return None
     truth = read_truth(folder / "instances.json")
 
-    def evaluate() -> dict[str, float]:
+    def look(model: DetCLIPv2) -> dict[str, float]:
         from detclipv2.inference.predictor import Predictor
         from train.zero_shot import zero_shot_boxes
 
         with tempfile.TemporaryDirectory() as cache:
-            predictor = Predictor(model, device="cpu", cache_dir=Path(cache))
+            device = str(next(model.parameters()).device)
+            predictor = Predictor(model, device=device, cache_dir=Path(cache))
             figures, recall = zero_shot_boxes(predictor, truth, folder / "images")
         logger.info("AP %.2f AP50 %.2f AR@100 %.2f", figures.ap, figures.ap50, recall)
         return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
 
-    return evaluate
+    return look
 
 
-def pretrain(experiment: Experiment) -> Run:
-    """Train `experiment` to its end, or until the process is asked to stop."""
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A stream with its samples read and its batches planned."""
+
+    stream: Stream
+    samples: Sequence[Sample]
+    sampler: Sampler
+    batches: Batches
+
+
+def prepare(experiment: Experiment, stream: Stream, world: World) -> Prepared:
+    """Read a stream's samples and plan its batches for this process.
+
+    Raises:
+        ValueError: its batch cannot be shared evenly among the processes.
+    """
+    config = stream.batches
+    smallest = config.batch // 2 if config.mosaic else config.batch
+    if smallest % world.size:
+        raise ValueError(
+            f"stream {stream.name!r}: batches of {smallest} cannot be shared by {world.size} "
+            f"processes; set streams.{stream.name}.batches.batch to a multiple"
+        )
+    samples, repeats = stream.data(experiment.root, experiment.out)
+    sampler = Sampler(samples, repeats, config, experiment.seed)
+    red, green, blue = (round(255 * m) for m in experiment.model.image.mean)
+    batches = Batches(
+        samples, sampler, stream.augmentation, seed=experiment.seed, fill=(red, green, blue),
+        most_concepts=stream.own_concepts, cache_gib=stream.cache_gib, rank=world.rank,
+        world=world.size,
+    )  # fmt: skip
+    return Prepared(stream, samples, sampler, batches)
+
+
+def pretrain(
+    experiment: Experiment, here: World | None = None,
+    look: Callable[[DetCLIPv2], dict[str, float]] | None = None,
+) -> Run:  # fmt: skip
+    """Train `experiment` to its end, or until the process is asked to stop.
+
+    Args:
+        experiment: everything about the run.
+        here: the processes that train together; by default this one alone.
+        look: figures of the averaged weights, at the loop's intervals; by default zero-shot on
+            OV-mini's development set, where `root` has it.
+    """
+    here = here or World()
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
     keep_freed_memory()
-    samples, repeats = experiment.data(experiment.root)
+    streams = [prepare(experiment, stream, here) for stream in experiment.streams]
+    shares = shares_of(
+        [s.sampler.steps_per_epoch for s in streams], [s.stream.weight for s in streams],
+        experiment.temperature,
+    )  # fmt: skip
     dictionary = load_concepts()
-    texts = all_texts(samples, dictionary)
-    model, pooled = build_model(experiment, texts)
-    experiment.out.mkdir(parents=True, exist_ok=True)
-    (experiment.out / "experiment.json").write_text(json.dumps(describe(experiment), indent=2))
+    model = build_model(experiment).to(here.device)
+    texts = Texts(model, experiment.out / "texts.pt", here.device)
+    if texts.frozen:
+        kept = texts.keep(known_texts([s.samples for s in streams], dictionary))
+        if not experiment.init:
+            model.text.init_projection(kept)
+    if here.main:
+        experiment.out.mkdir(parents=True, exist_ok=True)
+        (experiment.out / "experiment.json").write_text(json.dumps(describe(experiment), indent=2))
 
-    image = experiment.model.image
-    red, green, blue = (round(255 * m) for m in image.mean)
-    batches = Batches(
-        samples, Sampler(samples, repeats, experiment.batches, experiment.seed),
-        experiment.augmentation, seed=experiment.seed, fill=(red, green, blue),
-        most_concepts=experiment.max_concepts, cache_gib=experiment.cache_gib,
+    replica = Replica(model, here, experiment.parallel, blocks_of(model))
+    run = Run(
+        experiment.out, model, experiment.optim, experiment.loop, here, replica.sharded,
+        experiment.seed,
     )  # fmt: skip
-    task = BoxesTask(
-        model, encoder(model, texts, pooled), dictionary, image, experiment.losses, experiment.seed
-    )
-    resumed = (experiment.out / STATE).is_file()
-    run = Run(experiment.out, model, experiment.optim, experiment.loop)
-    logger.info(
-        "%d photos, %d texts, %s at step %d of %d",
-        len(samples), len(texts), "going on" if resumed else "beginning", run.step,
-        experiment.loop.steps,
-    )  # fmt: skip
-    evaluate = zero_shot(model, experiment.root) if experiment.loop.eval_minutes else None
-    run.train(task, lambda steps: load(batches, steps, experiment.workers), evaluate)
+    task = tasks(experiment, streams, replica, texts, dictionary)
+    for prepared, share in zip(streams, shares, strict=True):
+        logger.info(
+            "%s: %d samples, %.1f %% of the steps",
+            prepared.stream.name, len(prepared.samples), 100 * share,
+        )  # fmt: skip
+    logger.info("at step %d of %d", run.step, experiment.loop.steps)
+    mixture = Mixture({s.stream.name: s.batches for s in streams}, shares, experiment.seed)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        return load(mixture, steps, experiment.workers)
+
+    if look is None and experiment.loop.eval_minutes > 0:
+        look = zero_shot(experiment.root)
+    # Sharded weights cannot be asked photo by photo; they are judged when the run is over.
+    evaluate = partial(look, model) if look and not replica.sharded else None
+    run.train(task, batches, evaluate)
     run.average.swap()
-    model.save_pretrained(experiment.out / "checkpoint", {"steps": run.step})
+    save_model(model, experiment.out / "checkpoint", run.step, replica)
+    run.average.swap()
     return run
+
+
+def tasks(
+    experiment: Experiment, streams: Sequence[Prepared], replica: Replica, texts: Texts,
+    dictionary: ConceptDictionary,
+) -> Callable[[Batch, Backprop], dict[str, Tensor]]:  # fmt: skip
+    """What the loop calls: each batch goes to its stream's own task."""
+    by_name: dict[str, BoxesTask | PairsTask] = {}
+    for prepared in streams:
+        config = prepared.stream.task
+        if isinstance(config, PairsConfig):
+            by_name[prepared.stream.name] = PairsTask(replica, experiment.model, texts, config)
+            continue
+        vocabulary = dictionary.names
+        if config.negatives == "data":
+            vocabulary = list(dict.fromkeys(c for s in prepared.samples for c in s.concepts))
+        encode = texts.enriched(dictionary) if config.enrich else texts
+        by_name[prepared.stream.name] = BoxesTask(
+            replica, experiment.model, encode, dictionary, vocabulary, config, experiment.seed
+        )
+    return lambda batch, backprop: by_name[batch.stream](batch, backprop)
+
+
+def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> None:
+    """A checkpoint folder that `from_pretrained` reads, also of sharded weights."""
+    if not replica.sharded:
+        if replica.world.main:
+            model.save_pretrained(folder, {"steps": steps})
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = get_model_state_dict(model, options=options)
+    if replica.world.main:
+        whole = DetCLIPv2(model.config)
+        whole.load_state_dict(weights)
+        whole.save_pretrained(folder, {"steps": steps})
+
+
+def load_experiment(name: str, smoke: bool = False) -> Experiment:
+    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    module_name, _, function = name.partition(":")
+    folder = Path(__file__).parent / "configs"
+    modules = sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
+    if module_name not in modules:
+        raise ValueError(f"unknown config {name!r}; known: {', '.join(modules)}")
+    module = importlib.import_module(f"train.configs.{module_name}")
+    made = {
+        key: value for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and key[0] != "_"
+    }  # fmt: skip
+    key = function or "experiment"
+    if key not in made:
+        raise ValueError(f"{module_name} has no {key!r}; known: {', '.join(sorted(made))}")
+    experiment: Experiment = made[key](smoke=smoke)
+    return experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -149,22 +279,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("config", help="module of train/configs")
+    parser.add_argument("config", help="MODULE or MODULE:FUNCTION of train/configs")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    known = sorted(
-        p.stem for p in (Path(__file__).parent / "configs").glob("*.py") if p.stem != "__init__"
+    parser.add_argument("--plan", action="store_true", help="print what it costs, then stop")
+    parser.add_argument(
+        "--tflops", type=float, default=20.0, help="assumed of a device, 10^12 FLOPs a second"
     )
-    if options.config not in known:
-        sys.exit(f"unknown config {options.config!r}; known: {', '.join(known)}")
-    module = importlib.import_module(f"train.configs.{options.config}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        experiment = override(module.experiment(smoke=options.smoke), options.overrides)
+        experiment = override(
+            load_experiment(options.config, smoke=options.smoke), options.overrides
+        )
+        if options.plan:
+            print(plan(experiment).table(options.tflops))
+            return
     except ValueError as error:
         sys.exit(str(error))
-    pretrain(experiment)
+    with world() as here:
+        pretrain(experiment, here)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Make a trained checkpoint an embedded one, with its card.
 
-    python -m train.ship CHECKPOINT OUT --run RUN --figures F [F …] [--size PX]
+    python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--knowledge]
 
-CHECKPOINT is what train.pretrain or train.distill left, RUN the run folder of train.pretrain, each
-F a file of `train.evaluate --out`, OUT the folder to write, for example detclipv2/assets/nano. The
-card names data, terms and figures.
+CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
+OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
+`--knowledge` attaches the backbone's own ImageNet classifier.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from detclipv2.checkpoint import inspect
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS
 from train.engine import LOG
+from train.knowledge import with_knowledge
 
 _LIMIT = 20_000_000
 
@@ -57,10 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--figures", type=Path, nargs="+", required=True)
+    parser.add_argument("--figures", type=Path, nargs="+", default=[])
+    parser.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
+    if options.knowledge:
+        model = with_knowledge(model)
     if options.size:
         image = replace(model.config.image, size=options.size)
         model.config = replace(model.config, image=image)

@@ -41,6 +41,18 @@ def gather_concepts(views: Sequence[View], negatives: Sequence[str] = ()) -> tup
     return tuple(dict.fromkeys([*own, *negatives]))
 
 
+def fill_concepts(
+    own: Sequence[str], most: int, vocabulary: Sequence[str], rng: np.random.Generator
+) -> list[str]:
+    """Negatives that bring a photo's concepts to `most` (the paper's M), drawn without repeats.
+
+    Names that the photo has already are drawn in vain, as rarely as they are among many.
+    """
+    room = min(max(0, most - len(own)), len(vocabulary))
+    drawn = rng.choice(len(vocabulary), room, replace=False)
+    return [vocabulary[index] for index in drawn if vocabulary[index] not in own]
+
+
 def build_targets(
     views: Sequence[View], concepts: Sequence[str], dictionary: ConceptDictionary
 ) -> list[PhotoTarget]:
@@ -49,7 +61,8 @@ def build_targets(
     A concept of another photo is a negative of this photo's boxes unless it is related to one of
     the box's own names; outside the boxes, unless it is related to anything named in the photo.
     The photo's own concepts are negatives where they have no box, if they have a box at all. A view
-    that is not exhaustive says nothing of what lies outside its boxes.
+    that is not exhaustive says nothing of what lies outside its boxes, except of its `complete`
+    names.
     """
     column = {concept: index for index, concept in enumerate(concepts)}
     related = dictionary.related(concepts)
@@ -67,4 +80,5 @@ def _photo_target(view: View, column: dict[str, int], related: NDArray[np.bool_]
         outside[[own[i] for i in boxed]] = False
     else:
         outside = np.ones(len(column), dtype=bool)
+        outside[[column[name] for name in view.complete if name in column]] = False
     return PhotoTarget(*map(torch.from_numpy, (view.boxes, positive, unsaid, outside)))

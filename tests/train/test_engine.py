@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,54 +17,128 @@ import torch
 from detclipv2 import PRESETS
 from detclipv2.model import DetCLIPv2
 from train.data.coco import read_coco
+from train.data.sample import Sample, pair
 from train.data.sampler import BatchConfig
-from train.engine import LOG, STATE, LoopConfig
-from train.experiment import Experiment, describe, override
+from train.engine import LOG, LoopConfig
+from train.experiment import Experiment, Stream, describe, override
 from train.optim import MovingAverage, OptimConfig, parameter_groups, schedule
-from train.pretrain import pretrain
+from train.pairs import PairsConfig
+from train.pretrain import begin_with, blocks_of, build_model, pretrain
+from train.state import STATE
+from train.task import BoxesConfig
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def drawn_experiment(annotations: Path, out: Path, **loop: float) -> Experiment:
-    """A run of seconds on the drawn set."""
+    """A run of seconds on the drawn set, with all three data types."""
 
-    def data(_: Path) -> tuple[list, list[float]]:  # type: ignore[type-arg]
+    def boxes(*_: Path) -> tuple[list[Sample], list[float]]:
         samples = read_coco(annotations, split="train")
         return samples, [1.0] * len(samples)
 
+    def pairs(*_: Path) -> tuple[list[Sample], list[float]]:
+        found = [
+            pair(s.image, s.concepts, caption=f"a {' and a '.join(s.concepts)}",
+                 width=s.width, height=s.height)
+            for s in boxes()[0]
+        ]  # fmt: skip
+        return found, [1.0] * len(found)
+
+    batches = BatchConfig(batch=4, sizes=(64,))
     return Experiment(
-        model=PRESETS["tiny"], data=data, loop=LoopConfig(**{"steps": 8, "log_every": 1, **loop}),  # type: ignore[arg-type]
-        batches=BatchConfig(batch=4, sizes=(64,), mosaic=0.3, mosaic_size=64),
+        model=PRESETS["tiny"],
+        streams=(
+            Stream(
+                "detection", boxes, BoxesConfig(concepts=6, negatives="data"),
+                BatchConfig(batch=4, sizes=(64,), mosaic=0.3, mosaic_size=64),
+            ),
+            Stream("grounding", boxes, BoxesConfig(concepts=5, localise=False), batches),
+            Stream("pairs", pairs, PairsConfig(k=10, micro_batch=2), batches),
+        ),
+        loop=LoopConfig(**{"steps": 8, "log_every": 1, **loop}),  # type: ignore[arg-type]
         optim=OptimConfig(lr=1e-3, warmup=2), out=out, workers=0, threads=1,
     )  # fmt: skip
 
 
-def losses(out: Path) -> dict[int, float]:
+def losses(out: Path) -> dict[int, dict[str, float]]:
     lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
+    return {
+        line["step"]: {name: v for name, v in line.items() if "/" in name}
+        for line in lines if line["kind"] == "train"
+    }  # fmt: skip
 
 
 # The text dictionary is encoded at each start where the tower is frozen; tiny's is not.
 def test_a_run_writes_its_log_checkpoint_and_model(drawn_set: Path, tmp_path: Path) -> None:
     run = pretrain(drawn_experiment(drawn_set, tmp_path / "run"))
     assert run.step == 8
-    assert list(losses(tmp_path / "run")) == list(range(1, 9))
-    assert json.loads((tmp_path / "run" / "experiment.json").read_text())["loop"]["steps"] == 8
+    seen = losses(tmp_path / "run")
+    assert list(seen) == list(range(1, 9))
+    assert {name.split("/")[0] for values in seen.values() for name in values} == {
+        "detection", "grounding", "pairs",
+    }  # fmt: skip
+    names = {name for values in seen.values() for name in values}
+    assert {"detection/giou", "detection/centerness", "pairs/contrast", "pairs/gradient"} <= names
+    assert "grounding/align" in names and "grounding/giou" not in names
+    described = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert described["loop"]["steps"] == 8 and described["streams"][2]["task"]["k"] == 10
     model = DetCLIPv2.from_pretrained(tmp_path / "run" / "checkpoint")
     assert model.config == PRESETS["tiny"]
     last = json.loads((tmp_path / "run" / LOG).read_text().splitlines()[-1])
-    assert {"align", "giou", "centerness", "lr", "images_per_second"} <= last.keys()
+    assert {"lr", "images_per_second"} <= last.keys()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_run_can_begin_with_another_ones_weights(drawn_set: Path, tmp_path: Path) -> None:
+    first = drawn_experiment(drawn_set, tmp_path / "first", steps=2)
+    pretrain(first)
+    begun = dataclasses.replace(first, init=str(tmp_path / "first" / "checkpoint"))
+    model = build_model(begun)
+    saved = DetCLIPv2.from_pretrained(tmp_path / "first" / "checkpoint").state_dict()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in model.state_dict().items())
+    other = dataclasses.replace(begun, model=dataclasses.replace(begun.model, width=40))
+    assert build_model(other).config.width == 40  # what fits is taken, here the two towers
+    with pytest.raises(ValueError, match="no weight"):
+        begin_with(DetCLIPv2(PRESETS["tiny"]), _Headless())  # type: ignore[arg-type]
+
+
+class _Headless(torch.nn.Linear):
+    config = PRESETS["tiny"]
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+
+def test_activation_checkpointing_changes_no_gradient(drawn_set: Path, tmp_path: Path) -> None:
+    plain = drawn_experiment(drawn_set, tmp_path / "plain", steps=3)
+    saving = dataclasses.replace(plain, out=tmp_path / "saving", checkpointing=True)
+    assert saving.checkpointing and len(blocks_of(build_model(plain))) > 3
+    pretrain(plain)
+    pretrain(saving)
+    one, other = losses(plain.out), losses(saving.out)
+    for step, values in one.items():
+        assert other[step] == pytest.approx(values, rel=1e-4)
+    again = DetCLIPv2.from_pretrained(saving.out / "checkpoint")
+    assert again.config == PRESETS["tiny"]
 
 
 _PROGRAM = """
 import sys
 from pathlib import Path
 from tests.train.test_engine import drawn_experiment
+from train.distributed import world
 from train.pretrain import pretrain
-pretrain(drawn_experiment(Path(sys.argv[1]), Path(sys.argv[2]), save_minutes=1e-6))
+with world(minutes=1) as here:
+    pretrain(drawn_experiment(Path(sys.argv[1]), Path(sys.argv[2]), save_minutes=1e-6), here)
 """
+
+
+def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < deadline and process.poll() is None, "the run never got going"
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -75,10 +150,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(
     command = [sys.executable, "-c", _PROGRAM, str(drawn_set), str(killed)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not ((killed / LOG).is_file() and len(losses(killed)) >= 3):
-        assert time.monotonic() < deadline and process.poll() is None, "the run never got going"
-        time.sleep(0.005)
+    _until(lambda: (killed / LOG).is_file() and len(losses(killed)) >= 3, process)
     process.send_signal(number)
     process.communicate()
     reached = torch.load(killed / STATE)["step"]
@@ -87,12 +159,48 @@ def test_a_killed_run_goes_on_with_the_same_losses(
     assert losses(killed) == losses(whole)
 
 
+def test_when_one_of_two_processes_is_killed_the_run_restarts_and_ends_as_if_it_had_not(
+    drawn_set: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+            "--max-restarts", "1", "--monitor-interval", "0.1", str(program), str(drawn_set),
+            str(out),
+        ]  # fmt: skip
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+    whole = start(tmp_path / "whole")
+    _, errors = whole.communicate(timeout=240)
+    assert whole.returncode == 0, errors.decode()[-2000:]
+    killed = tmp_path / "killed"
+    broken = start(killed)
+    _until(lambda: (killed / LOG).is_file() and len(losses(killed)) >= 3, broken)
+    children = Path(f"/proc/{broken.pid}/task/{broken.pid}/children").read_text().split()
+    workers = [p for p in children if b"program.py" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    before = len(losses(killed))
+    os.kill(int(workers[1]), signal.SIGKILL)
+    _, errors = broken.communicate(timeout=240)
+    assert broken.returncode == 0, errors.decode()[-2000:]
+    assert before < 8, "the signal came too late to test anything"
+    assert losses(killed) == losses(tmp_path / "whole")
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     drawn_set: Path, tmp_path: Path
 ) -> None:
-    experiment = drawn_experiment(drawn_set, tmp_path / "run")
-    wild = dataclasses.replace(
-        experiment, losses=dataclasses.replace(experiment.losses, giou=float("inf"))
+    wild = override(
+        drawn_experiment(drawn_set, tmp_path / "run"),
+        [
+            "streams.detection.task.giou=1e40",
+            "streams.grounding.weight=0",
+            "streams.pairs.weight=0",
+        ],
     )
     with pytest.raises(FloatingPointError, match="step 0"):
         pretrain(wild)
@@ -141,12 +249,15 @@ def test_the_moving_average_is_the_recursion_and_swap_is_its_own_inverse() -> No
 
 def test_overrides_reach_nested_keys_and_refuse_unknown_ones(tmp_path: Path) -> None:
     experiment = drawn_experiment(tmp_path / "x.json", tmp_path)
-    changed = override(experiment, ["optim.lr=1", "batches.sizes=(96, 128)", "out=a b", "seed=4"])
-    assert changed.optim.lr == 1.0 and changed.batches.sizes == (96, 128)
+    changed = override(
+        experiment, ["optim.lr=1", "streams.pairs.batches.sizes=(96, 128)", "out=a b", "seed=4"]
+    )
+    assert changed.optim.lr == 1.0 and changed.streams[2].batches.sizes == (96, 128)
     assert changed.out == Path("a b") and changed.seed == 4
     for wrong, message in [
         ("optim.speed=3", "unknown key 'optim.speed'"), ("seed", "key=value"),
-        ("seed=fast", "expected int"), ("batches.batch=0", "batch must be positive"),
+        ("seed=fast", "expected int"), ("streams.sound.weight=1", "detection, grounding, pairs"),
+        ("streams.pairs.batches.batch=0", "batch must be positive"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             override(experiment, [wrong])

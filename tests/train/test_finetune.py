@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from detclipv2 import PRESETS
+from detclipv2.model import DetCLIPv2
+from tests.train.conftest import draw_set
+from train import finetune
+from train.optim import Plateau, Progress
+
+
+def test_a_plateau_cuts_after_five_and_gives_up_when_small_enough() -> None:
+    plateau, progress = Plateau(), Progress()
+    progress = progress.after(10.0, plateau)
+    assert (progress.best, progress.waited, progress.factor) == (10.0, 0, 1.0)
+    for _ in range(4):
+        progress = progress.after(9.0, plateau)
+    assert progress.factor == 1.0
+    progress = progress.after(10.0, plateau)  # as good is no gain
+    assert progress.factor == pytest.approx(0.1) and progress.waited == 5
+    gained = progress.after(11.0, plateau)
+    assert gained.factor == pytest.approx(0.1) and gained.waited == 0
+    for _ in range(5):
+        progress = progress.after(3.0, plateau)
+    assert progress.factor == pytest.approx(0.01)
+    # The paper's end: at 1e-8 and eight evaluations in vain.
+    assert not progress.over(plateau, 4e-5) and progress.over(plateau, 1e-6)
+    assert not gained.over(plateau, 1e-9)
+    with pytest.raises(ValueError, match="patience"):
+        Plateau(patience=0)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    DetCLIPv2(PRESETS["tiny"]).save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def _roboflow(folder: Path) -> Path:
+    """The drawn set in ODinW's layout."""
+    for seed, split in enumerate(("train", "valid", "test")):
+        source = draw_set(folder / "made" / split, count=4, seed=seed)
+        target = folder / "set" / split
+        target.mkdir(parents=True)
+        for photo in (source.parent / "images").iterdir():
+            photo.rename(target / photo.name)
+        (target / "_annotations.coco.json").write_text(source.read_text())
+    return folder / "set"
+
+
+def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = draw_set(tmp_path / "drawn", count=12)
+    truth = json.loads(ours.read_text())
+    for number, image in enumerate(truth["images"]):
+        image["split"] = ("train", "val", "test")[number % 3]
+    ours.write_text(json.dumps(truth))
+    out = tmp_path / "out"
+    words = ["odinw", str(checkpoint), "--smoke", f"out={out}", "workers=0", "threads=1",
+             str(ours.parent), str(_roboflow(tmp_path)),
+             "streams.detection.batches.sizes=(64,)"]  # fmt: skip
+    finetune.main(words)
+    shown = capsys.readouterr().out
+    assert "| drawn |" in shown and "| set |" in shown and "| mean |" in shown
+    for name in ("drawn", "set"):
+        run = out / name
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        looks = [line for line in lines if line["kind"] == "eval"]
+        assert len(looks) == 2  # an evaluation an epoch
+        kept = json.loads((run / "best" / "valid.json").read_text())
+        assert kept["ap"] == max(line["ap"] for line in looks)
+        start = DetCLIPv2.from_pretrained(checkpoint).state_dict()
+        tuned = DetCLIPv2.from_pretrained(run / "best").state_dict()
+        assert any(not torch.equal(start[n], tuned[n]) for n in start)
+        # Warm-up has hardly begun, so the weights are still near where they started.
+        assert torch.allclose(start["head.box.weight"], tuned["head.box.weight"], atol=1e-3)
+    before = (out / "drawn" / "log.jsonl").stat().st_size
+    finetune.main(words)
+    assert (out / "drawn" / "log.jsonl").stat().st_size == before
+    assert (out / "table.md").read_text().count("\n") == 5
+
+
+def test_folders_that_are_no_sets_are_named(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(SystemExit, match="neither"):
+        finetune.main(["odinw", str(checkpoint), str(tmp_path)])
+    with pytest.raises(SystemExit, match="at least one set"):
+        finetune.main(["odinw", str(checkpoint)])
+    lonely = draw_set(tmp_path / "lonely", count=2)  # training photos only
+    with pytest.raises(SystemExit, match="to judge by"):
+        finetune.main(["odinw", str(checkpoint), str(lonely.parent)])

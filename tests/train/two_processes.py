@@ -1,0 +1,103 @@
+"""What each process of `test_distributed` runs: gradients of one batch, written by the first.
+
+python -m tests.train.two_processes OUT ddp|fsdp, alone or under torchrun.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from detclipv2 import PRESETS
+from detclipv2.language.concepts import load_concepts
+from detclipv2.model import DetCLIPv2
+from train.data.loader import Batch
+from train.data.transforms import View
+from train.distributed import Parallel, Replica, World, world
+from train.pairs import PairsConfig, PairsTask
+from train.pretrain import blocks_of
+from train.task import BoxesConfig, BoxesTask
+
+CASES: dict[str, BoxesConfig | PairsConfig] = {
+    "detection": BoxesConfig(concepts=6),
+    "detection, micro-batches": BoxesConfig(concepts=6, micro_batch=1),
+    "grounding": BoxesConfig(concepts=9, localise=False),
+    "pairs": PairsConfig(k=12, objectness="text_sample"),
+    "pairs, both sides, softly": PairsConfig(
+        k=12, objectness="centerness", side="both", matching="softmax", chunk=1
+    ),
+    "pairs, cached": PairsConfig(k=12, objectness="text_sample", micro_batch=1, side="both"),
+}
+"""The first process has all the boxes and most of the words. Proposals are not ranked by the words
+of the whole batch: the paper asks those of the local one, so what it finds depends on its size."""
+
+
+class _Back:
+    def __call__(self, loss: torch.Tensor) -> None:
+        loss.backward()
+
+    def resume(self, tensors: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
+        torch.autograd.backward(tensors, gradients)
+
+
+def _view(boxes: list[list[float]], names: list[str], mentioned: list[str], caption: str) -> View:
+    concepts = tuple(dict.fromkeys([*names, *mentioned]))
+    labels = np.array([[c == n for c in concepts] for n in names], bool)
+    return View(
+        np.zeros((0, 0, 3), np.uint8), np.array(boxes, np.float32).reshape(-1, 4), concepts,
+        labels.reshape(len(names), len(concepts)), True, caption=caption,
+    )  # fmt: skip
+
+
+# Slots 0 and 2 go to the first of two processes, 1 and 3 to the second.
+VIEWS = (
+    _view(
+        [[8, 8, 40, 40], [20, 4, 60, 50]], ["dog", "cat"], ["a red sofa", "grass"], "a dog, a cat"
+    ),
+    _view([], [], [], "nothing"),
+    _view([[4, 10, 50, 60]], ["boat"], ["the sea", "two men"], "a boat"),
+    _view([], [], ["zebra"], "a zebra"),
+)
+
+
+def part(here: World) -> Batch:
+    """This process's share of the batch."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8, generator=generator)
+    slots = tuple(range(here.rank, 4, here.size))
+    return Batch(0, pixels[list(slots)], tuple(VIEWS[i] for i in slots), slots, len(slots))
+
+
+def gradients(case: str, here: World, parallel: Parallel) -> dict[str, Any]:
+    """Losses and gradients of one case."""
+    torch.manual_seed(0)
+    model = DetCLIPv2(PRESETS["tiny"]).eval()
+    assert model.head.entry is not None
+    torch.nn.init.normal_(model.head.entry.steer.weight, std=0.05)
+    replica = Replica(model, here, parallel, blocks_of(model))
+    config = CASES[case]
+    task: BoxesTask | PairsTask
+    if isinstance(config, BoxesConfig):
+        names = ["tree", "mug", "kite", "sofa", "cup", "train", "bird", "horse", "house", "street"]
+        task = BoxesTask(replica, model.config, list, load_concepts(), names, config, seed=0)
+    else:
+        task = PairsTask(replica, model.config, list, config)
+    losses = task(part(here), _Back())
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            grad = parameter.grad
+            found[name] = grad.full_tensor() if hasattr(grad, "full_tensor") else grad.clone()
+    return {"losses": {k: v.cpu() for k, v in losses.items()}, "gradients": found}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with world(minutes=2) as here:
+        everything = {case: gradients(case, here, sys.argv[2]) for case in CASES}  # type: ignore[arg-type]
+        if here.main:
+            torch.save(everything, Path(sys.argv[1]))

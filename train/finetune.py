@@ -1,0 +1,168 @@
+"""Fine-tune a checkpoint on boxes of one's own.
+
+    python -m train.finetune lvis CHECKPOINT root=DATA out=runs/lvis [key=value …]
+    python -m train.finetune odinw CHECKPOINT SET [SET …] out=runs/odinw [key=value …]
+
+A SET is a folder with Roboflow's train/valid/test (`_annotations.coco.json`), or with `images/` and
+an `instances.json` whose images have a `split`. Each set begins with CHECKPOINT, keeps its best
+weights by the AP on its validation photos, and is judged once on its test photos; the table with
+the mean is written to OUT. The same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from detclipv2.inference.predictor import Predictor
+from detclipv2.model import DetCLIPv2
+from train.configs import finetune
+from train.data.coco import read_coco
+from train.data.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
+from train.data.sample import Sample
+from train.distributed import World, world
+from train.experiment import Experiment, override
+from train.metrics.detection import read_truth
+from train.pretrain import pretrain
+from train.zero_shot import zero_shot_boxes
+
+_FIGURES = "figures.json"
+
+
+@dataclass(frozen=True)
+class TuningSet:
+    """A set with its training photos, and validation and test photos to judge on.
+
+    `valid` and `test` are a COCO-format truth and the folder of its photos.
+    """
+
+    name: str
+    train: list[Sample]
+    valid: tuple[dict[str, Any], Path]
+    test: tuple[dict[str, Any], Path]
+
+    def reader(self, *_: Path) -> tuple[Sequence[Sample], Sequence[float]]:
+        """The training photos as a stream's data."""
+        return self.train, [1.0] * len(self.train)
+
+
+def read_set(folder: Path) -> TuningSet:
+    """A set in either layout.
+
+    Raises:
+        ValueError: neither, or a split without photos.
+    """
+    if (folder / "train" / ANNOTATIONS).is_file():
+        valid, test = (read_odinw_truth(folder, split) for split in ("valid", "test"))
+        found = TuningSet(folder.name, read_odinw(folder, "train"), valid, test)
+    elif (folder / "instances.json").is_file():
+        file, images = folder / "instances.json", folder / "images"
+        val, test_truth = (read_truth(file, split) for split in ("val", "test"))
+        # Small sets may lack one of them.
+        valid = (val if val["images"] else test_truth, images)
+        test = (test_truth if test_truth["images"] else val, images)
+        found = TuningSet(folder.name, read_coco(file, split="train"), valid, test)
+    else:
+        raise ValueError(f"{folder} has neither train/{ANNOTATIONS} nor instances.json")
+    if not (found.train and found.valid[0]["images"] and found.test[0]["images"]):
+        raise ValueError(f"{folder} needs photos to train on, to choose by and to judge by")
+    return found
+
+
+def judge(model: DetCLIPv2, truth: dict[str, Any], images: Path) -> dict[str, float]:
+    """COCO AP and AP50 in percent, with fresh text embeddings."""
+    with tempfile.TemporaryDirectory() as cache:
+        device = str(next(model.parameters()).device)
+        figures, recall = zero_shot_boxes(
+            Predictor(model, device=device, cache_dir=Path(cache)), truth, images
+        )
+    return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
+
+
+def tune(experiment: Experiment, data: TuningSet, here: World | None = None) -> dict[str, float]:
+    """Train on one set; the test figures of its best weights.
+
+    Args:
+        experiment: with `init`, `out`, and evaluations at intervals.
+        data: the set.
+        here: the processes that train together.
+    """
+    here = here or World()
+    out = experiment.out
+    best = out / "best"
+
+    def look(model: DetCLIPv2) -> dict[str, float]:
+        figures = judge(model, *data.valid)
+        if here.main:
+            kept = json.loads(note.read_text()) if (note := best / "valid.json").is_file() else {}
+            if figures["ap"] > kept.get("ap", -1.0):
+                model.save_pretrained(best)
+                note.write_text(json.dumps(figures))
+        return figures
+
+    done = out / _FIGURES
+    if not done.is_file():
+        pretrain(experiment, here, look)
+        if here.main:
+            figures = judge(DetCLIPv2.from_pretrained(best), *data.test)
+            done.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        here.barrier()
+    found: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))
+    return found
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """Per set and on the average, as Markdown."""
+    rows = [f"| {name} | {f['ap']:.1f} | {f['ap50']:.1f} |" for name, f in figures.items()]
+    means = [mean(f[key] for f in figures.values()) for key in ("ap", "ap50")]
+    rows.append(f"| mean | {means[0]:.1f} | {means[1]:.1f} |")
+    return "\n".join(["| set | AP | AP50 |", "|---|---|---|", *rows])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("what", choices=("lvis", "odinw"))
+    parser.add_argument("checkpoint", help='"nano", a checkpoint folder')
+    parser.add_argument("--smoke", action="store_true", help="a few steps only")
+    parser.add_argument("words", nargs="*", metavar="SET or key=value")
+    options = parser.parse_intermixed_args(arguments)
+    overrides = [word for word in options.words if "=" in word]
+    folders = [Path(word) for word in options.words if "=" not in word]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    model = DetCLIPv2.from_pretrained(options.checkpoint).config
+
+    def ready(experiment: Experiment) -> Experiment:
+        return override(replace(experiment, init=options.checkpoint), overrides)
+
+    try:
+        with world() as here:
+            if options.what == "lvis":
+                pretrain(ready(finetune.lvis(model, options.smoke)), here)
+                return
+            if not folders:
+                raise ValueError("odinw needs the folder of at least one set")
+            sets = [read_set(folder) for folder in folders]
+            found = {}
+            for one in sets:
+                run = ready(finetune.odinw(model, one.reader, len(one.train), options.smoke))
+                found[one.name] = tune(replace(run, out=run.out / one.name), one, here)
+            if here.main:
+                (run.out / "table.md").write_text(table(found) + "\n", encoding="utf-8")
+                print(table(found))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
