@@ -1,4 +1,4 @@
-"""Speed as ratios within one run: python -m train.benchmark [--model nano] [--threads N]
+"""Speed as ratios within one run: python -m train.benchmark [--model nano] [--threads N] [--only P]
 
 Absolute times are this machine's of this moment; the ratios are what to quote. Every pair is timed
 in turn, and the median of the rounds counts.
@@ -7,13 +7,17 @@ in turn, and the median of the rounds counts.
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d, sigmoid_focal_loss
@@ -25,6 +29,8 @@ from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.learning.losses import focal_loss
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.deform import deform_conv_bag
+from train.metrics import detection, lvis
+from train.metrics.rows import Rows, coco_results, join, make_rows
 
 _ROUNDS = 15
 
@@ -44,14 +50,17 @@ class Pair:
         )
 
 
-def compare(name: str, one: Callable[[], object], reference: Callable[[], object]) -> Pair:
-    """Time two calls in turn, after two warm-ups of each."""
+def compare(
+    name: str, one: Callable[[], object], reference: Callable[[], object], *,
+    rounds: int = _ROUNDS, warm: int = 2,
+) -> Pair:  # fmt: skip
+    """Time two calls in turn, after `warm` warm-ups of each."""
     times: tuple[list[float], list[float]] = ([], [])
-    for index in range(_ROUNDS + 2):
+    for index in range(rounds + warm):
         for call, kept in zip((one, reference), times, strict=True):
             started = time.perf_counter()
             call()
-            if index >= 2:
+            if index >= warm:
                 kept.append(time.perf_counter() - started)
     return Pair(name, median(times[0]), median(times[1]))
 
@@ -114,6 +123,83 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
     ]
 
 
+def metrics(photos: int = 300, classes: int = 1203, boxes: int = 300) -> list[Pair]:
+    """Our figures against the reference APIs, from rows and loaded annotations to arrays.
+
+    Made-up photos with LVIS's number of classes; the figures' equality is a matter of tests.
+    """
+    import contextlib
+    import io
+    import tempfile
+
+    from lvis import LVIS, LVISEval, LVISResults
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, rows = _made_up_set(photos, classes, boxes)
+    results = coco_results(rows)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(truth, file)
+        file.flush()
+        lvis_truth = LVIS(file.name)
+    coco_truth = COCO()
+    coco_truth.dataset = copy.deepcopy(truth)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco_truth.createIndex()
+
+    def by_lvis() -> None:
+        with lvis.lent_numpy_float():
+            LVISEval(lvis_truth, LVISResults(lvis_truth, results), "bbox").run()
+
+    def by_coco(classes: bool, cap: int) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(coco_truth, coco_truth.loadRes(results), "bbox")
+            evaluation.params.useCats, evaluation.params.maxDets = int(classes), [cap]
+            evaluation.evaluate()
+            evaluation.accumulate()
+
+    brief = {"rounds": 3, "warm": 0}  # a round of the references takes half a minute
+    return [
+        compare(f"LVIS AP, {photos} photos × {boxes} boxes : lvis",
+                lambda: lvis.average_precision(truth, rows), by_lvis, **brief),
+        compare("COCO AP, the same boxes : pycocotools",
+                lambda: detection.average_precision(truth, rows),
+                lambda: by_coco(True, 100), **brief),
+        compare(f"class-agnostic AR@{boxes} : pycocotools",
+                lambda: detection.average_recall(truth, rows, boxes),
+                lambda: by_coco(False, boxes), **brief),
+    ]  # fmt: skip
+
+
+def _made_up_set(photos: int, classes: int, boxes: int) -> tuple[dict[str, Any], Rows]:
+    """LVIS's fields, 12 true boxes a photo, and `boxes` found ones around them."""
+    rng = np.random.default_rng(0)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    parts: list[Rows] = []
+    for number in range(1, photos + 1):
+        corner, side = rng.uniform(0, 400, (12, 2)), np.exp(rng.uniform(2.5, 5, (12, 2)))
+        kinds = rng.integers(1, classes + 1, 12)
+        annotations += [
+            {"id": len(annotations) + i, "image_id": number, "category_id": int(kinds[i - 1]),
+             "bbox": [*c.tolist(), *s.tolist()], "area": float(s.prod()), "iscrowd": 0}
+            for i, (c, s) in enumerate(zip(corner, side, strict=True), 1)
+        ]  # fmt: skip
+        images.append({
+            "id": number, "width": 640, "height": 640, "not_exhaustive_category_ids": [],
+            "neg_category_ids": rng.choice(classes, 20, replace=False).tolist(),
+        })  # fmt: skip
+        chosen = rng.integers(0, 12, boxes)
+        found = np.concatenate((corner, corner + side), axis=1)[chosen]
+        found = found + rng.normal(0, 4, found.shape)
+        names = np.where(rng.random(boxes) < 0.3, kinds[chosen], rng.integers(1, classes, boxes))
+        parts.append(make_rows(number, names, found, rng.random(boxes)))
+    categories = [
+        {"id": i, "name": f"class {i}", "frequency": "rcf"[i % 3]} for i in range(1, classes + 1)
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}, join(parts)
+
+
 def import_seconds() -> float:
     """Median time of `import detclipv2` in a fresh process, less an empty process's."""
     times = []
@@ -132,12 +218,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="nano", help="embedded name or checkpoint folder")
     parser.add_argument("--size", type=int, default=320, help="long side of the network's input")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--only", choices=("model", "metrics"), help="one part alone")
     options = parser.parse_args(arguments)
-    predictor = Predictor(DetCLIPv2.from_pretrained(options.model), threads=options.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, model {options.model}\n")
     print("| what | ms | reference ms | ratio |\n|---|---|---|---|")
-    for pair in (*words(predictor, options.size), *deformable(), focal()):
-        print(pair)
+    if options.only != "metrics":
+        predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
+        for pair in (*words(predictor, options.size), *deformable(), focal()):
+            print(pair)
+    if options.only != "model":
+        for pair in metrics():
+            print(pair)
     print(f"\nimport detclipv2.model: {import_seconds():.2f} s")
 
 

@@ -1,7 +1,17 @@
-"""Zero-shot figures of a checkpoint on OV-mini: python -m train.evaluate CHECKPOINT ROOT [--out F]
+"""Zero-shot figures of a detector: a Markdown table, and everything as JSON with --out.
 
-COCO-format development set with AP50 by class group, the six sets never trained on, and phrase
-recall on flickr8k val. Prints a table and writes everything as JSON.
+    python -m train.evaluate CHECKPOINT ROOT [--out F]
+    python -m train.evaluate CHECKPOINT --protocol coco --annotations F --images D [--out F]
+    python -m train.evaluate CHECKPOINT --protocol lvis --annotations F --images D [--out F]
+    python -m train.evaluate CHECKPOINT --protocol odinw --config F [--out F]
+
+The first is OV-mini: a COCO-format development set with AP50 by class group, six sets never trained
+on, phrase recall on flickr8k val. LVIS prints the fixed and the ordinary AP; minival and val differ
+by the annotation file. Instead of CHECKPOINT, `--detector transformers:FOLDER_OR_HUB_ID` takes any
+zero-shot detector of that library.
+
+With --out FILE.json the boxes of every photo are kept in FILE.rows while it runs: the same command
+again goes on after the last photo. `torchrun --nproc-per-node N -m train.evaluate …` shares them.
 """
 
 from __future__ import annotations
@@ -9,29 +19,41 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from detclipv2.inference.detectors import Detector, TransformersDetector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
+from detclipv2.language.definitions import Definitions
 from detclipv2.model import DetCLIPv2
+from train import protocols
 from train.class_groups import group_classes, read_texts
 from train.data.grounding import read_phrases
 from train.data.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
+from train.distributed import World, world
 from train.metrics.detection import read_truth
+from train.sweep import Sweep
 from train.zero_shot import phrase_recall, zero_shot_boxes
 
 logger = logging.getLogger(__name__)
 
+_TRANSFORMERS = "transformers:"
+_BOXES = {"coco": 100, "odinw": 100, "lvis": 1000}
+_PROPOSALS = {"coco": 100, "odinw": 0, "lvis": 1000}
+_WEEK = 7 * 24 * 60
 
-def evaluate(predictor: Predictor, root: Path, size: int | None = None) -> dict[str, Any]:
-    """All figures of a detector, in percent.
+
+def evaluate(detector: Detector[Any], root: Path, size: int | None = None) -> dict[str, Any]:
+    """All figures of a detector on OV-mini, in percent.
 
     Args:
-        predictor: the detector.
+        detector: the detector.
         root: folder of OV-mini.
         size: long side of the network's input; None for the model's own.
 
@@ -39,7 +61,7 @@ def evaluate(predictor: Predictor, root: Path, size: int | None = None) -> dict[
         FileNotFoundError: `root` lacks a set.
     """
     truth = read_truth(root / DEVELOPMENT / "instances.json")
-    figures, recall = zero_shot_boxes(predictor, truth, root / DEVELOPMENT / "images", size)
+    figures, recall = zero_shot_boxes(detector, truth, root / DEVELOPMENT / "images", size)
     samples, _ = boxed_samples(root)
     groups = group_classes(
         list(figures.ap50_by_class), samples, read_texts(training_texts(root)), load_concepts()
@@ -54,7 +76,7 @@ def evaluate(predictor: Predictor, root: Path, size: int | None = None) -> dict[
     sets = {}
     for name in ZERO_SHOT:
         truth = read_truth(root / name / "instances.json")
-        sets[name] = zero_shot_boxes(predictor, truth, root / name / "images", size)[0].ap50
+        sets[name] = zero_shot_boxes(detector, truth, root / name / "images", size)[0].ap50
     phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
     return {
         DEVELOPMENT: {
@@ -62,12 +84,12 @@ def evaluate(predictor: Predictor, root: Path, size: int | None = None) -> dict[
             "ap50_by_class": figures.ap50_by_class,
         },
         "zero_shot_ap50": {"mean": mean(sets.values()), **sets},
-        "phrase_recall": {f"@{k}": v for k, v in phrase_recall(predictor, phrases, size).items()},
+        "phrase_recall": {f"@{k}": v for k, v in phrase_recall(detector, phrases, size).items()},
     }  # fmt: skip
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The headline figures as Markdown."""
+    """The headline figures on OV-mini as Markdown."""
     dev, sets, phrases = (figures[k] for k in (DEVELOPMENT, "zero_shot_ap50", "phrase_recall"))
     rows = [
         ("coco_dev AP", dev["ap"]),
@@ -83,36 +105,126 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(["| zero-shot figure | % |", "|---|---|", *lines])
 
 
+def open_detector(
+    source: str, *, threads: int | None = None, knowledge: bool = True, cache: Path | None = None
+) -> tuple[Detector[Any], dict[str, Any]]:
+    """A detector, and what its figures' settings say of it.
+
+    Args:
+        source: "transformers:" and a folder or hub id, or an embedded name or a checkpoint folder.
+        threads: CPU threads, or None for torch's choice.
+        knowledge: False switches `ModelConfig.knowledge` off.
+        cache: folder of text embeddings; None for the user's.
+    """
+    if source.startswith(_TRANSFORMERS):
+        other = TransformersDetector.from_pretrained(
+            source.removeprefix(_TRANSFORMERS), threads=threads
+        )
+        return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
+    model = DetCLIPv2.from_pretrained(source)
+    checkpoint = model.fingerprint[:8]
+    if not knowledge:
+        model.knowledge = None
+    settings = {"checkpoint": checkpoint, "knowledge": model.knowledge is not None}
+    return Predictor(model, threads=threads, cache_dir=cache), settings
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as cache, world(_WEEK) as processes:
+        detector, settings = open_detector(
+            options.detector, threads=options.threads, knowledge=not options.without_knowledge,
+            cache=Path(cache),
+        )  # fmt: skip
+        own = detector.model.config.image.size if isinstance(detector, Predictor) else None
+        settings |= {"size": options.size or own}
+        if options.protocol == "ov-mini":
+            if processes.size > 1:
+                raise SystemExit("OV-mini is small: evaluate it without torchrun")
+            figures: dict[str, Any] | None = evaluate(detector, options.root, options.size)
+            shown = table
+        else:
+            sweep = _sweep(options, detector, processes)
+            settings |= {"floor": sweep.floor, "boxes": sweep.boxes,
+                         "definitions": options.definitions}  # fmt: skip
+            figures = _by_protocol(options, detector, sweep)
+            shown = protocols.table
+    if figures is None:
+        return
+    figures["settings"] = {**settings, "seconds": round(time.monotonic() - started)}
+    print(shown(figures))
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        valid = json.loads(json.dumps(figures), parse_constant=lambda _: None)  # JSON has no nan
+        options.out.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
+        if options.protocol != "ov-mini" and not options.keep_rows:
+            shutil.rmtree(options.out.with_suffix(".rows"), ignore_errors=True)
+
+
+def _by_protocol(
+    options: argparse.Namespace, detector: Detector[Any], sweep: Sweep
+) -> dict[str, Any] | None:
+    enrich: protocols.Enrich | None = None
+    if options.definitions:
+        if not isinstance(detector, Predictor):
+            raise SystemExit("--definitions is for checkpoints of this project")
+        enrich = Definitions(load_concepts(), detector.encode_texts).enrich_all
+    if options.protocol == "odinw":
+        return protocols.odinw(detector, protocols.read_sets(options.config), sweep, enrich)
+    protocol = protocols.coco if options.protocol == "coco" else protocols.lvis_both
+    return protocol(detector, options.annotations, options.images, sweep, enrich)
+
+
+def _sweep(options: argparse.Namespace, detector: Detector[Any], processes: World) -> Sweep:
+    # Ours is a geometric mean, so 0.01 lets through what 0.0001 does elsewhere.
+    floor = 0.01 if isinstance(detector, Predictor) else 0.0001
+    return Sweep(
+        size=options.size,
+        floor=floor if options.floor is None else options.floor,
+        boxes=options.boxes or _BOXES[options.protocol],
+        proposals=_PROPOSALS[options.protocol],
+        folder=options.out.with_suffix(".rows") if options.out else None,
+        world=processes,
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("checkpoint", help='"nano" or a checkpoint folder')
-    parser.add_argument("root", type=Path, help="folder of OV-mini")
+    parser.add_argument("places", nargs="*", metavar=("CHECKPOINT", "ROOT"),
+                        help='"nano" or a checkpoint folder; the folder of OV-mini')  # fmt: skip
+    parser.add_argument("--detector", help="instead of CHECKPOINT, also transformers:FOLDER_OR_ID")
+    parser.add_argument("--protocol", choices=("ov-mini", *_BOXES), default="ov-mini")
+    parser.add_argument("--annotations", type=Path, help="JSON file of COCO or LVIS")
+    parser.add_argument("--images", type=Path, help="folder of its photos")
+    parser.add_argument("--config", type=Path, help="JSON or Python list of ODinW sets")
+    parser.add_argument("--definitions", action="store_true", help='ask for "name, definition"')
+    parser.add_argument("--floor", type=float, help="lowest score of a box")
+    parser.add_argument("--boxes", type=int, help="most boxes of a photo")
     parser.add_argument("--size", type=int, help="long side of the network's input")
     parser.add_argument(
         "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    started = time.monotonic()
-    model = DetCLIPv2.from_pretrained(options.checkpoint)
-    checkpoint = model.fingerprint[:8]
-    if options.without_knowledge:
-        model.knowledge = None
-    figures = evaluate(Predictor(model, threads=options.threads), options.root, options.size)
-    figures["settings"] = {
-        "checkpoint": checkpoint,
-        "knowledge": model.knowledge is not None, "size": options.size or model.config.image.size,
-        "seconds": round(time.monotonic() - started),
-    }  # fmt: skip
-    print(table(figures))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument("--keep-rows", action="store_true", help="do not delete FILE.rows")
+    options = parser.parse_intermixed_args(arguments)
+    places = list(options.places)
+    if options.detector is None:
+        if not places:
+            parser.error("give a checkpoint, or --detector")
+        options.detector = places.pop(0)
+    wanted = {"ov-mini": (), "odinw": ("config",)}.get(options.protocol, ("annotations", "images"))
+    if missing := [f"--{name}" for name in wanted if getattr(options, name) is None]:
+        parser.error(f"--protocol {options.protocol} needs {' and '.join(missing)}")
+    if len(places) != (options.protocol == "ov-mini"):
+        parser.error("OV-mini needs its folder" if not places else f"{places[-1]!r} is too much")
+    options.root = Path(places[0]) if places else None
+    return options
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def xyxy_to_xywh(boxes: Tensor) -> Tensor:
     return torch.cat((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), dim=-1)
 
 
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre, width and height → corners."""
+    half = boxes[..., 2:] / 2
+    return torch.cat((boxes[..., :2] - half, boxes[..., :2] + half), dim=-1)
+
+
 def clip(boxes: Tensor, width: float, height: float) -> Tensor:
     """Cut (..., 4) boxes at the borders of a picture `width` × `height` pixels."""
     x = boxes[..., 0::2].clamp(0, width)

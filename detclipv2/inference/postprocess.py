@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import clip
-from detclipv2.geometry.nms import batched_nms
+from detclipv2.geometry.nms import batched_nms, nms
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ ANCHOR_SHARE = 0.5
 below 1.15 times the time of 10, whatever the size of the picture."""
 MAX_CANDIDATES = 1000
 """Boxes that reach the suppression, the best ones."""
+PROPOSAL_IOU = 0.7
+"""Of two proposals that overlap by more than this the worse goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,53 @@ def find_candidates(
         passing &= logits[:, :count] >= logits[:, count:].amax(dim=1, keepdim=True)
     anchors, classes = passing.nonzero(as_tuple=True)
     scores = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt().float()
-    boxes = clip(boxes, *image_size)[anchors]
+    return _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor)
+
+
+def score_candidates(
+    boxes: Tensor,
+    scores: Tensor,
+    vocabulary: Vocabulary,
+    image_size: tuple[int, int],
+    *,
+    floor: float,
+) -> Candidates:
+    """`find_candidates` for detectors that give scores: (A, T) in 0..1, without centerness."""
+    scores = _best_per_class(scores, vocabulary)
+    count = len(vocabulary.returned)
+    floors = _thresholds(vocabulary, floor).clamp(max=floor)
+    passing = scores[:, :count] >= floors.to(scores.dtype)
+    if scores.shape[1] > count:
+        passing &= scores[:, :count] >= scores[:, count:].amax(dim=1, keepdim=True)
+    anchors, classes = passing.nonzero(as_tuple=True)
+    found = scores[anchors, classes].float()
+    return _rank(clip(boxes, *image_size)[anchors], found, classes, vocabulary, floor)
+
+
+def propose(
+    boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100
+) -> sv.Detections:
+    """Boxes of anything, by the score of their best text: no classes, and one box a thing.
+
+    Args:
+        boxes: (A, 4) xyxy in pixels of the upright original.
+        scores: (A, T) in 0..1.
+        image_size: width and height of the upright original.
+        max_boxes: at most this many boxes, the best ones.
+    """
+    import supervision as sv
+
+    best = scores.amax(dim=1)
+    kept = nms(boxes, best, PROPOSAL_IOU)[:max_boxes]
+    found = clip(boxes[kept], *image_size)
+    return sv.Detections(xyxy=found.numpy(), confidence=best[kept].numpy())
+
+
+def _rank(
+    boxes: Tensor, scores: Tensor, classes: Tensor, vocabulary: Vocabulary, floor: float
+) -> Candidates:
+    """The best boxes that pass their class's floor, (N, 4) clipped, with (N,) scores, classes."""
+    floors = _thresholds(vocabulary, floor).clamp(max=floor)
     # Anchors in the padding give boxes without area once clipped.
     valid = (scores >= floors[classes]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     boxes, scores, classes = boxes[valid], scores[valid], classes[valid]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import Tensor
 
 from detclipv2.inference.images import ImageError, ImageSource, Letterbox, letterbox, open_image
 from detclipv2.inference.postprocess import (
@@ -17,6 +19,7 @@ from detclipv2.inference.postprocess import (
     check_settings,
     choose_anchors,
     find_candidates,
+    propose,
     select,
 )
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
@@ -37,7 +40,7 @@ class EncodedImage:
 
     Attributes:
         regions: on the CPU and without the batch axis: boxes (A, 4) in the input's pixels,
-            embeddings (A, D), centerness (A,).
+            embeddings (A, D), the logits (A,).
         letterbox: from the input's pixels to the original's and back.
         size: width and height of the upright original.
     """
@@ -81,7 +84,7 @@ class Predictor:
         """
         if not 0 < anchor_share <= 1:
             raise ValueError(f"anchor_share must lie above 0 and up to 1, got {anchor_share!r}")
-        self.device = _device(device)
+        self.device = choose_device(device)
         if threads is not None:
             if threads < 1:
                 raise ValueError(f"threads must be at least 1, got {threads!r}")
@@ -92,6 +95,16 @@ class Predictor:
         self._anchor_share = anchor_share
         self._texts = TextEmbeddings(self.model, cache_dir or default_cache_dir())
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name in its configuration."""
+        return self.model.config.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of the weights."""
+        return self.model.fingerprint
 
     def predict(
         self,
@@ -186,7 +199,10 @@ class Predictor:
                 boxes=regions.boxes[0].float().cpu(),
                 embeddings=regions.embeddings[0].float().cpu(),
                 centerness=regions.centerness[0].float().cpu(),
+                localisation=regions.localisation[0].float().cpu(),
                 anchors=regions.anchors.cpu(),
+                foreground=None if regions.foreground is None else regions.foreground[0].cpu(),
+                iou=None if regions.iou is None else regions.iou[0].cpu(),
             ),
             box,
             picture.size,
@@ -224,21 +240,52 @@ class Predictor:
             (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
         )
         with torch.inference_mode():
-            anchors = choose_anchors(regions.centerness, lowest, self._anchor_share)
+            anchors = choose_anchors(regions.localisation, lowest, self._anchor_share)
             logits = self.model.similarity(
                 regions.embeddings[anchors].to(self.device), concepts.to(self.device)
             )
             return find_candidates(
                 encoded.letterbox.to_original(regions.boxes[anchors]),
                 logits.float().cpu(),
-                regions.centerness[anchors],
+                regions.localisation[anchors],
                 vocabulary,
                 encoded.size,
                 floor=floor,
             )
 
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(K, D) embeddings of K prompts on the CPU, from the caches where they have them."""
+        return self._texts.encode(texts)
 
-def _device(name: str) -> torch.device:
+    def score(self, encoded: EncodedImage, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Everything the model says of an encoded picture, nothing suppressed or left out.
+
+        Args:
+            encoded: from `encode_image`.
+            texts: T names or phrases, each for itself; equal ones are no mistake.
+
+        Returns:
+            Boxes (A, 4), xyxy in the original's pixels, not clipped, and scores (A, T) in 0..1.
+        """
+        concepts = self.encode_texts(texts)
+        regions = encoded.regions
+        with torch.inference_mode():
+            logits = self.model.similarity(
+                regions.embeddings.to(self.device), concepts.to(self.device)
+            )
+            scores = logits.float().cpu().sigmoid() * regions.localisation.sigmoid()[:, None]
+        return encoded.letterbox.to_original(regions.boxes), scores.sqrt()
+
+    def propose(
+        self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100
+    ) -> sv.Detections:
+        """Boxes of anything that looks like one of `prompts`, without classes, best first."""
+        check_settings(0, max_boxes=max_boxes)
+        boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
+        return propose(boxes, scores, encoded.size, max_boxes)
+
+
+def choose_device(name: str) -> torch.device:
     """Resolve "auto" and refuse what this machine lacks."""
     if name == "auto":
         if torch.cuda.is_available():

@@ -5,7 +5,15 @@ import torch
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
 from detclipv2.geometry.anchors import decode, encode, grid_anchors
-from detclipv2.geometry.boxes import area, clip, giou, iou_matrix, xywh_to_xyxy, xyxy_to_xywh
+from detclipv2.geometry.boxes import (
+    area,
+    clip,
+    cxcywh_to_xyxy,
+    giou,
+    iou_matrix,
+    xywh_to_xyxy,
+    xyxy_to_xywh,
+)
 from detclipv2.geometry.nms import batched_nms, nms
 
 
@@ -87,3 +95,8 @@ def test_batched_nms_equals_nms_class_by_class(count: int) -> None:
     kept = batched_nms(boxes, scores, classes, 0.5)
     assert sorted(kept.tolist()) == sorted(expected)
     assert (scores[kept].diff() <= 0).all()
+
+
+def test_centres_become_corners() -> None:
+    boxes = torch.tensor([[[10.0, 20, 4, 6]]])
+    assert cxcywh_to_xyxy(boxes).tolist() == [[[8, 17, 12, 23]]]

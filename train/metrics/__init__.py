@@ -1,1 +1,1 @@
-"""What is measured: COCO AP and AR, phrase recall, one function each."""
+"""What is measured: COCO and LVIS AP, class-agnostic AR, phrase recall, one function each."""
