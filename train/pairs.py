@@ -117,13 +117,13 @@ class PairsTask:
         device = self._replica.world.device
         words = collect_words(batch.views, self._config, device)
         concepts = self._encode(words.texts)
-        pixels = normalise(batch.pixels.to(device), self._model.image)
+        pixels = batch.pixels
         size = self._config.micro_batch
         if 0 < size < len(pixels):
             loss = self._cached(torch.split(pixels, size), concepts, words, backprop)
         else:
             with self._replica.last(True):
-                regions, embedded, bias = self._replica(pixels, concepts)
+                regions, embedded, bias = self._replica(self._ready(pixels), concepts)
                 chosen, present = self._choose(regions, embedded, bias, words, 0, len(pixels))
                 kept = keep(regions, chosen)
                 loss = self._loss(kept, present, embedded, bias, words)
@@ -142,7 +142,9 @@ class PairsTask:
             total = sum(map(len, parts))
             for index, part in enumerate(parts):
                 states.append(_random_state())
-                regions, given, shift = self._replica(part, concepts if index == 0 else None)
+                regions, given, shift = self._replica(
+                    self._ready(part), concepts if index == 0 else None
+                )
                 if given is not None:
                     embedded, bias = given, shift
                 choice = self._choose(regions, embedded, bias, words, len(parts[0]) * index, total)
@@ -159,7 +161,7 @@ class PairsTask:
             _set_random_state(states[index])
             with self._replica.last(index == 0):
                 regions, again, shift = self._replica(
-                    parts[index], concepts if index == 0 else None
+                    self._ready(parts[index]), concepts if index == 0 else None
                 )
                 outputs = [keep(regions, choices[index][0]), untouched(regions) + 0 * shift]
                 given = [gradients[index], torch.zeros_like(outputs[1])]
@@ -169,6 +171,9 @@ class PairsTask:
                 backprop.resume(outputs, given)
         _set_random_state(after)
         return loss
+
+    def _ready(self, pixels: Tensor) -> Tensor:
+        return normalise(pixels.to(self._replica.world.device), self._model.image)
 
     @torch.no_grad()
     def _choose(

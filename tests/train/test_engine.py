@@ -124,13 +124,14 @@ def test_activation_checkpointing_changes_no_gradient(drawn_set: Path, tmp_path:
 
 
 _PROGRAM = """
-import sys
+import dataclasses, sys
 from pathlib import Path
 from tests.train.test_engine import drawn_experiment
 from train.distributed import world
 from train.pretrain import pretrain
+experiment = drawn_experiment(Path(sys.argv[1]), Path(sys.argv[2]), save_minutes=1e-6)
 with world(minutes=1) as here:
-    pretrain(drawn_experiment(Path(sys.argv[1]), Path(sys.argv[2]), save_minutes=1e-6), here)
+    pretrain(dataclasses.replace(experiment, parallel=(sys.argv + ["ddp"])[3]), here)
 """
 
 
@@ -159,8 +160,9 @@ def test_a_killed_run_goes_on_with_the_same_losses(
     assert losses(killed) == losses(whole)
 
 
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_when_one_of_two_processes_is_killed_the_run_restarts_and_ends_as_if_it_had_not(
-    drawn_set: Path, tmp_path: Path
+    drawn_set: Path, tmp_path: Path, parallel: str
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
@@ -170,7 +172,7 @@ def test_when_one_of_two_processes_is_killed_the_run_restarts_and_ends_as_if_it_
         command = [
             sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
             "--max-restarts", "1", "--monitor-interval", "0.1", str(program), str(drawn_set),
-            str(out),
+            str(out), parallel,
         ]  # fmt: skip
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
 
@@ -189,6 +191,10 @@ def test_when_one_of_two_processes_is_killed_the_run_restarts_and_ends_as_if_it_
     assert broken.returncode == 0, errors.decode()[-2000:]
     assert before < 8, "the signal came too late to test anything"
     assert losses(killed) == losses(tmp_path / "whole")
+    one, other = (
+        DetCLIPv2.from_pretrained(out / "checkpoint") for out in (killed, tmp_path / "whole")
+    )
+    assert one.fingerprint == other.fingerprint
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
