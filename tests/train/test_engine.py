@@ -123,6 +123,20 @@ def test_activation_checkpointing_changes_no_gradient(drawn_set: Path, tmp_path:
     assert again.config == PRESETS["tiny"]
 
 
+def test_autocast_learns_about_the_same(drawn_set: Path, tmp_path: Path) -> None:
+    plain = drawn_experiment(drawn_set, tmp_path / "plain", steps=6)
+    half = override(plain, ["loop.precision=bf16", f"out={tmp_path / 'half'}"])
+    pretrain(plain)
+    pretrain(half)
+    one, other = losses(plain.out), losses(half.out)
+    assert one != other
+    for step, values in one.items():
+        for name in values.keys() & {"detection/loss", "grounding/loss", "pairs/loss"}:
+            assert other[step][name] == pytest.approx(values[name], rel=0.25)
+    with pytest.raises(ValueError, match="fp8"):
+        override(plain, ["loop.precision=fp8"])
+
+
 _PROGRAM = """
 import dataclasses, sys
 from pathlib import Path
