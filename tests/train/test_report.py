@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from train import report
+from train.ablations.tables import ROWS
+from train.report import ASKED, FIGURES, images_per_second, read_runs, write_report
+from train.significance import Estimate, difference, estimate, sentence, t_quantile, verdict
+
+
+@pytest.mark.parametrize(
+    ("freedom", "value"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042),
+     (1000, 1.962)],
+)  # fmt: skip
+def test_quantiles_are_those_of_the_printed_tables(freedom: int, value: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(value, abs=6e-4)
+
+
+def test_other_levels_and_impossible_degrees_of_freedom() -> None:
+    assert t_quantile(2, 0.99) == pytest.approx(9.925, abs=1e-3)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        t_quantile(0)
+
+
+def test_a_mean_has_the_t_interval_of_its_runs() -> None:
+    # Mean 2, standard deviation 1, of three runs: 4.3027 / √3.
+    assert estimate([1, 2, 3]).value == 2
+    assert estimate([1, 2, 3]).half == pytest.approx(2.4842, abs=1e-4)
+    assert estimate([7.5]) == Estimate(7.5, None)
+    assert str(estimate([1, 2, 3])) == "2.00 ± 2.48" and str(estimate([7.5])) == "7.50"
+    with pytest.raises(ValueError, match="at least one"):
+        estimate([])
+
+
+def test_a_difference_has_welchs_interval() -> None:
+    # Equal variances 1: four degrees of freedom, 2.7764 · √(2/3).
+    same = difference([1, 2, 3], [11, 12, 13])
+    assert same.value == -10 and same.half == pytest.approx(2.2670, abs=1e-4)
+    # Variances 1 and 4: (5/3)² / ((1/9 + 16/9) / 2) = 2.94, so two; 4.3027 · √(5/3).
+    unlike = difference([1, 2, 3], [2, 4, 6])
+    assert unlike.value == -2 and unlike.half == pytest.approx(5.5547, abs=1e-4)
+    assert difference([1, 1], [3, 3]) == Estimate(-2, 0.0)
+    assert difference([1, 2], [3]).half is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "paper", "said"),
+    [
+        (Estimate(-1.0, 0.4), -0.7, "agrees"),
+        (Estimate(1.0, 0.4), 0.7, "agrees"),
+        (Estimate(1.0, 0.4), -0.7, "disagrees"),
+        (Estimate(-0.3, 0.4), -0.7, "not significant"),
+        (Estimate(-0.4, 0.4), -0.7, "not significant"),
+        (Estimate(-0.3, None), -0.7, "unknown"),
+        (Estimate(0.1, 0.4), 0.0, "agrees"),
+        (Estimate(0.5, 0.4), 0.0, "disagrees"),
+    ],
+)
+def test_directions_are_judged(ours: Estimate, paper: float, said: str) -> None:
+    assert verdict(ours, paper) == said
+
+
+def test_sentences_say_both_differences() -> None:
+    ours = Estimate(-1.0, 0.4)
+    assert sentence("a", "b", ours, -0.7) == (
+        "a against b: -1.00 ± 0.40; the direction agrees with the paper's -0.7."
+    )
+    assert "disagrees with the paper's +0.7" in sentence("a", "b", ours, 0.7)
+    assert "not significant, the paper has -0.7" in sentence("a", "b", Estimate(0.1, 0.4), -0.7)
+    assert "one run alone shows no direction" in sentence("a", "b", Estimate(0.1, None), -0.7)
+    assert sentence("a", "b", ours, None) == "a against b: -1.00 ± 0.40; significant."
+    assert sentence("a", "b", Estimate(0.1, 0.4), None).endswith("± 0.40; not significant.")
+    assert sentence("a", "b", Estimate(0.1, None), None).endswith("one run alone shows nothing.")
+
+
+def test_speed_is_the_mean_over_time() -> None:
+    lines = [{"seconds": s, "images_per_second": v} for s, v in ((10, 4.0), (30, 1.0))]
+    assert images_per_second(lines) == pytest.approx(2.0)
+    # A kill threw the clock back to 20 s; the line there has no time of its own.
+    again = [{"seconds": s, "images_per_second": v} for s, v in ((20, 9.0), (40, 1.0))]
+    assert images_per_second(lines + again) == pytest.approx(80 / 50)
+    assert images_per_second([]) is None
+
+
+def _runs(folder: Path, rows: dict[str, list[dict[str, float | None] | None]]) -> Path:
+    """A folder of ablations: each row's runs with their figures, None for one that is not done."""
+    asked = {}
+    for number, (name, runs) in enumerate(rows.items()):
+        asked[name] = {"folder": f"row{number}", "seeds": len(runs)}
+        for seed, figures in enumerate(runs):
+            run = folder / f"row{number}" / f"seed{seed}"
+            if figures is None:
+                continue
+            run.mkdir(parents=True)
+            line = {"kind": "train", "step": 9, "seconds": 120.0, "images_per_second": 15.0}
+            (run / "log.jsonl").write_text(json.dumps(line) + "\n")
+            (run / FIGURES).write_text(json.dumps({"seed": seed, "steps": 9, "figures": figures}))
+    folder.mkdir(exist_ok=True)
+    told = {"settings": {"preset": "nano", "steps": 9, "overrides": []}, "rows": asked}
+    (folder / ASKED).write_text(json.dumps(told))
+    return folder
+
+
+def _ap(*values: float) -> list[dict[str, float | None] | None]:
+    return [{"ap": value, "ap50": 2 * value} for value in values]
+
+
+def test_a_table_stands_beside_the_papers_with_its_verdicts(tmp_path: Path) -> None:
+    runs = _runs(tmp_path / "runs", {
+        "2d/k=100": _ap(10.0, 10.1, 10.2), "2d/k=25": _ap(8.0, 8.1, 8.2),
+        "2d/k=50": _ap(10.2, 10.1, 10.0), "2d/k=200": _ap(12.0, 12.1, 12.2),
+        "open/as the paper": _ap(1.0, 1.1), "open/oln": _ap(3.0, 3.1),
+        "5/DetCLIPv2-T": _ap(5.0),
+    })  # fmt: skip
+    out = tmp_path / "deep" / "tables.md"
+    report.main([str(runs), "--out", str(out)])
+    text = out.read_text()
+    assert "| **k=100** | 31.3 | – | 10.10 ± 0.25 | 3 | 15.0 | 2.0 |" in text
+    assert "| k=25 | 30.6 | – | 8.10 ± 0.25 | 3 | 15.0 | 2.0 |" in text
+    half = 2.7764 * math.sqrt(2 * 0.01 / 3)
+    assert f"k=25 against k=100: -2.00 ± {half:.2f}; the direction agrees with the paper's -0.7." \
+        in text  # fmt: skip
+    assert (
+        "k=200 against k=100: +2.00 ± 0.23; the direction disagrees with the paper's -0.5" in text
+    )
+    assert "k=50 against k=100: +0.00 ± 0.23; not significant, the paper has -0.5." in text
+    assert "oln against as the paper: +2.00 ± 0.30; significant." in text
+    assert "| GLIP-T | – | 7400 GPU-h, 1.6 FPS | quoted | 0 | – | – |" in text
+    assert "Table 2a" not in text and "## Table 2d" in text and "## Open problems" in text
+    assert "not asked for" in text and "Missing" not in text
+    for table in ("2d", "5", "open"):
+        with Image.open(out.parent / f"tables-{table}.png") as picture:
+            assert picture.width > 600 and len(set(picture.convert("L").tobytes())) > 20
+
+
+def test_what_is_not_there_is_listed(tmp_path: Path) -> None:
+    done = {"ap": 4.0}
+    runs = _runs(tmp_path, {
+        "2d/k=100": [done, done, {"ap50": 1.0}], "2d/k=25": [done, None, None],
+        "2d/k=50": [None], "2d/k=200": [None],
+    })  # fmt: skip
+    (tmp_path / "row2" / "seed0").mkdir(parents=True)
+    line = {"kind": "train", "step": 7, "seconds": 2.0, "images_per_second": 1.0}
+    (tmp_path / "row2" / "seed0" / "log.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "row3" / "seed0").mkdir(parents=True)
+    (tmp_path / "row3" / "seed0" / "failed.txt").write_text("step 3: not finite\n")
+    write_report(runs, tmp_path / "out.md")
+    text = (tmp_path / "out.md").read_text()
+    assert "- k=25: seed 1 not begun, seed 2 not begun" in text
+    assert "- k=50: seed 0 got to step 7" in text
+    assert "- k=200: seed 0 failed: step 3: not finite" in text
+    assert "- k=100: seed 2 has no ap" in text
+    assert "| k=50 | 30.8 | – | missing | 0 |" in text
+    assert "k=25 against k=100: +0.00; one run alone shows no direction" in text
+    assert "k=50 against" not in text
+
+
+def test_other_figures_and_wrong_ones(tmp_path: Path) -> None:
+    runs = _runs(tmp_path, {"2c/both": _ap(1.0, 2.0), "2c/text_to_image": _ap(3.0)})
+    assert read_runs(runs).values("2c/both", "ap50") == [2.0, 4.0]
+    write_report(runs, tmp_path / "out.md", "ap50")
+    assert "| both | 30.9 | – | 3.00 ± 12.71 |" in (tmp_path / "out.md").read_text()
+    with pytest.raises(SystemExit, match="no figure 'mota'; known: ap, ap50"):
+        report.main([str(runs), "--out", str(tmp_path / "x.md"), "--figure", "mota"])
+    with pytest.raises(SystemExit, match=r"has no ablation\.json"):
+        report.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "x.md")])
+
+
+def test_every_table_can_be_reported(tmp_path: Path) -> None:
+    rows = {row.name: _ap(1.0, 2.0) for row in ROWS if row.change is not None}
+    write_report(_runs(tmp_path, rows), tmp_path / "out.md")
+    text = (tmp_path / "out.md").read_text()
+    assert text.count("\n## ") == len({row.table for row in ROWS}) == len([*tmp_path.glob("*.png")])
+    against = sum(bool(row.against) for row in ROWS)
+    assert text.count(" against ") - text.count("are against") == against
+    assert "L full+IN1k against L full" in text

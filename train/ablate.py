@@ -1,0 +1,295 @@
+"""Train and judge rows of the paper's tables, then write the tables beside the paper's.
+
+    python -m train.ablate TABLE [ROW …] --preset nano --root DATA --out runs/ablate [key=value …]
+    python -m train.ablate --list
+
+TABLE is 2a … 2f, 3, 4, 5, 12, 13 or open, 2 for all of Table 2, or all; a ROW is named as --list
+prints it, with or without its table. Every row is trained once a seed in a run folder of its own;
+rows that come to the same experiment share it. The same command again goes on where it stopped.
+`key=value` changes the base of all rows, as in train.pretrain; `--steps` its length, and that of
+rows with more or less data in proportion.
+
+At the end every run is judged zero-shot: on OV-mini under DATA, or with --annotations and --images
+on an LVIS file, as in the paper. swin_t wants many devices: torchrun … -m train.ablate …
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from train.ablations.bases import BASES, Base
+from train.ablations.judges import Judge, on_lvis, on_ov_mini
+from train.ablations.row import Row
+from train.ablations.tables import ROWS, find_rows
+from train.distributed import World, world
+from train.experiment import Experiment, describe, override
+from train.pretrain import pretrain
+from train.report import ASKED, FAILED, FIGURES, write_report
+from train.state import SHARDS, STATE
+
+logger = logging.getLogger(__name__)
+
+_KEPT = ("texts.pt", "caption_phrases.json")
+# What changes no result, or is a run's own.
+_OUTSIDE = ("out", "root", "seed", "workers", "threads")
+_WEEK = 7 * 24 * 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all runs of an ablation have in common.
+
+    Attributes:
+        preset: a name for the base.
+        steps: of the usual base; 0 for its own.
+        overrides: `key=value` words for the base.
+        smoke: a few steps only.
+    """
+
+    preset: str
+    steps: int = 0
+    overrides: tuple[str, ...] = ()
+    smoke: bool = False
+
+
+def experiment_of(row: Row, base: Base, settings: Settings) -> Experiment:
+    """The row's experiment, but for its folder and its seed.
+
+    Raises:
+        ValueError: an override that the usual base does not know either.
+    """
+    usual, own = base(Row("usual/"), settings.smoke), base(row, settings.smoke)
+    override(usual, settings.overrides)
+    names = {stream.name for stream in own.streams}
+    words = [w for w in settings.overrides if not _of_another_stream(w, names)]
+    own = override(own, words)
+    steps = own.loop.steps
+    if settings.steps:
+        steps = max(1, round(steps * settings.steps / usual.loop.steps))
+    loop = dataclasses.replace(own.loop, steps=steps, eval_minutes=0.0)
+    return row.experiment(dataclasses.replace(own, loop=loop))
+
+
+def _of_another_stream(word: str, names: set[str]) -> bool:
+    path = word.partition("=")[0].split(".")
+    return path[0] == "streams" and len(path) > 1 and path[1] not in names
+
+
+def fingerprint(experiment: Experiment) -> str:
+    """Ten hexadecimal digits that differ where the results may differ, but for the seed."""
+    told = {k: v for k, v in describe(experiment).items() if k not in _OUTSIDE}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def run_folder(out: Path, row: Row, digits: str) -> Path:
+    """Where the runs of an experiment lie, a folder a seed; the first row to ask names it."""
+    known = sorted(out.glob(f"*-{digits}"))
+    slug = re.sub(r"[^a-z0-9._]+", "-", row.name.casefold()).strip("-")
+    return known[0] if known else out / f"{slug}-{digits}"
+
+
+def ablate(
+    rows: Sequence[Row], base: Base, judge: Judge, settings: Settings, *, root: Path, out: Path,
+    seeds: int = 3, here: World | None = None,
+) -> bool:  # fmt: skip
+    """Train and judge rows; what is there already stays.
+
+    Args:
+        rows: of any tables.
+        base: gives what they are changes of.
+        judge: gives a finished run's figures.
+        settings: must be those that `out` was begun with.
+        root: folder of the data.
+        out: of all runs.
+        seeds: 0 up to this.
+        here: the processes that train together.
+
+    Returns:
+        False where it was asked to stop before the end.
+
+    Raises:
+        ValueError: `out` was begun with other settings, or the base lacks something.
+    """
+    here = here or World()
+    experiments: dict[str, Experiment] = {}
+    folders: dict[str, Path] = {}
+    asked: dict[str, str] = {}
+    for row in rows:
+        experiment = experiment_of(row, base, settings)
+        digits = fingerprint(experiment)
+        experiments[digits] = experiment
+        asked[row.name] = folders.setdefault(digits, run_folder(out, row, digits)).name
+    note = _asked(out, settings, asked, seeds)
+    here.barrier()
+    if here.main:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / ASKED, note)
+    for seed in range(seeds):
+        for digits, experiment in experiments.items():
+            place = folders[digits] / f"seed{seed}"
+            done = here.objects((place / FIGURES).is_file())[0]
+            own = dataclasses.replace(experiment, out=place, root=root, seed=seed)
+            if not done and not _train_and_judge(own, out, judge, here):
+                return False
+    return True
+
+
+def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: World) -> bool:
+    """False where the run was asked to stop."""
+    folder = experiment.out
+    logger.info("%s: %d steps", folder, experiment.loop.steps)
+    if here.main:
+        folder.mkdir(parents=True, exist_ok=True)
+        _lend(shared, folder)
+    here.barrier()
+    try:
+        if pretrain(experiment, here).step < experiment.loop.steps:
+            return False
+    except FloatingPointError as error:
+        # That a row cannot be trained is a result of it; the others can.
+        logger.error("%s failed: %s", folder, error)
+        if here.main:
+            (folder / FAILED).write_text(f"{error}\n", encoding="utf-8")
+        return True
+    figures = judge(experiment, here)
+    if here.main:
+        assert figures is not None  # of the first process
+        told = {"seed": experiment.seed, "steps": experiment.loop.steps, **figures}
+        _write(folder / FIGURES, told)
+        (folder / FAILED).unlink(missing_ok=True)
+        _take_back(folder, shared)
+        (folder / STATE).unlink(missing_ok=True)
+        shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    here.barrier()
+    return True
+
+
+def _lend(shared: Path, folder: Path) -> None:
+    """Phrases and text vectors of an earlier run, which take minutes to make."""
+    for name in _KEPT:
+        if (shared / name).is_file() and not (folder / name).is_file():
+            begun = folder / f"{name}.partial"
+            shutil.copyfile(shared / name, begun)
+            os.replace(begun, folder / name)
+
+
+def _take_back(folder: Path, shared: Path) -> None:
+    for name in _KEPT:
+        if (folder / name).is_file():
+            os.replace(folder / name, shared / name)
+
+
+def _asked(out: Path, settings: Settings, folders: dict[str, str], seeds: int) -> dict[str, Any]:
+    """What was asked for, with what was before; each row's folder and number of seeds."""
+    told = json.loads(json.dumps(dataclasses.asdict(settings)))
+    rows: dict[str, Any] = {}
+    if (out / ASKED).is_file():
+        earlier = json.loads((out / ASKED).read_text(encoding="utf-8"))
+        if earlier["settings"] != told:
+            raise ValueError(
+                f"{out} was begun with {earlier['settings']}, not {told}; take another --out"
+            )
+        rows = earlier["rows"]
+    for name, folder in folders.items():
+        before = rows.get(name, {"folder": folder, "seeds": 0})
+        if before["folder"] != folder:
+            raise ValueError(f"{out} has {name} with another base; take another --out")
+        rows[name] = {"folder": folder, "seeds": max(seeds, before["seeds"])}
+    return {"settings": told, "rows": rows}
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    valid = json.loads(json.dumps(value), parse_constant=lambda _: None)  # JSON has no nan
+    begun = file.with_name(f"{file.name}.partial")
+    begun.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
+    os.replace(begun, file)
+
+
+def listing() -> str:
+    """All rows, one a line: name, data, the paper's figures."""
+    lines = []
+    for row in ROWS:
+        paper = row.paper
+        parts = f" ({'/'.join(f'{p:.1f}' for p in paper.parts)})" if paper.parts else ""
+        figures = [f"AP {paper.ap:.1f}{parts}"] if paper.ap is not None else []
+        quoted = ["quoted only"] if row.change is None else []
+        told = [*figures, *([paper.cost()] if paper.cost() else []), *quoted]
+        lines.append(f"{row.name:34}{'+'.join(row.data):22}{'; '.join(told)}".rstrip())
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.list:
+        print(listing())
+        return
+    try:
+        rows, words = _chosen(options.words)
+        settings = Settings(options.preset, options.steps or 0, tuple(words), options.smoke)
+        judge: Judge = on_ov_mini
+        if options.annotations:
+            judge = partial(on_lvis, annotations=options.annotations, images=options.images)
+        with world(_WEEK) as here:
+            finished = ablate(
+                rows, BASES[options.preset], judge, settings, root=options.root, out=options.out,
+                seeds=options.seeds, here=here,
+            )  # fmt: skip
+            if here.main:
+                write_report(options.out, options.out / "report.md", options.figure)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(str(error))
+    if not finished:
+        sys.exit("stopped; the same command goes on")
+
+
+def _chosen(words: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """The rows, and the `key=value` words; some rows have an equals sign in their names too."""
+    table, rest = words[0], words[1:]
+    names = [n.casefold() for row in find_rows(table) for n in (row.name, row.label)]
+    keys = {name.partition("=")[0] for name in names if "=" in name}
+    overrides = [w for w in rest if "=" in w and w.casefold().partition("=")[0] not in keys]
+    return find_rows(table, [w for w in rest if w not in overrides]), overrides
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="TABLE [ROW …] [key=value …]")
+    parser.add_argument("--list", action="store_true", help="print all rows and stop")
+    parser.add_argument("--preset", choices=tuple(BASES), default="nano")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of a row")
+    parser.add_argument("--steps", type=int, help="of the base, instead of its own")
+    parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablate"), help="of all runs")
+    parser.add_argument("--figure", default="ap", help="what the tables show, for example ap50")
+    parser.add_argument("--annotations", type=Path, help="LVIS file to judge on, not OV-mini")
+    parser.add_argument("--images", type=Path, help="folder of its photos")
+    options = parser.parse_intermixed_args(arguments)
+    if not options.list and not options.words:
+        parser.error("give a TABLE, or --list")
+    if bool(options.annotations) != bool(options.images):
+        parser.error("--annotations and --images go together")
+    if options.seeds < 1 or (options.steps is not None and options.steps < 1):
+        parser.error("--seeds and --steps must be positive")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Zero-shot figures of a finished run, short names to percent, for the tables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from detclipv2.inference.predictor import Predictor
+from detclipv2.language.concepts import load_concepts
+from detclipv2.language.definitions import Definitions
+from train import protocols
+from train.data.ov_mini import DEVELOPMENT
+from train.distributed import World
+from train.evaluate import evaluate, open_detector
+from train.experiment import Experiment
+from train.sweep import Sweep
+from train.task import BoxesConfig
+
+Judge = Callable[[Experiment, World], dict[str, Any] | None]
+"""A finished run → `figures` by short names, and everything in `detail`; None in all processes but
+the first."""
+
+_LVIS_BOXES = 1000
+
+
+def on_ov_mini(experiment: Experiment, here: World) -> dict[str, Any] | None:
+    """OV-mini under the run's `root`; one process does it, the others need not wait here.
+
+    Raises:
+        FileNotFoundError: `root` lacks a set.
+    """
+    if not here.main:
+        return None
+    with tempfile.TemporaryDirectory() as cache:
+        detector, _ = open_detector(
+            str(experiment.out / "checkpoint"), threads=experiment.threads or None,
+            cache=Path(cache),
+        )  # fmt: skip
+        found = evaluate(detector, experiment.root)
+    boxes, phrases = found[DEVELOPMENT], found["phrase_recall"]
+    figures = {
+        **{name: boxes[name] for name in ("ap", "ap50", "ar100")},
+        **{f"ap50 {group}": value["ap50"] for group, value in boxes["groups"].items()},
+        "ap50 other sets": found["zero_shot_ap50"]["mean"],
+        **{f"phrase recall{at}": value for at, value in phrases.items()},
+    }
+    return {"figures": figures, "detail": found}
+
+
+def on_lvis(
+    experiment: Experiment, here: World, *, annotations: Path, images: Path
+) -> dict[str, Any] | None:
+    """LVIS's fixed AP, the paper's figure; a killed evaluation goes on after its last photo.
+
+    Args:
+        experiment: with names and definitions in training it is asked with both, as in the paper.
+        here: the processes that share the photos.
+        annotations: LVIS's file, minival or val.
+        images: folder of its photos.
+    """
+    enriched = any(isinstance(s.task, BoxesConfig) and s.task.enrich for s in experiment.streams)
+    sweep = Sweep(
+        boxes=_LVIS_BOXES, proposals=_LVIS_BOXES, folder=experiment.out / "lvis.rows", world=here
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        detector, _ = open_detector(str(experiment.out / "checkpoint"), cache=Path(cache))
+        assert isinstance(detector, Predictor)  # a checkpoint of our own
+        enrich: protocols.Enrich | None = None
+        if enriched:
+            enrich = Definitions(load_concepts(), detector.encode_texts).enrich_all
+        found = protocols.lvis_both(detector, annotations, images, sweep, enrich)
+    if found is None:
+        return None
+    fixed, recalls = found["lvis"]["fixed"], found["lvis"]
+    figures = {
+        **{name: fixed[name] for name in ("ap", "ap50", "rare", "common", "frequent")},
+        **{name: recalls[name]["all"] for name in ("ar100", "ar1000")},
+    }
+    return {"figures": figures, "detail": found}

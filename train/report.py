@@ -1,0 +1,280 @@
+"""Tables of ablations from their run folders.
+
+    python -m train.report RUNS --out FILE.md [--figure ap50]
+
+RUNS is the `--out` of train.ablate. Each of the paper's tables that was asked for gets a Markdown
+table, sentences on where the differences point, and a picture beside FILE; what was asked for and
+is not there is listed. `--figure` shows another figure than AP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from train.ablations.row import Row
+from train.ablations.tables import ROWS
+from train.engine import LOG
+from train.significance import Estimate, difference, estimate, sentence
+
+ASKED = "ablation.json"
+FIGURES = "figures.json"
+FAILED = "failed.txt"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: figures in percent by short names, and its speed, None where not logged."""
+
+    seed: int
+    figures: dict[str, float]
+    images_per_second: float | None
+    minutes: float | None
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a folder of ablations holds.
+
+    Attributes:
+        settings: of all runs.
+        asked: names of the rows that were asked for.
+        trained: of each of these, its finished runs.
+        missing: of each with unfinished runs, what is known of these.
+    """
+
+    settings: dict[str, Any]
+    asked: tuple[str, ...]
+    trained: dict[str, list[Trained]]
+    missing: dict[str, list[str]]
+
+    def values(self, row: str, figure: str) -> list[float]:
+        """A figure of all finished runs of a row that have it."""
+        found = (run.figures.get(figure) for run in self.trained.get(row, []))
+        return [value for value in found if value is not None]
+
+
+def read_runs(folder: Path) -> Runs:
+    """Everything in a folder that `train.ablate` wrote.
+
+    Raises:
+        ValueError: it is no such folder.
+    """
+    if not (folder / ASKED).is_file():
+        raise ValueError(f"{folder} has no {ASKED}; give the --out of train.ablate")
+    told = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+    trained: dict[str, list[Trained]] = {}
+    missing: dict[str, list[str]] = {}
+    for name, wanted in told["rows"].items():
+        for seed in range(wanted["seeds"]):
+            run = folder / wanted["folder"] / f"seed{seed}"
+            if (run / FIGURES).is_file():
+                trained.setdefault(name, []).append(_trained(run))
+            else:
+                missing.setdefault(name, []).append(f"seed {seed} {_progress(run)}")
+    return Runs(told["settings"], tuple(told["rows"]), trained, missing)
+
+
+def _trained(run: Path) -> Trained:
+    told = json.loads((run / FIGURES).read_text(encoding="utf-8"))
+    lines = _log(run)
+    return Trained(
+        told["seed"], {k: v for k, v in told["figures"].items() if v is not None},
+        images_per_second(lines), lines[-1]["seconds"] / 60 if lines else None,
+    )  # fmt: skip
+
+
+def _log(run: Path) -> list[dict[str, Any]]:
+    if not (run / LOG).is_file():
+        return []
+    lines = (run / LOG).read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["kind"] == "train"]
+
+
+def images_per_second(lines: Sequence[dict[str, Any]]) -> float | None:
+    """Mean of a log's `train` lines, each counting by its time; None without any."""
+    photos = seconds = before = 0.0
+    for line in lines:
+        # After a kill the clock goes on from the last checkpoint, which may lie further back.
+        since = line["seconds"] - before if line["seconds"] > before else 0.0
+        photos, seconds = photos + line["images_per_second"] * since, seconds + since
+        before = line["seconds"]
+    return photos / seconds if seconds else None
+
+
+def _progress(run: Path) -> str:
+    if (run / FAILED).is_file():
+        return f"failed: {(run / FAILED).read_text(encoding='utf-8').strip()}"
+    if lines := _log(run):
+        return f"got to step {lines[-1]['step']}"
+    return "has begun" if run.is_dir() else "not begun"
+
+
+def table_of(rows: Sequence[Row], runs: Runs, figure: str) -> str:
+    """A table as Markdown, with its sentences and what is missing.
+
+    Args:
+        rows: of one of the paper's tables.
+        runs: what there is.
+        figure: of which the means are shown.
+    """
+    references = {row.against for row in rows if row.name in runs.asked}
+    lines = [
+        f"| row | paper: AP | paper: cost | {figure} | runs | images/s | minutes |",
+        "|---|---|---|---|---|---|---|",
+        *(_line(row, runs, figure, row.name in references) for row in rows),
+    ]
+    parts = ["\n".join(lines)]
+    if told := _sentences(rows, runs, figure):
+        parts.append("\n".join(told))
+    if gaps := _gaps(rows, runs, figure):
+        parts.append("Missing:\n\n" + "\n".join(gaps))
+    return "\n\n".join(parts)
+
+
+def _line(row: Row, runs: Runs, figure: str, bold: bool) -> str:
+    values, done = runs.values(row.name, figure), runs.trained.get(row.name, [])
+    if values:
+        shown = str(estimate(values))
+    elif row.change is None:
+        shown = "quoted"
+    else:
+        shown = "missing" if row.name in runs.asked else "not asked for"
+    cells = (
+        f"**{row.label}**" if bold else row.label,
+        "–" if row.paper.ap is None else f"{row.paper.ap:.1f}", row.paper.cost() or "–", shown,
+        str(len(values)), _mean([r.images_per_second for r in done]),
+        _mean([r.minutes for r in done]),
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _sentences(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
+    by_name = {row.name: row for row in rows}
+    told = []
+    for row in rows:
+        if not row.against:
+            continue
+        reference = by_name[row.against]
+        values, others = (runs.values(r.name, figure) for r in (row, reference))
+        if not (values and others):
+            continue
+        printed = None
+        if row.paper.ap is not None and reference.paper.ap is not None:
+            printed = round(row.paper.ap - reference.paper.ap, 1)
+        ours = difference(values, others)
+        told.append(f"- {sentence(row.label, reference.label, ours, printed)}")
+    return told
+
+
+def _gaps(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
+    """Runs that were asked for and are not there, or lack the figure."""
+    told = []
+    for row in rows:
+        gaps = list(runs.missing.get(row.name, []))
+        gaps += [
+            f"seed {run.seed} has no {figure}"
+            for run in runs.trained.get(row.name, [])
+            if figure not in run.figures
+        ]
+        if gaps:
+            told.append(f"- {row.label}: {', '.join(gaps)}")
+    return told
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    there = [value for value in values if value is not None]
+    return f"{estimate(there).value:.1f}" if there else "–"
+
+
+def write_report(folder: Path, out: Path, figure: str = "ap") -> None:
+    """Write the Markdown file, and a PNG a table beside it.
+
+    Args:
+        folder: of train.ablate.
+        out: the file.
+        figure: a short name, see `judges`.
+
+    Raises:
+        ValueError: `folder` has no ablations, or finished runs but none with such a figure.
+    """
+    runs = read_runs(folder)
+    known = dict.fromkeys(f for done in runs.trained.values() for r in done for f in r.figures)
+    if known and figure not in known:
+        raise ValueError(f"no figure {figure!r}; known: {', '.join(known)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    told = ", ".join(f"{k} {v}" for k, v in runs.settings.items() if v)
+    parts = [
+        f"# Ablations: {told}",
+        f"{figure} is zero-shot, in percent, as mean ± half of a 95 % t-interval over the seeds. "
+        "Differences are against the row in bold, or the one named, with Welch's interval; each "
+        "interval stands for itself, so of twenty one may mislead. The paper's AP is LVIS "
+        "minival's fixed AP of Swin-T or L and is to be compared by direction only.",
+    ]
+    for table in dict.fromkeys(row.table for row in ROWS):
+        rows = [row for row in ROWS if row.table == table]
+        if not any(row.name in runs.asked for row in rows):
+            continue
+        title = "Open problems" if table == "open" else f"Table {table}"
+        parts += [f"## {title}", table_of(rows, runs, figure)]
+        means = {r.label: estimate(v) for r in rows if (v := runs.values(r.name, figure))}
+        if means:
+            picture = out.with_name(f"{out.stem}-{table}.png")
+            plot(title, rows, means, figure, picture)
+            parts.append(f"![{title}]({picture.name})")
+    out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def plot(
+    title: str, rows: Sequence[Row], means: dict[str, Estimate], figure: str, out: Path
+) -> None:
+    """The paper's AP and our means with their intervals, side by side, a line a row.
+
+    Args:
+        title: of the picture.
+        rows: of the table, from above.
+        means: ours, by label; rows without one are drawn empty.
+        figure: its name.
+        out: a PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
+    paper, ours = picture.subplots(1, 2, sharey=True)
+    height = {row.label: -index for index, row in enumerate(rows)}
+    printed = [(row.paper.ap, height[row.label]) for row in rows if row.paper.ap is not None]
+    paper.plot([ap for ap, _ in printed], [y for _, y in printed], "o", color="0.4")
+    for label, mean in means.items():
+        ours.errorbar(mean.value, height[label], xerr=mean.half, fmt="o", color="C0", capsize=3)
+    paper.set_yticks(list(height.values()), list(height))
+    paper.set_xlabel("AP, the paper")
+    ours.set_xlabel(f"{figure}, ours")
+    for axes in (paper, ours):
+        axes.set_ylim(-len(rows) + 0.5, 0.5)
+        axes.grid(axis="x", alpha=0.3)
+    picture.suptitle(title)
+    picture.savefig(out, dpi=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, help="folder of train.ablate")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--figure", default="ap", help="what the tables show, for example ap50")
+    options = parser.parse_args(arguments)
+    try:
+        write_report(options.runs, options.out, options.figure)
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
