@@ -146,6 +146,7 @@ class Engine:
         self.predictor = predictor
         self.name = name
         self.size = own if size is None else size
+        self._asked = size
         self.fingerprint = predictor.model.fingerprint
         self.milliseconds: float | None = None
         self._seen: _Recent[str, _Seen] = _Recent(photos)
@@ -202,7 +203,7 @@ class Engine:
             key, seen = self._know(source)
             if seen.encoded is None:
                 tell(0.3, desc="Looking at the photo")
-                seen = replace(seen, encoded=self.predictor.encode_image(source, self.size))
+                seen = replace(seen, encoded=self.predictor.encode_image(source, self._asked))
                 self._seen.put(key, seen)
             tell(0.8, desc="Comparing with your words")
             detections, best = self._choose(key, seen.encoded, vocabulary, settings)
@@ -227,7 +228,7 @@ class Engine:
             threshold=settings.threshold,
             nms_iou=settings.nms_iou,
             max_boxes=settings.max_boxes,
-            size=self.size,
+            size=self._asked,
         )
 
     def look(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:

@@ -48,15 +48,29 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Pixels are letterboxed to `size` (long side, a multiple of 32), then (x - mean) / std."""
+    """Pixels are letterboxed to `size` (long side, a multiple of 32), then (x - mean) / std.
+
+    Smaller photos are not enlarged beyond `least`, where it is given: it would cost time and show
+    nothing new.
+    """
 
     size: int = 320
+    least: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def long_side(self, width: int, height: int) -> int:
+        """Long side of the network's input for a photo of this many pixels."""
+        if not self.least:
+            return self.size
+        native = -(-max(width, height) // 32) * 32
+        return min(self.size, max(self.least, native))
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size % 32:
             raise ValueError(f"image.size must be a positive multiple of 32, got {self.size}")
+        if self.least % 32 or not 0 <= self.least <= self.size:
+            raise ValueError(f"image.least must be a multiple of 32 up to size, got {self.least}")
         if min(self.std) <= 0:
             raise ValueError(f"image.std must be positive, got {self.std}")
 

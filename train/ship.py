@@ -1,6 +1,7 @@
 """Make a trained checkpoint an embedded one, with its card.
 
-    python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--knowledge]
+    python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
+        [--knowledge]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
@@ -37,8 +38,10 @@ def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
     if not steps:
         raise ValueError(f"{run / LOG} holds no training step")
     rate = sum(s["images_per_second"] for s in steps) / len(steps)
+    training = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
     return {
-        "training": json.loads((run / "experiment.json").read_text(encoding="utf-8")),
+        # Where things lay on one machine is nobody's business.
+        "training": {k: v for k, v in training.items() if k not in ("root", "out", "init")},
         "steps": steps[-1]["step"],
         "minutes": round(steps[-1]["seconds"] / 60),
         "images_per_second": round(rate, 1),
@@ -61,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, nargs="+", default=[])
     parser.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
+    parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
     if options.knowledge:
         model = with_knowledge(model)
-    if options.size:
-        image = replace(model.config.image, size=options.size)
+    changes = {"size": options.size, "least": options.least}
+    if given := {key: value for key, value in changes.items() if value is not None}:
+        image = replace(model.config.image, **given)
         model.config = replace(model.config, image=image)
     earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
     model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})

@@ -188,7 +188,8 @@ class Predictor:
         """Run the image tower once; `detect` and `candidates` cost no further pass."""
         picture = open_image(image)
         config = self.model.config.image
-        pixels, box = letterbox(picture, config.size if size is None else size, config)
+        side = config.long_side(*picture.size) if size is None else size
+        pixels, box = letterbox(picture, side, config)
         batch = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
         with self._lock, torch.inference_mode():
             regions = self.model.encode_image(batch)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from detclipv2.config import ImageConfig
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import select
 from detclipv2.inference.predictor import EncodedImage, Predictor
@@ -212,6 +213,17 @@ def test_rotated_photos_answer_in_upright_pixels(
         predictor.predict(tmp_path / "turned.png", WORDS, threshold=0.1),
         predictor.predict(photo, WORDS, threshold=0.1),
     )
+
+
+def test_small_photos_are_not_enlarged_beyond_what_the_model_says() -> None:
+    config = ImageConfig(size=512, least=320)
+    sides = {(256, 192): 320, (300, 320): 320, (321, 200): 352, (500, 375): 512, (4000, 10): 512}
+    for photo_size, side in sides.items():
+        assert config.long_side(*photo_size) == side
+    assert ImageConfig(size=512).long_side(256, 192) == 512
+    for wrong in (544, 100, -32):
+        with pytest.raises(ValueError, match=str(wrong)):
+            ImageConfig(size=512, least=wrong)
 
 
 def test_the_size_can_be_chosen(
