@@ -134,7 +134,7 @@ def test_photo_words_boxes_threshold_downloads(page: Page, tmp_path: Path) -> No
 
 
 def test_a_sample_brings_its_own_words_and_detects(page: Page) -> None:
-    page.click("#sample-1")
+    page.click("#sample-2")
     expect(page.locator("#prompts textarea")).to_have_value(re.compile("^cat"))
     expect(page.locator("#status .status.ok, #status .status.hint")).to_be_visible()
     page.click("#sample-3")

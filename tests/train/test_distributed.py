@@ -41,8 +41,10 @@ def test_two_processes_learn_what_one_does(
         expected, found = alone[case]["gradients"], two[case]["gradients"]
         assert any((g != 0).any() for g in expected.values())
         for name, gradient in expected.items():
+            # Sums of single precision in another order: 1e-5 of the largest, where that is large.
+            close = 1e-5 * max(1.0, float(gradient.abs().max()))
             torch.testing.assert_close(
-                found[name], gradient, rtol=1e-5, atol=1e-5, msg=f"{case}: {name}"
+                found[name], gradient, rtol=1e-5, atol=close, msg=f"{case}: {name}"
             )
 
 

@@ -19,7 +19,7 @@ from detclipv2.model import DetCLIPv2
 from train.data.coco import read_coco
 from train.data.sample import Sample, pair
 from train.data.sampler import BatchConfig
-from train.engine import LOG, LoopConfig
+from train.engine import LOG, LoopConfig, check_precision
 from train.experiment import Experiment, Stream, describe, override
 from train.optim import MovingAverage, OptimConfig, parameter_groups, schedule
 from train.pairs import PairsConfig
@@ -123,16 +123,24 @@ def test_activation_checkpointing_changes_no_gradient(drawn_set: Path, tmp_path:
     assert again.config == PRESETS["tiny"]
 
 
-def test_autocast_learns_about_the_same(drawn_set: Path, tmp_path: Path) -> None:
-    plain = drawn_experiment(drawn_set, tmp_path / "plain", steps=6)
-    half = override(plain, ["loop.precision=bf16", f"out={tmp_path / 'half'}"])
-    pretrain(plain)
-    pretrain(half)
-    one, other = losses(plain.out), losses(half.out)
-    assert one != other
-    for step, values in one.items():
-        for name in values.keys() & {"detection/loss", "grounding/loss", "pairs/loss"}:
-            assert other[step][name] == pytest.approx(values[name], rel=0.25)
+def test_half_precision_is_left_to_devices_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, drawn_set: Path, tmp_path: Path
+) -> None:
+    cpu = torch.device("cpu")
+    for abilities, able in [({}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True)]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=abilities: found)
+        check_precision("fp32", cpu)
+        check_precision("fp16", torch.device("cuda"))
+        if able:
+            check_precision("bf16", cpu)
+        else:
+            with pytest.raises(ValueError, match="bf16"):
+                check_precision("bf16", cpu)
+        with pytest.raises(ValueError, match="fp16"):
+            check_precision("fp16", cpu)
+    plain = drawn_experiment(drawn_set, tmp_path / "plain")
+    with pytest.raises(ValueError, match=r"loop\.precision=fp32"):
+        pretrain(override(plain, ["loop.precision=fp16"]))
     with pytest.raises(ValueError, match="fp8"):
         override(plain, ["loop.precision=fp8"])
 
