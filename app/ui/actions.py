@@ -23,10 +23,10 @@ from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 DEMO = FOLDER / "demo"
 
 SAMPLES = (
-    ("astronaut.jpg", "woman: astronaut, person @0.45\nface @0.47\nhelmet"),
-    ("coffee.jpg", "cup: mug, espresso cup\nspoon @0.53\n!table"),
-    ("chelsea.jpg", "cat: kitten @0.25"),
-    ("rocket.jpg", "rocket: space shuttle @0.38\ntower"),
+    ("astronaut.jpg", "woman: astronaut, person @0.48\nface @0.5\nrocket: spaceship @0.43"),
+    ("coffee.jpg", "cup: mug, espresso cup @0.6\n!table"),
+    ("chelsea.jpg", "cat: kitten @0.4"),
+    ("rocket.jpg", "rocket: space shuttle @0.45\ntower: crane @0.42"),
 )
 """Shipped photos, each with prompts that show a piece of the syntax."""
 
