@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 from detclipv2.config import PRESETS, ModelConfig
 
 if TYPE_CHECKING:
+    from detclipv2.inference.alignment import Alignment
     from detclipv2.inference.predictor import Predictor
     from detclipv2.language.vocabulary import Vocabulary
     from detclipv2.model import DetCLIPv2
 
 __version__ = "0.1.0"
-__all__ = ["PRESETS", "DetCLIPv2", "ModelConfig", "Predictor", "Vocabulary"]
+__all__ = ["PRESETS", "Alignment", "DetCLIPv2", "ModelConfig", "Predictor", "Vocabulary"]
 
 _HOME = {
+    "Alignment": "detclipv2.inference.alignment",
     "DetCLIPv2": "detclipv2.model",
     "Predictor": "detclipv2.inference.predictor",
     "Vocabulary": "detclipv2.language.vocabulary",

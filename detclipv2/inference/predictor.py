@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from detclipv2.inference.alignment import (
+    Alignment,
+    AlignSettings,
+    align,
+    distractors_for,
+    similarity_maps,
+)
 from detclipv2.inference.images import ImageError, ImageSource, Letterbox, letterbox, open_image
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
@@ -23,6 +30,7 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
+from detclipv2.language.phrases import Phrase, noun_phrases
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -284,6 +292,46 @@ class Predictor:
         check_settings(0, max_boxes=max_boxes)
         boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
         return propose(boxes, scores, encoded.size, max_boxes)
+
+    def align(
+        self,
+        image: ImageSource | EncodedImage,
+        words: str | Sequence[str | Phrase],
+        settings: AlignSettings | None = None,
+        *,
+        caption: str = "",
+        whole: bool = False,
+    ) -> Alignment:
+        """Which regions of a picture the phrases of a caption found, as training sees it.
+
+        Args:
+            image: a picture, or one from `encode_image`, for which the image tower does not run.
+            words: a caption, whose noun phrases are taken, or the phrases themselves.
+            settings: how they are compared; None for the paper's way.
+            caption: the text that given phrases stand in; `words` where that is a caption.
+            whole: let the whole caption be a phrase as well, as training does.
+
+        Raises:
+            ValueError: no phrase, a blank one, or regions ranked by a branch the model lacks.
+            ImageError: a picture that cannot be used.
+            PhraseModelError: a caption, but no spaCy pipeline.
+        """
+        caption = words if isinstance(words, str) else caption
+        given = noun_phrases(words) if isinstance(words, str) else words
+        phrases = [p if isinstance(p, Phrase) else Phrase(p, 0, 0) for p in given]
+        if whole and caption.strip() and caption not in (p.text for p in phrases):
+            phrases.append(Phrase(caption, 0, len(caption)))
+        if any(not phrase.text.strip() for phrase in phrases):
+            raise ValueError("a phrase is empty; remove it or write a word")
+        encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
+        texts = [phrase.text for phrase in phrases]
+        concepts = self.encode_texts([*texts, *distractors_for(texts)])
+        return align(self.model, encoded, phrases, concepts, settings or AlignSettings(), caption)
+
+    def similarity_maps(self, encoded: EncodedImage, phrases: Sequence[str]) -> list[Tensor]:
+        """How like each of P phrases every place of the pyramid is: (P, h, w) a level; see
+        `alignment.similarity_maps`."""
+        return similarity_maps(self.model, encoded, self.encode_texts(phrases))
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,6 +11,14 @@ from torch.utils.checkpoint import checkpoint
 Matching = Literal["max", "softmax"]
 
 
+def word_region_scores(regions: Tensor, words: Tensor) -> Tensor:
+    """The similarity of every region with every word: (..., R, D), (P, D) → (..., R, P).
+
+    Without the bias of Eq. 1, which is the same for all and cancels in the loss.
+    """
+    return torch.einsum("...rd,pd->...rp", regions, words)
+
+
 def best_regions(scores: Tensor) -> Tensor:
     """The region of each phrase, Eq. 2: (..., R, P) similarities → (..., P) indices."""
     return scores.argmax(dim=-2)
@@ -67,7 +75,7 @@ def text_image_similarity(
     """
 
     def matched(some: Tensor, kept: Tensor, words: Tensor) -> Tensor:
-        scores = torch.einsum("brd,pd->brp", some, words)
+        scores = word_region_scores(some, words)
         return match_words(
             scores.masked_fill(~kept[..., None], float("-inf")), matching, temperature
         )
