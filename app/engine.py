@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
+from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE, ImageError, open_image
 from detclipv2.inference.postprocess import MAX_CANDIDATES, select
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
+    from torch import Tensor
 
+    from detclipv2.inference.alignment import Alignment
     from detclipv2.inference.postprocess import Candidates
     from detclipv2.inference.predictor import EncodedImage, Predictor
+    from detclipv2.language.phrases import Phrase
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -92,6 +96,26 @@ class Result:
         return replace(self.detections, xyxy=self.detections.xyxy * scale)
 
 
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """The alignment of one photo and one caption, and how it came about.
+
+    Attributes:
+        maps: one (P, h, w) tensor of similarities a pyramid level, finest first.
+        share: which part of each map's width and height the photo takes, from the top left.
+        key: hex name of the photo's content.
+        seconds: from the request to the scores.
+        image_ran: whether the image tower ran for this, or its output was still there.
+    """
+
+    alignment: Alignment
+    maps: list[Tensor]
+    share: tuple[float, float]
+    key: str
+    seconds: float
+    image_ran: bool
+
+
 class _Recent(Generic[K, V]):
     """A mapping that forgets what was not used for longest."""
 
@@ -132,11 +156,13 @@ class Engine:
         name: how users know the model.
         size: long side in pixels the model sees, a multiple of 32; None for the model's own.
         photos: how many photos' outputs are kept.
+        evidence: least evidence of a phrase that counts as being in a photo.
     """
 
     def __init__(
-        self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8
-    ) -> None:
+        self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8,
+        evidence: float = EVIDENCE,
+    ) -> None:  # fmt: skip
         own = predictor.model.config.image.size
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
             near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
@@ -146,6 +172,7 @@ class Engine:
         self.predictor = predictor
         self.name = name
         self.size = own if size is None else size
+        self.evidence = evidence
         self._asked = size
         self.fingerprint = predictor.model.fingerprint
         self.milliseconds: float | None = None
@@ -160,7 +187,7 @@ class Engine:
         Raises:
             EngineError: no such model, a damaged one, or an impossible size.
         """
-        from detclipv2.checkpoint import CheckpointError
+        from detclipv2.checkpoint import CheckpointError, inspect
         from detclipv2.inference.predictor import Predictor
         from detclipv2.model import DetCLIPv2
 
@@ -168,7 +195,11 @@ class Engine:
             network = DetCLIPv2.from_pretrained(model)
         except CheckpointError as error:
             raise EngineError(str(error)) from error
-        return cls(Predictor(network, device=device), name=Path(model).name or model, size=size)
+        measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
+        return cls(
+            Predictor(network, device=device), name=Path(model).name or model, size=size,
+            evidence=float(measured),
+        )  # fmt: skip
 
     @property
     def checkpoint(self) -> str:
@@ -199,12 +230,7 @@ class Engine:
         vocabulary = Vocabulary.coerce(prompts)
         with self._lock:
             passes = self.image_passes
-            tell(0.1, desc="Reading the photo")
-            key, seen = self._know(source)
-            if seen.encoded is None:
-                tell(0.3, desc="Looking at the photo")
-                seen = replace(seen, encoded=self.predictor.encode_image(source, self._asked))
-                self._seen.put(key, seen)
+            key, seen = self._look_at(source, tell)
             tell(0.8, desc="Comparing with your words")
             detections, best = self._choose(key, seen.encoded, vocabulary, settings)
             ran = self.image_passes > passes
@@ -217,6 +243,38 @@ class Engine:
         )
         seconds = time.perf_counter() - start
         return Result(detections, classes, vocabulary, settings, seen.size, key, seconds, ran)
+
+    def align(
+        self,
+        source: str | Path,
+        words: str | Sequence[str | Phrase],
+        settings: AlignSettings | None = None,
+        *,
+        caption: str = "",
+        whole: bool = True,
+        progress: Progress | None = None,
+    ) -> Aligned:
+        """Which regions of the photo in file `source` the words found; see `Predictor.align`.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ValueError: words or settings that cannot be used.
+        """
+        tell = (lambda *_, **__: None) if progress is None else progress
+        start = time.perf_counter()
+        with self._lock:
+            passes = self.image_passes
+            key, seen = self._look_at(source, tell)
+            assert seen.encoded is not None
+            tell(0.7, desc="Comparing phrases with regions")
+            found = self.predictor.align(
+                seen.encoded, words, settings, caption=caption, whole=whole
+            )
+            maps = self.predictor.similarity_maps(seen.encoded, found.phrases)
+            ran = self.image_passes > passes
+        box = seen.encoded.letterbox
+        share = (box.scaled[0] / box.padded[0], box.scaled[1] / box.padded[1])
+        return Aligned(found, maps, share, key, time.perf_counter() - start, ran)
 
     def predict(
         self, image: Image.Image, vocabulary: Vocabulary, settings: Settings
@@ -280,6 +338,16 @@ class Engine:
             "nms_iou": settings.nms_iou,
             "max_boxes": settings.max_boxes,
         }
+
+    def _look_at(self, source: str | Path, tell: Progress) -> tuple[str, _Seen]:
+        """The photo's key and what is known of it, the image tower's output included."""
+        tell(0.1, desc="Reading the photo")
+        key, seen = self._know(source)
+        if seen.encoded is None:
+            tell(0.3, desc="Looking at the photo")
+            seen = replace(seen, encoded=self.predictor.encode_image(source, self._asked))
+            self._seen.put(key, seen)
+        return key, seen
 
     def _know(self, source: str | Path) -> tuple[str, _Seen]:
         """The photo's key and what is known of it; opens it when it is new."""

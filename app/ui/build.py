@@ -9,7 +9,7 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import detect_tab, render
+from app.ui import align_tab, detect_tab, render
 
 _HERE = Path(__file__).parent
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
@@ -21,8 +21,11 @@ def build_app(engine: Engine) -> gr.Blocks:
     # uploads and drawings older than a day are removed, checked every hour
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
-        with gr.Tabs(), gr.Tab("Detect", id="detect"):
-            detect_tab.build(engine)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Detect", id="detect"):
+                detect_tab.build(engine)
+            with gr.Tab("Align", id="align"):
+                align_tab.build(engine)
     return app
 
 

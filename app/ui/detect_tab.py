@@ -32,8 +32,9 @@ Separate classes with **commas** or **new lines**. Any words will do.
 **Ctrl + Enter** detects.
 """
 
-_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""Of every handler that runs the model: they share one slot of the queue, on all tabs."""
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _DOWNLOAD = "() => setTimeout(() => document.querySelector('#{} a, a#{}, #{}').click(), 50)"
 
 
@@ -67,17 +68,18 @@ def build(engine: Engine) -> None:
         with gr.Column(scale=3, min_width=340):
             photo = Photo(
                 label="Photo", type="filepath", sources=["upload", "clipboard"], elem_id="photo",
+                elem_classes="photo-panel",
                 show_label=False, buttons=["fullscreen"],
                 placeholder="Drop a photo here\nor paste one, or click to choose",
                 alt_text="The photo, with the boxes that were found",
             )  # fmt: skip
             gr.HTML('<p class="label">Samples: one click detects</p>', elem_id="samples-label")
-            with gr.Row(elem_id="samples"):
+            with gr.Row(elem_id="samples", elem_classes="sample-row"):
                 samples = [
                     gr.Button(
                         _caption(prompts),
                         elem_id=f"sample-{index}",
-                        elem_classes="sample",
+                        elem_classes=f"sample photo-{index}",
                         min_width=60,
                     )
                     for index, (_, prompts) in enumerate(SAMPLES)
@@ -132,30 +134,30 @@ def build(engine: Engine) -> None:
     _api(actions, photo, prompts, sliders)  # first, so that no handler of the page takes its names
     gr.on(
         [button.click, prompts.submit], actions.detect, [photo, session, prompts, *sliders], shown,
-        show_progress_on=[photo], **_MODEL, **_PRIVATE,
+        show_progress_on=[photo], **MODEL, **PRIVATE,
     )  # fmt: skip
     gr.on(
         [slider.input for slider in sliders], actions.refilter, [session, prompts, *sliders], shown,
-        trigger_mode="always_last", show_progress="hidden", **_MODEL, **_PRIVATE,
+        trigger_mode="always_last", show_progress="hidden", **MODEL, **PRIVATE,
     )  # fmt: skip
     classes.input(
         actions.edit_thresholds, [classes, session, prompts, *sliders], [*shown, prompts],
-        trigger_mode="always_last", show_progress="hidden", **_MODEL, **_PRIVATE,
+        trigger_mode="always_last", show_progress="hidden", **MODEL, **PRIVATE,
     )  # fmt: skip
     for index, sample in enumerate(samples):
         sample.click(
             partial(actions.pick_sample, index), sliders, [*shown, prompts],
-            show_progress_on=[photo], **_MODEL, **_PRIVATE,
+            show_progress_on=[photo], **MODEL, **PRIVATE,
         )  # fmt: skip
-    photo.upload(actions.new_photo, photo, shown, show_progress="hidden", **_PRIVATE)
-    photo.clear(actions.clear, None, shown, show_progress="hidden", **_PRIVATE)
+    photo.upload(actions.new_photo, photo, shown, show_progress="hidden", **PRIVATE)
+    photo.clear(actions.clear, None, shown, show_progress="hidden", **PRIVATE)
     for source, make, target, name in (
         (json_button, actions.coco_file, json_file, "file-json"),
         (png_button, actions.picture_file, png_file, "file-png"),
     ):
         # the file is made when asked for: a full-size PNG at every move of a slider would be slow
-        source.click(make, session, target, show_progress_on=[source], **_PRIVATE).success(
-            None, js=_DOWNLOAD.replace("{}", name), **_PRIVATE
+        source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
+            None, js=_DOWNLOAD.replace("{}", name), **PRIVATE
         )
 
 
@@ -164,7 +166,7 @@ def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.S
     coco = gr.JSON(label="detections (COCO)", visible=False)
     picture = gr.File(label="picture", visible=False)
     gr.Button(visible=False).click(
-        actions.api_detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **_MODEL
+        actions.api_detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **MODEL
     )
     api(actions.api_info, api_name="info")
 
@@ -181,5 +183,5 @@ def sample_css() -> str:
         with Image.open(DEMO / name) as photo:
             photo.thumbnail((320, 320))
             data = base64.b64encode(encode(photo, "JPEG")).decode()
-        rules.append(f"#sample-{index} {{ --photo: url(data:image/jpeg;base64,{data}); }}")
+        rules.append(f".sample.photo-{index} {{ --photo: url(data:image/jpeg;base64,{data}); }}")
     return "\n".join(rules)

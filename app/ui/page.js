@@ -1,25 +1,29 @@
-// Keys and drops gradio has no setting for: Ctrl+Enter detects, and a photo can be pasted or
-// dropped anywhere on the page, also while another one is shown.
+// Keys and drops gradio has no setting for: Ctrl+Enter runs the tab whose words are typed, and a
+// photo can be pasted or dropped anywhere on the page, also while another one is shown.
 (() => {
   const find = (selector) => document.querySelector(selector);
 
+  const runs = { "#prompts": "#detect", "#align-caption": "#align", "#compare-words": "#compare" };
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.closest("#prompts")) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const words = Object.keys(runs).find((selector) => event.target.closest(selector));
+    if (words) {
       event.preventDefault();
       event.stopPropagation();
-      find("#detect").click();
+      find(runs[words]).click();
     }
   }, true);
+  const panel = () => [...document.querySelectorAll(".photo-panel")].find((p) => p.offsetParent);
 
   const put = (file, tries = 40) => {
-    const input = find("#photo input[type=file]");
+    const input = panel()?.querySelector("input[type=file]");
     if (input) {
       const carrier = new DataTransfer();
       carrier.items.add(file);
       input.files = carrier.files;
       input.dispatchEvent(new Event("change", { bubbles: true }));
     } else if (tries > 0) {
-      if (tries === 40) find("#photo button[aria-label='Clear'], #photo button[title='Clear']")?.click();
+      if (tries === 40) panel()?.querySelector("button[aria-label='Clear'], button[title='Clear']")?.click();
       setTimeout(() => put(file, tries - 1), 50);
     }
   };
@@ -28,13 +32,13 @@
 
   document.addEventListener("paste", (event) => {
     const file = imageOf(event.clipboardData);
-    if (file) { event.preventDefault(); event.stopPropagation(); put(file); }
+    if (file && panel()) { event.preventDefault(); event.stopPropagation(); put(file); }
   }, true);
   document.addEventListener("dragover", (event) => {
     if ([...(event.dataTransfer?.types ?? [])].includes("Files")) event.preventDefault();
   }, true);
   document.addEventListener("drop", (event) => {
     const file = imageOf(event.dataTransfer);
-    if (file) { event.preventDefault(); event.stopPropagation(); put(file); }
+    if (file && panel()) { event.preventDefault(); event.stopPropagation(); put(file); }
   }, true);
 })();

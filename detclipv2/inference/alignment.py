@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from detclipv2.model import DetCLIPv2
 
 EVIDENCE = 0.25
-"""Least evidence (`Alignment.evidence`) of a phrase that counts as being in the photo, where none was
-measured. `python -m train.abstention` measures a checkpoint's own and keeps it in its card."""
+"""Least evidence (`Alignment.evidence`) of a phrase that counts as being in the photo, where none
+was measured. `python -m train.abstention` measures a checkpoint's own and keeps it in its card."""
 
 DISTRACTORS = (
     "a zebra", "a submarine", "a harp", "an igloo", "a cactus", "a microscope", "a lighthouse",

@@ -10,11 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from app.engine import Engine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
 
 REPO = Path(__file__).resolve().parents[2]
 DEMO = REPO / "detclipv2" / "assets" / "demo"
@@ -101,3 +105,43 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield f"http://127.0.0.1:{port}/"
     process.terminate()
     process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[BrowserContext]:
+    """One Chromium profile: the tabs share its cache, so that only the first one loads it all."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("this test drives Chromium and finds none; apt-get install chromium")
+    with sync_playwright() as playwright:
+        process = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield process.new_context(viewport={"width": 1280, "height": 900})
+        process.close()
+
+
+@pytest.fixture
+def page(browser: BrowserContext, served: str) -> Iterator[Page]:
+    """A fresh tab; errors in its console and requests to other hosts fail the test."""
+    wrong: list[str] = []
+    page = browser.new_page()
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: wrong.append(f"uncaught: {error}"))
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on(
+        "request",
+        lambda request: (
+            wrong.append(f"request: {request.url}")
+            if not request.url.startswith((served, "data:", "blob:"))
+            else None
+        ),
+    )
+    page.goto(served)
+    page.wait_for_selector("#detect")
+    yield page
+    page.close()
+    assert wrong == []

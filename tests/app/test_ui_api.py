@@ -68,10 +68,29 @@ def test_info_names_the_model(client: Client) -> None:
     assert info["milliseconds_per_photo"] > 0
 
 
-def test_only_the_two_endpoints_are_offered(client: Client) -> None:
+def test_align_returns_scores_phrases_and_evidence(client: Client) -> None:
+    photo = handle_file(str(DEMO / "coffee.jpg"))
+    told = client.predict(
+        photo=photo, caption="A red mug beside a dog", regions=20, api_name="/align"
+    )
+    assert [p["text"] for p in told["phrases"]] == ["A red mug", "a dog", "A red mug beside a dog"]
+    assert told["phrases"][0]["span"] == [0, 9]
+    assert len(told["scores"]) == len(told["boxes"]) <= 20
+    assert all(p["present"] == (p["evidence"] >= told["least_evidence"]) for p in told["phrases"])
+    given = client.predict(
+        photo=photo, caption="", phrases="a cat\na kite", whole=False, api_name="/align"
+    )
+    assert [p["text"] for p in given["phrases"]] == ["a cat", "a kite"]
+    with pytest.raises(AppError, match="no phrases"):
+        client.predict(photo=photo, caption="", api_name="/align")
+    with pytest.raises(AppError, match="luck is not in the list"):
+        client.predict(photo=photo, caption="a cat", ranking="luck", api_name="/align")
+
+
+def test_only_these_endpoints_are_offered(client: Client) -> None:
     offered = client.view_api(return_format="dict", print_info=False)
     assert isinstance(offered, dict)
-    assert set(offered["named_endpoints"]) == {"/detect", "/info"}
+    assert set(offered["named_endpoints"]) == {"/align", "/detect", "/info"}
     names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
     assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes"]
     json.dumps(offered)

@@ -8,58 +8,18 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faster_coco_eval import COCO
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 COFFEE = DEMO / "coffee.jpg"
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    """One Chromium profile: the tabs share its cache, so that only the first one loads it all."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("this test drives Chromium and finds none; apt-get install chromium")
-    with sync_playwright() as playwright:
-        process = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield process.new_context(viewport={"width": 1280, "height": 900})
-        process.close()
-
-
-@pytest.fixture
-def page(browser: BrowserContext, served: str) -> Iterator[Page]:
-    """A fresh tab; errors in its console and requests to other hosts fail the test."""
-    wrong: list[str] = []
-    page = browser.new_page()
-    page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: wrong.append(f"uncaught: {error}"))
-    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on(
-        "request",
-        lambda request: (
-            wrong.append(f"request: {request.url}")
-            if not request.url.startswith((served, "data:", "blob:"))
-            else None
-        ),
-    )
-    page.goto(served)
-    expect(page.locator("#detect")).to_be_visible()
-    yield page
-    page.close()
-    assert wrong == []
 
 
 def upload(page: Page, file: Path) -> None:

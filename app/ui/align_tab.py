@@ -1,0 +1,289 @@
+"""The Align tab: a photo, a caption, and which words found which regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import alignment
+from app.engine import Engine, EngineError
+from app.ui import render
+from app.ui.actions import DEMO
+from app.ui.detect_tab import MODEL, PRIVATE, Photo
+from detclipv2.inference.alignment import AlignSettings
+from detclipv2.inference.images import ImageError
+from detclipv2.language.phrases import Phrase, PhraseModelError
+from detclipv2.learning.proposals import OBJECTNESS
+
+CAPTIONS = (
+    ("astronaut.jpg", "A smiling woman in an orange space suit stands before a flag"),
+    ("coffee.jpg", "A red cup of coffee on a saucer with a spoon, and a dog on the table"),
+    ("chelsea.jpg", "A cat with green eyes looks up, its ears pricked, beside a bicycle"),
+    ("rocket.jpg", "A white rocket lifts off beside a tower in a cloud of smoke"),
+)
+"""Shipped photos with captions; two of them name something that is not there."""
+
+RANKINGS = {
+    "text_batch": "likeness to any phrase, also of others (the paper's)",
+    "text_sample": "likeness to this caption's phrases",
+    "text_batch_centerness": "likeness to any phrase × centerness",
+    "centerness": "centerness",
+    "iou": "IoU branch",
+    "foreground": "foreground branch",
+}
+"""The six selection scores of Table 2a in words."""
+
+_HERE = Path(__file__).parent / "align"
+_PROGRESS = gr.Progress()
+_TROUBLE = (ImageError, EngineError, PhraseModelError, ValueError)
+Outputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What one browser tab aligns: the photo's file, the caption, its phrases as edited."""
+
+    source: str | None = None
+    caption: str = ""
+    phrases: tuple[Phrase, ...] | None = None
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class AlignActions:
+    """The tab's handlers; they return the status, the inspector's value and the session."""
+
+    engine: Engine
+
+    def align(
+        self, photo: str | None, caption: str, session: Looking, *settings: Any,
+        progress: gr.Progress = _PROGRESS,
+    ) -> Outputs:  # fmt: skip
+        """Find the caption's phrases and align them."""
+        looking = Looking(photo, caption.strip(), None, session.whole)
+        return self._show(looking, settings, progress)
+
+    def edit(
+        self, session: Looking, matching: str, temperature: float, ranking: str, regions: float,
+        event: gr.EventData, progress: gr.Progress = _PROGRESS,
+    ) -> Outputs:  # fmt: skip
+        """Align the phrases as the page's editor left them."""
+        try:
+            phrases = read_phrases(event._data["phrases"], session.caption)
+        except (KeyError, TypeError, ValueError) as error:
+            return self._say(f"phrases that cannot be read ({error}); press Align again")
+        looking = replace(session, phrases=phrases, whole=bool(event._data.get("whole", True)))
+        return self._show(looking, (matching, temperature, ranking, regions), progress)
+
+    def again(self, session: Looking, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
+        """Apply moved settings to what is on screen; nothing before the first alignment."""
+        if session.source is None or not (session.caption or session.phrases):
+            return gr.skip(), gr.skip(), gr.skip()
+        return self._show(session, settings, progress)
+
+    def pick_sample(self, index: int, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
+        """A shipped photo with its caption."""
+        name, caption = CAPTIONS[index]
+        looking = Looking(str(DEMO / name), caption)
+        return (str(DEMO / name), caption, *self._show(looking, settings, progress))
+
+    def api_align(
+        self, photo: str | None, caption: str, phrases: str = "", whole: bool = True,
+        matching: str = "max", temperature: float = 0.1, ranking: str = "text_batch",
+        regions: float = 100,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Align a caption's noun phrases, or phrases given one a line, with a photo's regions.
+
+        Returns the scores with boxes, phrases and evidence as JSON.
+        """
+        if photo is None:
+            raise gr.Error("No photo yet: pass one.", print_exception=False)
+        given = tuple(line.strip() for line in phrases.splitlines() if line.strip())
+        words = tuple(_placed(text, caption) for text in given) or None
+        try:
+            settings = _settings(matching, temperature, ranking, regions)
+            found = self.engine.align(
+                photo, caption if words is None else words, settings, caption=caption, whole=whole
+            )
+        except _TROUBLE as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        told = found.alignment.to_json()
+        for phrase in told["phrases"]:
+            phrase["present"] = phrase["evidence"] >= self.engine.evidence
+        return {**told, "least_evidence": self.engine.evidence, **self.engine.facts()}
+
+    def _show(self, looking: Looking, settings: Sequence[Any], progress: gr.Progress) -> Outputs:
+        if looking.source is None:
+            return self._say("No photo yet. Upload, drop or paste one, or pick a sample.")
+        if not looking.caption and not looking.phrases:
+            return self._say("No caption yet. Type one, e.g. “A red mug beside a kettle”.")
+        try:
+            chosen = _settings(*settings)
+            found = self.engine.align(
+                looking.source, looking.caption if looking.phrases is None else looking.phrases,
+                chosen, caption=looking.caption, whole=looking.whole, progress=progress,
+            )  # fmt: skip
+        except _TROUBLE as error:
+            return self._say(str(error))
+        preview, _ = self.engine.look(looking.source)
+        value = alignment.view(found, preview, self.engine.evidence)
+        value["whole"] = looking.whole and bool(looking.caption)
+        shown = replace(looking, phrases=_phrases(value["phrases"]))
+        return render.status("ok", _summary(found, self.engine.evidence)), value, shown
+
+    @staticmethod
+    def _say(text: str) -> Outputs:
+        return render.status("error", text), gr.skip(), gr.skip()
+
+
+def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, ...]:
+    """The phrases of the page's editor; a span counts only where the words really stand.
+
+    Raises:
+        ValueError: a phrase without words.
+    """
+    phrases = []
+    for row in rows:
+        text, span = " ".join(str(row["text"]).split()), row.get("span")
+        if not text:
+            raise ValueError("a phrase is empty")
+        start, end = (int(span[0]), int(span[1])) if span else (0, 0)
+        stands = 0 <= start < end <= len(caption) and caption[start:end] == row["text"]
+        phrases.append(Phrase(text, start, end) if stands else Phrase(text, 0, 0))
+    return tuple(phrases)
+
+
+def _phrases(rows: Sequence[dict[str, Any]]) -> tuple[Phrase, ...]:
+    return tuple(Phrase(row["text"], *(row["span"] or (0, 0))) for row in rows if not row["whole"])
+
+
+def _placed(text: str, caption: str) -> Phrase:
+    at = caption.lower().find(text.lower())
+    return (
+        Phrase(text, 0, 0) if at < 0 else Phrase(caption[at : at + len(text)], at, at + len(text))
+    )
+
+
+def _settings(matching: str, temperature: float, ranking: str, regions: float) -> AlignSettings:
+    return AlignSettings(
+        matching=matching,  # type: ignore[arg-type]
+        temperature=temperature,
+        objectness=ranking,  # type: ignore[arg-type]
+        regions=int(regions),
+    )
+
+
+def _summary(found: Any, evidence: float) -> str:
+    here = int(found.alignment.present(evidence).sum())
+    total = len(found.alignment.phrases)
+    time = f"{1000 * found.seconds:.0f} ms" + ("" if found.image_ran else ", photo remembered")
+    return f"{here} of {total} phrases found a region · {time}"
+
+
+def inspector(elem_id: str) -> gr.HTML:
+    """The linked views, drawn in the page from `app.alignment.view`'s JSON."""
+    code = "".join(
+        (_HERE / name).read_text(encoding="utf-8") for name in ("figure.js", "matrix.js", "view.js")
+    )
+    return gr.HTML(
+        value=None, html_template='<div class="inspector"></div>', js_on_load=code,
+        css_template=(_HERE / "view.css").read_text(encoding="utf-8"), apply_default_css=False,
+        elem_id=elem_id, padding=False,
+    )  # fmt: skip
+
+
+def build(engine: Engine) -> None:
+    """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
+    defaults = AlignSettings()
+    config = engine.predictor.model.config
+    usable = [k for k in OBJECTNESS if config.quality or k not in ("iou", "foreground")]
+    session = gr.State(Looking())
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            photo = Photo(
+                label="Photo", type="filepath", sources=["upload", "clipboard"],
+                elem_id="align-photo", elem_classes="small-photo photo-panel",
+                show_label=False, buttons=[],
+                placeholder="Drop a photo here\nor click to choose", alt_text="The photo to align",
+            )  # fmt: skip
+        with gr.Column(scale=3, min_width=320):
+            caption = gr.Textbox(
+                label="Caption", lines=2, max_lines=5, elem_id="align-caption",
+                placeholder="A red mug beside a kettle on the table", submit_btn=False,
+            )  # fmt: skip
+            with gr.Row(elem_classes="sample-row"):
+                samples = [
+                    gr.Button(
+                        _short(text), elem_id=f"align-sample-{index}", min_width=60,
+                        elem_classes=f"sample photo-{index}",
+                    )
+                    for index, (_, text) in enumerate(CAPTIONS)
+                ]  # fmt: skip
+            button = gr.Button("Align", variant="primary", elem_id="align")
+            status = gr.HTML(
+                render.status("idle", "Give a photo and a caption; see which words found what."),
+                elem_id="align-status",
+            )  # fmt: skip
+            with gr.Accordion("How words and regions are compared", open=False):
+                matching = gr.Radio(
+                    [("best region (Eq. 3)", "max"), ("all regions, softly (Eq. 4)", "softmax")],
+                    value=defaults.matching, label="Match of a phrase", elem_id="align-matching",
+                )  # fmt: skip
+                temperature = gr.Slider(
+                    0.01, 2, defaults.temperature, step=0.01, label="τₜ of Eq. 4",
+                    info="Small: like the best region. Large: the mean of all.",
+                    elem_id="align-temperature",
+                )  # fmt: skip
+                ranking = gr.Dropdown(
+                    [(RANKINGS[kind], kind) for kind in usable], value=defaults.objectness,
+                    label="Regions are chosen by (Table 2a)", elem_id="align-ranking",
+                    info=None if config.quality else "This model has no IoU or foreground branch.",
+                )  # fmt: skip
+                regions = gr.Slider(
+                    1, 300, defaults.regions, step=1, label="Regions", elem_id="align-regions"
+                )
+    view = inspector("inspector")
+
+    actions = AlignActions(engine)
+    settings = [matching, temperature, ranking, regions]
+    shown = [status, view, session]
+    _api(actions, photo, caption, settings)  # first, so that no handler of the page takes its name
+    gr.on(
+        [button.click, caption.submit], actions.align, [photo, caption, session, *settings], shown,
+        show_progress_on=[status], **MODEL, **PRIVATE,
+    )  # fmt: skip
+    gr.on(
+        [matching.input, temperature.release, ranking.input, regions.release], actions.again,
+        [session, *settings], shown, trigger_mode="always_last", show_progress="hidden",
+        **MODEL, **PRIVATE,
+    )  # fmt: skip
+    view.phrases(
+        actions.edit, [session, *settings], shown, trigger_mode="always_last",
+        show_progress="hidden", **MODEL, **PRIVATE,
+    )  # fmt: skip
+    for index, sample in enumerate(samples):
+        sample.click(
+            partial(actions.pick_sample, index), settings, [photo, caption, *shown],
+            show_progress_on=[status], **MODEL, **PRIVATE,
+        )  # fmt: skip
+
+
+def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:
+    """The endpoint /align for gradio_client."""
+    phrases = gr.Textbox("", label="phrases", visible=False)
+    whole = gr.Checkbox(True, label="whole", visible=False)
+    told = gr.JSON(label="alignment", visible=False)
+    gr.Button(visible=False).click(
+        actions.api_align, [photo, caption, phrases, whole, *settings], told, api_name="align",
+        **MODEL,
+    )  # fmt: skip
+
+
+def _short(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:5]) + ("…" if len(words) > 5 else "")
