@@ -20,6 +20,8 @@ from PIL import Image
 
 from app import cli
 from app.engine import Engine
+from app.runs.command import picture_names
+from app.runs.store import ImageRef
 
 REPO = Path(__file__).resolve().parents[2]
 LOW = "0.02"  # a threshold that the scores of a random tiny model pass
@@ -163,8 +165,8 @@ def test_usage_errors_are_one_line_and_write_nothing(
 
 
 def test_names_of_pictures_are_unique_where_case_does_not_count() -> None:
-    items = [cli._Item(Path(p), p) for p in ("a/x.jpg", "b/X.png", "b/x-2.jpg", "c/x.jpg")]
-    names = cli.picture_names(items)
+    items = [ImageRef(p, p) for p in ("a/x.jpg", "b/X.png", "b/x-2.jpg", "c/x.jpg")]
+    names = picture_names(items)
     assert names[0] == "x.jpg"
     assert len({name.lower() for name in names}) == 4
 

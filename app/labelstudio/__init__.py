@@ -1,0 +1,1 @@
+"""Label Studio: predictions in, labels out. Imports neither gradio nor torch."""

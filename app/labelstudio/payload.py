@@ -1,0 +1,140 @@
+"""Boxes → Label Studio's predictions, and back. Coordinates are percent of the upright image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.runs.store import Box
+
+_DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where boxes go in a labeling configuration: control, image object, its key in the task."""
+
+    from_name: str
+    to_name: str
+    data_key: str
+
+
+DEFAULT_TARGET = Target("label", "image", "image")
+"""Of the configurations this package writes, and of Label Studio's own bounding-box template."""
+
+
+def region(box: Box, size: tuple[int, int], target: Target, label: str) -> dict[str, Any] | None:
+    """One region; None when nothing of the box lies inside the image.
+
+    Args:
+        box: xyxy in pixels of the upright image.
+        size: its width and height.
+        target: the control it belongs to.
+        label: the control's label.
+    """
+    width, height = size
+    x1, x2 = (min(max(value / width, 0.0), 1.0) * 100 for value in (box.xyxy[0], box.xyxy[2]))
+    y1, y2 = (min(max(value / height, 0.0), 1.0) * 100 for value in (box.xyxy[1], box.xyxy[3]))
+    x, y = round(x1, _DECIMALS), round(y1, _DECIMALS)
+    w, h = round(x2 - x, _DECIMALS), round(y2 - y, _DECIMALS)
+    if w <= 0 or h <= 0:
+        return None
+    value = {"x": x, "y": y, "width": min(w, 100 - x), "height": min(h, 100 - y), "rotation": 0}
+    score = round(min(max(box.score, 0.0), 1.0), 6)
+    return {
+        # a string that says the same in every push: the front end calls string methods on it
+        "id": _digest([label, value, score])[:10],
+        "from_name": target.from_name,
+        "to_name": target.to_name,
+        "type": "rectanglelabels",
+        "origin": "prediction",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": score,
+        "value": {**value, "rectanglelabels": [label]},
+    }
+
+
+def prediction(
+    boxes: Sequence[Box], size: tuple[int, int], target: Target, labels: Mapping[str, str],
+    model_version: str, *, task: int | None = None, score: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A prediction; without boxes an empty one, which says "looked at, nothing there".
+
+    Args:
+        boxes: what was found.
+        size: width and height of the upright image.
+        target: where they go.
+        labels: class name → label; classes that are missing here are left out.
+        model_version: who made them.
+        task: the task's id, for imports into existing tasks.
+        score: of the whole prediction, 0..1; None for the mean of its boxes. The server offers the
+            lowest first when a project orders tasks by it.
+    """
+    regions: dict[str, dict[str, Any]] = {}
+    for box in boxes:
+        if box.name in labels:
+            made = region(box, size, target, labels[box.name])
+            if made is not None:
+                regions.setdefault(made["id"], made)
+    scores = [made["score"] for made in regions.values()]
+    if score is None:
+        score = sum(scores) / len(scores) if scores else 0.0
+    found = {
+        "model_version": model_version,
+        "score": round(score, 6),
+        "result": [*regions.values()],
+    }
+    return found if task is None else {"task": task, **found}
+
+
+def fingerprint(item: Mapping[str, Any]) -> str:
+    """Equal for predictions that show the same, whatever keys and order the server gives them."""
+    regions = sorted(
+        json.dumps(
+            [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")],
+            sort_keys=True,
+        )
+        for r in item.get("result", [])
+    )
+    score = item.get("score")
+    return _digest([regions, None if score is None else round(float(score), 4)])
+
+
+def to_boxes(
+    result: Sequence[Mapping[str, Any]], size: tuple[int, int] | None = None
+) -> list[tuple[str, Box]]:
+    """(region id, box) of every rectangle of a prediction or annotation.
+
+    Args:
+        result: regions; other kinds are passed over.
+        size: width and height of the image; None takes what the region says.
+    """
+    found = []
+    for item in result:
+        value = item.get("value", {})
+        if item.get("type") != "rectanglelabels" or not value.get("rectanglelabels"):
+            continue
+        width, height = size or (
+            item.get("original_width") or 100,
+            item.get("original_height") or 100,
+        )
+        x, y = value["x"] / 100 * width, value["y"] / 100 * height
+        w, h = value["width"] / 100 * width, value["height"] / 100 * height
+        box = Box(
+            value["rectanglelabels"][0], float(item.get("score") or 0.0), (x, y, x + w, y + h)
+        )
+        found.append((str(item.get("id", "")), box))
+    return found
+
+
+def _rounded(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: round(float(v), 3) if isinstance(v, int | float) else v for k, v in value.items()}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,83 @@
+"""What changed between two runs over the same images: boxes gained, lost, renamed, rescored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.runs.store import Box, Run
+
+MATCH_IOU = 0.5
+"""Two boxes that overlap at least so much are about the same thing."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One image seen by two runs; the pairs are (before, after)."""
+
+    file_name: str
+    gained: tuple[Box, ...]
+    lost: tuple[Box, ...]
+    renamed: tuple[tuple[Box, Box], ...]
+    kept: tuple[tuple[Box, Box], ...]
+
+    @property
+    def changes(self) -> int:
+        """Boxes that are not what they were."""
+        return len(self.gained) + len(self.lost) + len(self.renamed)
+
+
+def iou(a: Sequence[Box], b: Sequence[Box]) -> np.ndarray[Any, Any]:
+    """(N, M) overlaps of N and M boxes, xyxy."""
+    from supervision.detection.utils.iou_and_nms import box_iou_batch
+
+    if not a or not b:
+        return np.zeros((len(a), len(b)))
+    first, second = (np.array([box.xyxy for box in boxes], float) for boxes in (a, b))
+    return np.asarray(box_iou_batch(first, second))
+
+
+def match(a: Sequence[Box], b: Sequence[Box], least: float = MATCH_IOU) -> list[tuple[int, int]]:
+    """Pairs of indices, each box in at most one; same name first, then the highest overlap."""
+    overlap = iou(a, b)
+    pairs = [
+        (a[i].name != b[j].name, -overlap[i, j], i, j)
+        for i, j in zip(*np.nonzero(overlap >= least), strict=True)
+    ]
+    used_a: set[int] = set()
+    used_b: set[int] = set()
+    found = []
+    for _, _, i, j in sorted(pairs):
+        if i not in used_a and j not in used_b:
+            used_a.add(i)
+            used_b.add(j)
+            found.append((int(i), int(j)))
+    return found
+
+
+def compare_boxes(file_name: str, before: Sequence[Box], after: Sequence[Box]) -> Difference:
+    """The difference on one image."""
+    pairs = match(before, after)
+    matched_before = {i for i, _ in pairs}
+    matched_after = {j for _, j in pairs}
+    both = [(before[i], after[j]) for i, j in pairs]
+    return Difference(
+        file_name,
+        tuple(box for j, box in enumerate(after) if j not in matched_after),
+        tuple(box for i, box in enumerate(before) if i not in matched_before),
+        tuple((x, y) for x, y in both if x.name != y.name),
+        tuple((x, y) for x, y in both if x.name == y.name),
+    )
+
+
+def compare_runs(before: Run, after: Run) -> Iterator[Difference]:
+    """Every image that both looked at; images are the same when their content is, or their name."""
+    by_content = {row.sha256: row for row in before.images("done", "empty")}
+    by_name = {row.file_name: row for row in by_content.values()}
+    for row in after.images("done", "empty"):
+        other = by_content.get(row.sha256) or by_name.get(row.file_name)
+        if other is not None:
+            yield compare_boxes(row.file_name, before.boxes(other), after.boxes(row))

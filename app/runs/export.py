@@ -1,0 +1,210 @@
+"""A run's boxes in the formats other tools read; only images that were looked at are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from app.coco import CocoDataset, write_bytes, write_json
+from app.runs.store import ImageRef, ImageRow, Run
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+Reader = Callable[[ImageRef], bytes]
+
+FORMATS = ("coco", "yolo", "voc", "csv", "labelstudio")
+_CSV = ("file_name", "width", "height", "class", "score", "x1", "y1", "x2", "y2", "state", "reason")
+
+
+def export(
+    run: Run, kind: str, folder: Path, *, read: Reader | None = None, image_root: str = ""
+) -> Path:
+    """Write the boxes that count at present; returns the file or folder to hand on.
+
+    Args:
+        run: where they come from.
+        kind: one of `FORMATS`.
+        folder: where to write.
+        read: gives image files, which YOLO and Pascal VOC keep beside the labels; None leaves them
+            out.
+        image_root: for "labelstudio", what stands before an image's name in the task.
+
+    Raises:
+        ValueError: an unknown format.
+    """
+    if kind == "coco":
+        return to_coco(run, folder / "coco.json")
+    if kind == "yolo":
+        return to_yolo(run, folder / "yolo", read)
+    if kind == "voc":
+        return to_voc(run, folder / "voc", read)
+    if kind == "csv":
+        return to_csv(run, folder / "boxes.csv")
+    if kind == "labelstudio":
+        return to_labelstudio(run, folder / "labelstudio.json", image_root)
+    raise ValueError(f"unknown format {kind!r}; known are {', '.join(FORMATS)}")
+
+
+def to_coco(
+    run: Run, path: Path, *, info: dict[str, Any] | None = None,
+    extra: dict[int, dict[str, Any]] | None = None,
+) -> Path:  # fmt: skip
+    """COCO's detection format with scores; images without boxes are listed.
+
+    Args:
+        run: where the boxes come from.
+        path: the file to write.
+        info: replaces the keys of COCO's `info`.
+        extra: further keys of an image's entry, by the ledger's id.
+    """
+    dataset = CocoDataset(run.view.vocabulary.names, info or describe(run))
+    view = run.view
+    for image in run.images("done", "empty"):
+        more = (extra or {}).get(image.id, {})
+        dataset.add(image.file_name, image.size, run.detections(image, view), **more)
+    write_json(path, dataset.to_dict())
+    return path
+
+
+def to_yolo(run: Run, folder: Path, read: Reader | None = None) -> Path:
+    """Ultralytics' layout: data.yaml, labels/*.txt, images/*; class ids follow the prompts."""
+    from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
+
+    def lines(detections: sv.Detections, image: ImageRow, name: str) -> str:
+        width, height = image.size
+        return "\n".join(detections_to_yolo_annotations(detections, (height, width)))
+
+    _write_each(run, folder / "labels", ".txt", lines)
+    save_data_yaml(str(folder / "data.yaml"), list(run.view.vocabulary.names))
+    _write_images(run, folder / "images", read)
+    return folder
+
+
+def to_voc(run: Run, folder: Path, read: Reader | None = None) -> Path:
+    """Pascal VOC: annotations/*.xml and images/*; corners are whole pixels counted from 1."""
+    from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
+
+    names = list(run.view.vocabulary.names)
+
+    def document(detections: sv.Detections, image: ImageRow, name: str) -> str:
+        width, height = image.size
+        return detections_to_pascal_voc(detections, names, name, (height, width, 3))
+
+    _write_each(run, folder / "annotations", ".xml", document)
+    _write_images(run, folder / "images", read)
+    return folder
+
+
+def to_csv(run: Run, path: Path) -> Path:
+    """One line a box; an image without boxes has one line with empty cells, and so has a failed."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_CSV)
+    view = run.view
+    for image in run.images("done", "empty", "failed"):
+        head = [image.file_name, image.width, image.height]
+        boxes = [] if image.state == "failed" else run.boxes(image, view)
+        for box in boxes:
+            corners = [round(value, 2) for value in box.xyxy]
+            writer.writerow([*head, box.name, round(box.score, 6), *corners, "done", ""])
+        if not boxes:
+            writer.writerow([*head, "", "", "", "", "", "", image.state, image.reason or ""])
+    write_bytes(path, text.getvalue().encode("utf-8"))
+    return path
+
+
+def to_labelstudio(run: Run, path: Path, image_root: str = "") -> Path:
+    """Label Studio's import format: tasks with predictions for `payload.DEFAULT_TARGET`.
+
+    Without `image_root` a file's address is the one local-files storage makes for its name.
+    """
+    from urllib.parse import quote
+
+    from app.labelstudio.payload import DEFAULT_TARGET, prediction
+
+    root = image_root or "/data/local-files/?d="
+    view, version = run.view, run.model_version
+    labels = {name: name for name in view.vocabulary.names}
+    tasks = []
+    for image in run.images("done", "empty"):
+        where = image.place if "://" in image.place else root + quote(image.file_name)
+        made = prediction(run.boxes(image, view), image.size, DEFAULT_TARGET, labels, version)
+        data = {DEFAULT_TARGET.data_key: where, "file_name": image.file_name}
+        tasks.append({"data": data, "predictions": [made]})
+    write_bytes(path, json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8"))
+    return path
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """How the boxes were made, for COCO's `info`."""
+    settings, view = run.settings, run.view
+    return {
+        "date_created": settings.created,
+        "model": settings.model,
+        "checkpoint": settings.checkpoint,
+        "size": settings.size,
+        "prompts": view.prompts,
+        "vocabulary": view.vocabulary.hash,
+        "threshold": view.threshold,
+        "nms_iou": settings.nms_iou,
+        "max_boxes": view.max_boxes,
+    }
+
+
+def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
+    """A file name without folders for each image, by id; stems are unique, also ignoring case."""
+    taken: set[str] = set()
+    names = {}
+    for image in images:
+        path = PurePosixPath(image.file_name)
+        stem, count = "__".join((*path.parts[:-1], path.stem)), 1
+        name = stem
+        while name.lower() in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name.lower())
+        names[image.id] = name + path.suffix
+    return names
+
+
+def _write_each(
+    run: Run, folder: Path, suffix: str, content: Callable[[sv.Detections, ImageRow, str], str]
+) -> None:
+    if folder.exists():  # labels of an earlier export would mix with these
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    images, view = list(run.images("done", "empty")), run.view
+    names = flat_names(images)
+    for image in images:
+        name = names[image.id]
+        text = content(run.detections(image, view), image, name)
+        (folder / name).with_suffix(suffix).write_text(text, encoding="utf-8")
+
+
+def _write_images(run: Run, folder: Path, read: Reader | None) -> None:
+    """Upright copies: not every reader of these formats applies the EXIF orientation."""
+    if read is None:
+        return
+    from PIL import ExifTags, Image
+
+    from detclipv2.inference.images import open_image
+
+    images = list(run.images("done", "empty"))
+    names = flat_names(images)
+    for image in images:
+        content = read(image.ref)
+        path = folder / names[image.id]
+        with Image.open(io.BytesIO(content)) as picture:
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            kind = picture.format
+        if turned:
+            stream = io.BytesIO()
+            open_image(content).save(stream, kind, quality=95)
+            content = stream.getvalue()
+        write_bytes(path, content)

@@ -1,0 +1,250 @@
+"""Working a run off: `process` looks at one image after the other, `Job` does it in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from app.runs.sources import SourceError
+from app.runs.store import Counts, ImageRef, ImageRow, Run, RunError, State, without_thresholds
+from detclipv2.language.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from PIL import Image
+
+    from detclipv2.inference.detectors import Detector
+
+log = logging.getLogger(__name__)
+
+Reader = Callable[[ImageRef], bytes]
+"""Gives an image's file content; raises SourceError with the reason."""
+Phase = Literal["waiting", "running", "paused", "cancelled", "finished", "broken"]
+
+_RECENT = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image: its new state, why it failed, and the picture with its boxes."""
+
+    row: ImageRow
+    state: State
+    reason: str = ""
+    image: Image.Image | None = None
+
+
+def look(
+    detector: Detector[Any], image: Image.Image, vocabulary: Vocabulary, *, floor: float,
+    threshold: float, nms_iou: float, size: int | None,
+) -> sv.Detections:  # fmt: skip
+    """All boxes of a picture from `floor` up, after suppression within their class.
+
+    Candidates are capped at `MAX_CANDIDATES`, where strong classes can crowd weak ones out; then
+    those above the thresholds are looked for alone and added, so that what the thresholds show is
+    what `Predictor.predict` shows.
+    """
+    import numpy as np
+    import supervision as sv
+
+    from detclipv2.inference.postprocess import MAX_CANDIDATES, select
+
+    encoded = detector.encode_image(image, size)
+    bare = without_thresholds(vocabulary)
+    found = detector.candidates(encoded, bare, floor=floor)
+    boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
+    if len(found.scores) < MAX_CANDIDATES:
+        return boxes
+    above = detector.candidates(encoded, vocabulary, floor=threshold)
+    extra = select(above, threshold=threshold, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
+    merged: sv.Detections = sv.Detections.merge([boxes, extra])
+    assert merged.class_id is not None and merged.confidence is not None
+    keys = np.column_stack([merged.class_id, merged.confidence, merged.xyxy])
+    _, first = np.unique(keys, axis=0, return_index=True)
+    order = first[np.argsort(-merged.confidence[first], kind="stable")]
+    chosen = merged[order]
+    assert isinstance(chosen, sv.Detections)
+    return chosen
+
+
+def process(
+    run: Run, detector: Detector[Any], read: Reader, *, stop: Callable[[], bool] = lambda: False
+) -> Generator[Outcome]:
+    """Look at every pending image; one that cannot be used is written down and passed over.
+
+    Args:
+        run: where results go; it is held against other workers.
+        detector: must have the checkpoint the run began with.
+        read: gives an image's content.
+        stop: asked before every image.
+
+    Raises:
+        RunError: another worker holds the run, or the detector is not the run's.
+    """
+    from detclipv2.inference.images import ImageError, open_image
+
+    settings = run.settings
+    if detector.fingerprint != settings.checkpoint:
+        raise RunError(
+            f"the run was begun with checkpoint {settings.checkpoint[:8]} and this model is "
+            f"{detector.fingerprint[:8]}; load the same one, or start a new run"
+        )
+    vocabulary = settings.vocabulary
+    floor = min((settings.floor, settings.threshold, *vocabulary.thresholds.values()))
+    with run.working():
+        for row in run.images("pending"):
+            if stop():
+                return
+            start = time.perf_counter()
+            try:
+                content = read(row.ref)
+                image = open_image(content)
+            except (SourceError, ImageError) as error:
+                name = row.place if row.member is None else f"{row.place}, {row.member}"
+                reason = str(error).replace(f"the {len(content)} bytes", name) if isinstance(
+                    error, ImageError) else str(error)  # fmt: skip
+                run.fail(row, reason)
+                yield Outcome(row, "failed", reason)
+                continue
+            try:
+                found = look(
+                    detector, image, vocabulary, floor=floor, threshold=settings.threshold,
+                    nms_iou=settings.nms_iou, size=settings.size,
+                )  # fmt: skip
+            except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
+                reason = f"the model failed: {str(error) or type(error).__name__}"
+                run.fail(row, reason)
+                yield Outcome(row, "failed", reason)
+                continue
+            digest = hashlib.sha256(content).hexdigest()
+            state = run.save(row, found, digest, image.size, time.perf_counter() - start)
+            yield Outcome(row, state, image=image)
+
+
+def estimate(
+    images: Sequence[ImageRef], detector: Detector[Any], read: Reader, prompts: str,
+    size: int | None = None, samples: int = 3,
+) -> float:  # fmt: skip
+    """Seconds that all of `images` will take, measured on a few of them after one warm-up.
+
+    Raises:
+        SourceError: none of the samples could be used.
+    """
+    from detclipv2.inference.images import ImageError, open_image
+
+    step = max(1, len(images) // samples)
+    vocabulary = Vocabulary.parse(prompts)
+    times: list[float] = []
+    problem = "no images"
+    for number, ref in enumerate([images[0], *images[::step][:samples]] if images else []):
+        start = time.perf_counter()
+        try:
+            image = open_image(read(ref))
+        except (SourceError, ImageError) as error:
+            problem = str(error)
+            continue
+        look(detector, image, vocabulary, floor=0.05, threshold=0.3, nms_iou=0.6, size=size)
+        if number:
+            times.append(time.perf_counter() - start)
+    if not times:
+        raise SourceError(f"none of {samples} samples could be read; the last: {problem}")
+    return sum(times) / len(times) * len(images)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job at one moment; `seconds_left` is measured on the latest images, None before that."""
+
+    phase: Phase
+    counts: Counts
+    seconds_left: float | None
+    last: str = ""
+    problem: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the worker has stopped for good."""
+        return self.phase in ("cancelled", "finished", "broken")
+
+
+class Job:
+    """A run being worked off in a thread of its own; pause, go on, cancel between images.
+
+    A cancelled or broken job's run can be resumed by a new Job over the same folder.
+    """
+
+    def __init__(self, run: Run, detector: Detector[Any], read: Reader) -> None:
+        self.run = run
+        self._detector = detector
+        self._read = read
+        self._phase: Phase = "waiting"
+        self._last = ""
+        self._problem = ""
+        self._go = threading.Event()
+        self._go.set()
+        self._cancelled = threading.Event()
+        self._times: deque[float] = deque(maxlen=_RECENT)
+        self._thread = threading.Thread(target=self._work, name="detection-job", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._phase = "running"
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stop after the present image until `resume`."""
+        if self._phase == "running":
+            self._go.clear()
+            self._phase = "paused"
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self._phase == "paused":
+            self._phase = "running"
+            self._go.set()
+
+    def cancel(self) -> None:
+        """Stop after the present image; what is done stays."""
+        self._cancelled.set()
+        self._go.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end; returns whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def progress(self) -> Progress:
+        """Where it stands."""
+        counts = self.run.counts()
+        left = None
+        if self._times:
+            left = counts.pending * sum(self._times) / len(self._times)
+        return Progress(self._phase, counts, left, self._last, self._problem)
+
+    def _stop(self) -> bool:
+        self._go.wait()
+        return self._cancelled.is_set()
+
+    def _work(self) -> None:
+        try:
+            with closing(
+                process(self.run, self._detector, self._read, stop=self._stop)
+            ) as outcomes:
+                start = time.perf_counter()
+                for outcome in outcomes:
+                    self._times.append(time.perf_counter() - start)
+                    self._last = outcome.row.file_name
+                    self._go.wait()  # a pause is not working time
+                    start = time.perf_counter()
+            self._phase = "cancelled" if self._cancelled.is_set() else "finished"
+        except Exception as error:
+            log.exception("detection job stopped")
+            self._problem = f"{type(error).__name__}: {error}"
+            self._phase = "broken"

@@ -1,0 +1,253 @@
+"""Which images a run looks at, and how their content is read: files, archives, addresses.
+
+Archives are never unpacked: members are read one at a time, up to a limit, so neither a path in an
+archive nor its compression ratio can do harm. Addresses are fetched from hosts that were named in
+advance, and redirects do not leave them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from app.runs.store import ImageRef
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
+"""What counts as an image when a folder is searched; a file named directly is always tried."""
+MAX_BYTES = 256 * 2**20
+"""Largest file content that is read."""
+MAX_MEMBERS = 200_000
+HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
+
+
+class SourceError(ValueError):
+    """Images that cannot be listed or read; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The hosts that addresses may name; empty allows none."""
+
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, text: str | None = None) -> Hosts:
+        """From "a.example, b.example:8080", or from the environment when `text` is None."""
+        written = os.environ.get(HOSTS_VARIABLE, "") if text is None else text
+        return cls(frozenset(name.strip().lower() for name in written.split(",") if name.strip()))
+
+    def check(self, url: str) -> None:
+        """Raise SourceError unless `url` is http(s) on one of the hosts."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise SourceError(f"{url}: only http and https addresses are fetched")
+        if parts.netloc.rpartition("@")[2].lower() not in self.names:
+            raise SourceError(
+                f"{url}: the host {parts.netloc!r} is not allowed; name it with --hosts or in "
+                f"{HOSTS_VARIABLE}"
+            )
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an http address."""
+    return text.startswith(("http://", "https://"))
+
+
+def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> list[ImageRef]:
+    """The images behind `paths`, each once, in a stable order.
+
+    A path is an image file, a folder (searched recursively; hidden files are passed over), a glob
+    pattern, a zip archive, an address, or a `.txt` or `.csv` list of addresses, one a line. Files
+    are named by their path below the folder that all of them share.
+
+    Args:
+        paths: what to look at.
+        skip: folders whose files are passed over, e.g. the pictures of an earlier run.
+
+    Raises:
+        SourceError: a path does not exist, or there is no image at all.
+    """
+    given = [str(path) for path in paths]
+    skipped = [folder.resolve() for folder in skip]
+    files: dict[Path, None] = {}
+    others: dict[ImageRef, None] = {}
+    for text in given:
+        if is_address(text):
+            others[_address(text)] = None
+            continue
+        for path in _expand(text):
+            if path.is_dir():
+                files.update(dict.fromkeys(_in_folder(path, skipped)))
+            elif path.suffix.lower() == ".zip":
+                others.update(dict.fromkeys(_in_archive(path)))
+            elif path.suffix.lower() in (".txt", ".csv"):
+                others.update(dict.fromkeys(_in_list(path)))
+            else:
+                files[path.resolve()] = None
+    found = _unique([*_name(list(files)), *others])
+    if not found:
+        raise SourceError(
+            f"no images in {', '.join(given)}; looked for {' '.join(sorted(SUFFIXES))}"
+        )
+    return found
+
+
+def read(image: ImageRef, hosts: Hosts | None = None) -> bytes:
+    """The content of an image's file.
+
+    Raises:
+        SourceError: missing, too large, not allowed, or the host did not answer.
+    """
+    if image.member is not None:
+        return _read_member(Path(image.place), image.member)
+    if is_address(image.place):
+        return fetch(image.place, hosts or Hosts.of())
+    path = Path(image.place)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SourceError(f"{path}: {path.stat().st_size:,} bytes are more than {MAX_BYTES:,}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file; it was there when the run began") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error}); check its permissions") from error
+
+
+def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> bytes:
+    """What an allowed host answers; redirects are followed while they stay on allowed hosts.
+
+    Args:
+        url: the address.
+        hosts: where it may lead.
+        headers: sent along on every hop, e.g. a key that all of `hosts` may see.
+    """
+    import httpx
+
+    try:
+        with httpx.Client(timeout=httpx.Timeout(30, connect=10), headers=headers) as client:
+            for _ in range(5):
+                hosts.check(url)
+                with client.stream("GET", url) as answer:
+                    if answer.has_redirect_location and answer.next_request is not None:
+                        url = str(answer.next_request.url)
+                        continue
+                    if answer.status_code != 200:
+                        raise SourceError(f"{url}: the host answers {answer.status_code}")
+                    content = bytearray()
+                    for chunk in answer.iter_bytes():
+                        content += chunk
+                        if len(content) > MAX_BYTES:
+                            raise SourceError(f"{url}: more than {MAX_BYTES:,} bytes")
+                    return bytes(content)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SourceError(f"{url}: no answer ({error or type(error).__name__})") from error
+    raise SourceError(f"{url}: redirected five times; use the final address")
+
+
+def _expand(text: str) -> list[Path]:
+    path = Path(text)
+    if path.exists():
+        return [path]
+    if glob.has_magic(text):
+        matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
+        chosen = [m for m in matches if m.is_dir() or m.suffix.lower() in {*SUFFIXES, ".zip"}]
+        if chosen:
+            return chosen
+        raise SourceError(f"no images match {text}; check the pattern")
+    raise SourceError(f"no such file or folder: {text}; check the path")
+
+
+def _in_folder(folder: Path, skipped: Sequence[Path]) -> Iterable[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+            resolved = file.resolve()
+            if not any(resolved.is_relative_to(folder) for folder in skipped):
+                yield resolved
+
+
+def _in_archive(path: Path) -> Iterable[ImageRef]:
+    place = str(path.resolve())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SourceError(
+            f"{path}: cannot be read as a zip archive ({error}); pack it again"
+        ) from error
+    if len(members) > MAX_MEMBERS:
+        raise SourceError(
+            f"{path}: {len(members):,} members are more than {MAX_MEMBERS:,}; split it"
+        )
+    for member in sorted(members, key=lambda m: m.filename):
+        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        hidden = any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
+        if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in SUFFIXES:
+            continue
+        name = "/".join(part for part in parts if part not in ("/", "..") and ":" not in part)
+        yield ImageRef(name, place, member.filename)
+
+
+def _read_member(path: Path, member: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: the archive is gone; put it back and resume") from error
+    except (zipfile.BadZipFile, KeyError, RuntimeError, OSError, EOFError) as error:
+        raise SourceError(f"{path}, {member}: cannot be unpacked ({error})") from error
+    except Exception as error:  # zlib and lzma have errors of their own
+        raise SourceError(f"{path}, {member}: damaged ({error})") from error
+    if len(content) > MAX_BYTES:
+        raise SourceError(f"{path}, {member}: more than {MAX_BYTES:,} bytes once unpacked")
+    return content
+
+
+def _in_list(path: Path) -> Iterable[ImageRef]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: {error}; name a UTF-8 list of addresses, one a line") from error
+    for number, line in enumerate(lines, 1):
+        text = line.strip().strip('",')
+        if not text or text.startswith("#"):
+            continue
+        if not is_address(text):
+            raise SourceError(f"{path}, line {number}: {text[:80]!r} is no http address")
+        yield _address(text)
+
+
+def _address(url: str) -> ImageRef:
+    parts = urlsplit(url)
+    name = unquote(parts.path).strip("/") or parts.netloc
+    return ImageRef("/".join(p for p in name.split("/") if p not in ("", "..", ".")), url)
+
+
+def _name(files: Sequence[Path]) -> list[ImageRef]:
+    if not files:
+        return []
+    try:
+        root = Path(os.path.commonpath([file.parent for file in files]))
+        return [ImageRef(file.relative_to(root).as_posix(), str(file)) for file in files]
+    except ValueError:  # Windows: files on several drives share no folder
+        return [ImageRef(file.as_posix(), str(file)) for file in files]
+
+
+def _unique(images: Sequence[ImageRef]) -> list[ImageRef]:
+    """Names of two archives or hosts may meet; the later one gets a number."""
+    taken: set[str] = set()
+    named = []
+    for image in images:
+        stem, dot, suffix = image.file_name.rpartition(".")
+        name, count = image.file_name, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}{dot}{suffix}"
+        taken.add(name)
+        named.append(ImageRef(name, image.place, image.member, image.task))
+    return named

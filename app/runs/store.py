@@ -1,0 +1,467 @@
+"""A run: one detection job as a folder, `run.json` and an SQLite ledger with a row an image.
+
+Every image is written in one transaction, so a run killed at any moment has lost at most the image
+it was looking at. Boxes are kept down to a low floor, after suppression within their class; since
+suppression only looks at better boxes, any higher threshold is a filter over what is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+from app.coco import write_json
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+State = Literal["pending", "done", "empty", "failed"]
+
+FLOOR = 0.05
+"""Lowest score that is stored unless a threshold lies lower."""
+_FORMAT = 1
+_SETTINGS, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS images(
+    id INTEGER PRIMARY KEY, file_name TEXT NOT NULL UNIQUE, place TEXT NOT NULL, member TEXT,
+    task INTEGER, state TEXT NOT NULL DEFAULT 'pending', reason TEXT, sha256 TEXT,
+    width INTEGER, height INTEGER, seconds REAL);
+CREATE INDEX IF NOT EXISTS images_by_state ON images(state);
+CREATE TABLE IF NOT EXISTS boxes(
+    image INTEGER NOT NULL, rank INTEGER NOT NULL, class INTEGER NOT NULL, score REAL NOT NULL,
+    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
+    PRIMARY KEY(image, rank)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class RunError(ValueError):
+    """A run folder or a setting that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run's boxes were made; never changed once the run exists.
+
+    Attributes:
+        model: the detector's name.
+        checkpoint: hex digest of its weights.
+        prompts: the written vocabulary.
+        threshold: lowest score of classes without their own, in 0..1.
+        nms_iou: of two boxes of one class that overlap more, the weaker went.
+        max_boxes: boxes an image that are shown, the best ones.
+        size: long side of the network's input, None for the model's own.
+        floor: lowest score that is stored.
+        source: where the images came from, in the user's words.
+        created: when, ISO 8601 UTC.
+        versions: of the packages that made the boxes.
+    """
+
+    model: str
+    checkpoint: str
+    prompts: str
+    threshold: float = 0.3
+    nms_iou: float = 0.6
+    max_boxes: int = 100
+    size: int | None = None
+    floor: float = FLOOR
+    source: str = ""
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "nms_iou", "floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RunError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        if self.max_boxes < 1:
+            raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The prompts, read."""
+        return Vocabulary.parse(self.prompts)
+
+
+@dataclass(frozen=True)
+class View:
+    """Which of the stored boxes count: the vocabulary's thresholds, else `threshold`."""
+
+    prompts: str
+    threshold: float
+    max_boxes: int
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The prompts, read."""
+        return Vocabulary.parse(self.prompts)
+
+    def thresholds(self) -> tuple[float, ...]:
+        """The threshold of every returned class."""
+        return tuple(
+            self.threshold if concept.threshold is None else concept.threshold
+            for concept in self.vocabulary.returned
+        )
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """Where an image lies.
+
+    Attributes:
+        file_name: how the run and its exports name it; unique, with forward slashes.
+        place: a file, an archive, or an address.
+        member: the name inside the archive.
+        task: the Label Studio task it belongs to.
+    """
+
+    file_name: str
+    place: str
+    member: str | None = None
+    task: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image of the ledger; sizes in pixels of the upright original, None until looked at."""
+
+    id: int
+    file_name: str
+    place: str
+    member: str | None
+    task: int | None
+    state: State
+    reason: str | None
+    sha256: str | None
+    width: int | None
+    height: int | None
+    seconds: float | None
+
+    @property
+    def ref(self) -> ImageRef:
+        """Where it lies."""
+        return ImageRef(self.file_name, self.place, self.member, self.task)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height; only of images that were looked at."""
+        if self.width is None or self.height is None:
+            raise RunError(f"{self.file_name} was not looked at yet ({self.state})")
+        return self.width, self.height
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box: the class's name, its score, xyxy in pixels of the upright original."""
+
+    name: str
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images are in each state."""
+
+    pending: int = 0
+    done: int = 0
+    empty: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        """All images of the run."""
+        return self.pending + self.done + self.empty + self.failed
+
+    @property
+    def looked_at(self) -> int:
+        """Images that are not pending."""
+        return self.total - self.pending
+
+
+class Run:
+    """An open run folder. Thread-safe; several readers and one worker may have it open."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / _SETTINGS
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(f"{folder} is no run folder: it has no {_SETTINGS}") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read {path}: {error}") from error
+        if stored.pop("format", None) != _FORMAT:
+            raise RunError(f"{path} was written by another version; use the version that made it")
+        self.folder = folder
+        self.settings = RunSettings(**{k: v for k, v in stored.items() if k != "vocabulary"})
+        self._lock = Lock()
+        self._db = _connect(folder / _LEDGER)
+
+    @classmethod
+    def create(cls, folder: Path, settings: RunSettings, images: Iterable[ImageRef]) -> Run:
+        """A new run; the list of images is fixed here.
+
+        The ledger is complete before `run.json` appears, so a kill leaves a run or none.
+
+        Raises:
+            RunError: the folder holds a run already, there are no images, or names repeat.
+        """
+        if (folder / _SETTINGS).exists():
+            raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_LEDGER}*"):  # of a creation that was killed
+            left.unlink()
+        vocabulary = settings.vocabulary
+        with closing(_connect(folder / _LEDGER)) as db, db:
+            try:
+                db.executemany(
+                    "INSERT INTO images(file_name, place, member, task) VALUES (?,?,?,?)",
+                    ((i.file_name, i.place, i.member, i.task) for i in images),
+                )
+            except sqlite3.IntegrityError as error:
+                raise RunError(f"two images have the same name: {error}") from error
+            if not db.execute("SELECT count(*) FROM images").fetchone()[0]:
+                raise RunError("there are no images to look at")
+        stored = {"format": _FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
+        write_json(folder / _SETTINGS, stored)
+        return cls(folder)
+
+    @property
+    def view(self) -> View:
+        """Which boxes count at present."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'view'").fetchone()
+        if row is None:
+            s = self.settings
+            return View(s.prompts, s.threshold, s.max_boxes)
+        return View(**json.loads(row[0]))
+
+    @property
+    def model_version(self) -> str:
+        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other prompts, another one."""
+        s = self.settings
+        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}"
+
+    def apply(self, prompts: str, threshold: float | None = None) -> Counts:
+        """Filter the stored boxes by other thresholds; no model runs.
+
+        Args:
+            prompts: the run's classes, aliases and negatives, with any thresholds.
+            threshold: for classes without their own; None for the present one.
+
+        Raises:
+            RunError: the words differ, or a threshold lies below what was stored.
+        """
+        present = self.view
+        view = replace(
+            present,
+            prompts=prompts,
+            threshold=present.threshold if threshold is None else threshold,
+        )
+        try:
+            vocabulary = view.vocabulary
+        except VocabularyError as error:
+            raise RunError(str(error)) from error
+        if _words(vocabulary) != _words(self.settings.vocabulary):
+            raise RunError(
+                "other words need a new run; only thresholds can change in a finished one"
+            )
+        floors = self._floors()
+        for name, wanted, floor in zip(vocabulary.names, view.thresholds(), floors, strict=True):
+            if not floor <= wanted <= 1:
+                raise RunError(
+                    f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
+                    "not stored; start a new run with a lower floor"
+                )
+        with self._lock, self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('view', ?)", (json.dumps(asdict(view)),)
+            )
+            self._db.execute(
+                "UPDATE images SET state = CASE WHEN EXISTS(SELECT 1 FROM boxes"
+                " JOIN json_each(?) AS own ON own.key = boxes.class"
+                " WHERE boxes.image = images.id AND boxes.score >= own.value)"
+                " THEN 'done' ELSE 'empty' END WHERE state IN ('done', 'empty')",
+                (json.dumps(view.thresholds()),),
+            )
+        return self.counts()
+
+    def counts(self) -> Counts:
+        """Images by state."""
+        with self._lock:
+            return Counts(
+                **dict(self._db.execute("SELECT state, count(*) FROM images GROUP BY state"))
+            )
+
+    def images(self, *states: State) -> Iterator[ImageRow]:
+        """Rows in the order of the run, of these states or all; a page at a time."""
+        last = 0
+        wanted = json.dumps(states or ("pending", "done", "empty", "failed"))
+        while True:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT id, file_name, place, member, task, state, reason, sha256, width,"
+                    " height, seconds FROM images WHERE id > ? AND state IN"
+                    " (SELECT value FROM json_each(?)) ORDER BY id LIMIT 500",
+                    (last, wanted),
+                ).fetchall()
+            if not rows:
+                return
+            yield from (ImageRow(*row) for row in rows)
+            last = rows[-1][0]
+
+    def save(
+        self, image: ImageRow, detections: sv.Detections, sha256: str, size: tuple[int, int],
+        seconds: float,
+    ) -> State:  # fmt: skip
+        """Write what was found, down to the floor, in one transaction; returns the state."""
+        own = self.view.thresholds()
+        rows = []
+        if detections.class_id is not None and detections.confidence is not None:
+            classes, scores = detections.class_id.tolist(), detections.confidence.tolist()
+            rows = [
+                (image.id, rank, classes[rank], scores[rank], *box)
+                for rank, box in enumerate(detections.xyxy.tolist())
+            ]
+        passing = any(score >= own[index] for _, _, index, score, *_ in rows)
+        state: State = "done" if passing else "empty"
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM boxes WHERE image = ?", (image.id,))
+            self._db.executemany("INSERT INTO boxes VALUES (?,?,?,?,?,?,?,?)", rows)
+            self._db.execute(
+                "UPDATE images SET state = ?, reason = NULL, sha256 = ?, width = ?, height = ?,"
+                " seconds = ? WHERE id = ?",
+                (state, sha256, *size, seconds, image.id),
+            )
+        return state
+
+    def fail(self, image: ImageRow, reason: str) -> None:
+        """Write down why an image could not be looked at."""
+        with self._lock, self._db:
+            self._db.execute(
+                "UPDATE images SET state = 'failed', reason = ? WHERE id = ?", (reason, image.id)
+            )
+
+    def retry_failed(self) -> int:
+        """Make failed images pending again; returns how many."""
+        with self._lock, self._db:
+            return self._db.execute(
+                "UPDATE images SET state = 'pending', reason = NULL WHERE state = 'failed'"
+            ).rowcount
+
+    def boxes(self, image: ImageRow, view: View | None = None) -> list[Box]:
+        """The boxes of an image that count, best first; `view` None means the present one."""
+        return [box for _, box in self._rows(image.id, view or self.view)]
+
+    def stored(self, image: ImageRow) -> list[Box]:
+        """All boxes of an image down to the floor, best first."""
+        words = without_thresholds(self.settings.vocabulary).serialise()
+        return self.boxes(image, View(words, 0.0, 10**9))
+
+    def detections(self, image: ImageRow, view: View | None = None) -> sv.Detections:
+        """The same as `supervision.Detections`; `class_id` indexes the vocabulary's names."""
+        import numpy as np
+        import supervision as sv
+
+        rows = self._rows(image.id, view or self.view)
+        return sv.Detections(
+            xyxy=np.array([box.xyxy for _, box in rows], np.float32).reshape(-1, 4),
+            confidence=np.array([box.score for _, box in rows], np.float32),
+            class_id=np.array([index for index, _ in rows], int),
+            data={"class_name": np.array([box.name for _, box in rows], dtype=object).astype(str)},
+        )
+
+    def class_counts(self) -> dict[str, int]:
+        """Boxes that count, by class, over all images."""
+        names = self.view.vocabulary.names
+        counts = dict.fromkeys(names, 0)
+        for image in self.images("done"):
+            for box in self.boxes(image):
+                counts[box.name] += 1
+        return counts
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run for a worker; a second worker, in any process, is told so.
+
+        Raises:
+            RunError: somebody works on it already.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / _LOCK, timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout as error:
+            raise RunError(
+                f"{self.folder} is being worked on by another process; wait for it"
+            ) from error
+
+    def close(self) -> None:
+        """Close the ledger."""
+        with self._lock:
+            self._db.close()
+
+    def _rows(self, image: int, view: View) -> list[tuple[int, Box]]:
+        names, own = view.vocabulary.names, view.thresholds()
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT class, score, x1, y1, x2, y2 FROM boxes WHERE image = ? ORDER BY rank",
+                (image,),
+            ).fetchall()
+        found = [
+            (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]
+        ]
+        return found[: view.max_boxes]
+
+    def _floors(self) -> tuple[float, ...]:
+        """The lowest score that was stored of every class."""
+        own = self.settings.vocabulary.thresholds
+        lowest = min((self.settings.floor, self.settings.threshold, *own.values()))
+        return (lowest,) * len(self.settings.vocabulary.returned)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run folders directly below `folder`, newest first."""
+    found = [path.parent for path in folder.glob(f"*/{_SETTINGS}")]
+    return sorted(found, key=lambda path: (path / _SETTINGS).stat().st_mtime, reverse=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes boxes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "torchvision", "timm", "transformers", "supervision", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # pragma: no cover - a vendored install
+            found[name] = "unknown"
+    from detclipv2 import __version__
+
+    return {"detclipv2": __version__, **found}
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    # WAL lets the page read while the worker writes, and survives SIGKILL.
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.executescript(_SCHEMA)
+    return db
+
+
+def without_thresholds(vocabulary: Vocabulary) -> Vocabulary:
+    """The same words without thresholds of their own."""
+    return Vocabulary(tuple(replace(concept, threshold=None) for concept in vocabulary.classes))
+
+
+def _words(vocabulary: Vocabulary) -> str:
+    return without_thresholds(vocabulary).serialise()

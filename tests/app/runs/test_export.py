@@ -1,0 +1,125 @@
+"""Exports come back through the other tools' own readers, to a pixel."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+from faster_coco_eval import COCO
+from label_studio_sdk.label_interface import LabelInterface
+from PIL import Image
+
+from app.engine import Engine
+from app.labelstudio.payload import to_boxes
+from app.runs import sources
+from app.runs.command import settings_of
+from app.runs.export import FORMATS, export, flat_names
+from app.runs.jobs import process
+from app.runs.store import Run
+
+
+@pytest.fixture(scope="module")
+def run(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Photos with one turned by EXIF, the same name twice, one without boxes, one broken."""
+    folder = tmp_path_factory.mktemp("exports")
+    photos = folder / "photos"
+    (photos / "sub").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 255, (90, 140, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).resize((640, 420)).save(photos / "turned.jpg", exif=exif)
+    Image.fromarray(noise).resize((300, 200)).save(photos / "sub" / "a b&c.png")
+    Image.fromarray(noise).save(photos / "a b&c.png")
+    (photos / "broken.png").write_bytes(b"no")
+    settings = settings_of(shared_engine, "cat & dog\n<cup>", threshold=0.03, floor=0.02)
+    run = Run.create(folder / "run", settings, sources.find_images([photos]))
+    for _ in process(run, shared_engine.predictor, sources.read):
+        pass
+    assert run.counts().done == 3
+    return run
+
+
+def check(run: Run, read: dict[str, sv.Detections], tolerance: float) -> None:
+    """Compare by flat file name; a reader may order boxes in its own way."""
+    rows = list(run.images("done", "empty"))
+    names = flat_names(rows)
+    assert len(read) == len(rows)
+    for row in rows:
+        expected, found = run.detections(row), read[names[row.id]]
+        assert expected.class_id is not None and found.class_id is not None
+        assert len(found) == len(expected) > 0
+        assert found.class_id.tolist() == expected.class_id.tolist()
+        np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=tolerance)
+
+
+def test_yolo(run: Run, tmp_path: Path) -> None:
+    folder = export(run, "yolo", tmp_path, read=sources.read)
+    dataset = sv.DetectionDataset.from_yolo(
+        str(folder / "images"), str(folder / "labels"), str(folder / "data.yaml")
+    )
+    assert dataset.classes == ["cat & dog", "<cup>"]
+    check(run, {Path(path).name: found for path, _, found in dataset}, 0.05)
+
+
+def test_voc(run: Run, tmp_path: Path) -> None:
+    folder = export(run, "voc", tmp_path, read=sources.read)
+    dataset = sv.DetectionDataset.from_pascal_voc(
+        str(folder / "images"), str(folder / "annotations")
+    )
+    order = [dataset.classes.index(name) for name in run.view.vocabulary.names]
+    read = {}
+    for path, _, found in dataset:
+        assert found.class_id is not None
+        found.class_id = np.array([order.index(c) for c in found.class_id])
+        read[Path(path).name] = found
+    check(run, read, 1.0)
+
+
+def test_coco(run: Run, tmp_path: Path) -> None:
+    dataset = COCO(str(export(run, "coco", tmp_path)))
+    for image in dataset.loadImgs(dataset.getImgIds()):
+        row = next(r for r in run.images() if r.file_name == image["file_name"])
+        found = np.array([a["bbox"] for a in dataset.loadAnns(dataset.getAnnIds([image["id"]]))])
+        found[:, 2:] += found[:, :2]
+        np.testing.assert_allclose(found, run.detections(row).xyxy, atol=0.02)
+        assert (image["width"], image["height"]) == row.size
+    turned = next(i for i in dataset.dataset["images"] if i["file_name"] == "turned.jpg")
+    assert (turned["width"], turned["height"]) == (420, 640), "upright"
+
+
+def test_csv_names_empty_and_failed(run: Run, tmp_path: Path) -> None:
+    run.apply("cat & dog @0.99\n<cup> @0.99")
+    with export(run, "csv", tmp_path).open(encoding="utf-8", newline="") as stream:
+        states = {row["file_name"]: row["state"] for row in csv.DictReader(stream)}
+    assert states["broken.png"] == "failed" and states["turned.jpg"] == "empty"
+    run.apply("cat & dog\n<cup>")
+    with export(run, "csv", tmp_path).open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["file_name"] == "turned.jpg"]
+    turned = next(r for r in run.images() if r.file_name == "turned.jpg")
+    found = np.array([[float(row[k]) for k in ("x1", "y1", "x2", "y2")] for row in rows])
+    np.testing.assert_allclose(found, run.detections(turned).xyxy, atol=0.01)
+
+
+def test_label_studio_tasks(run: Run, tmp_path: Path) -> None:
+    tasks = json.loads(export(run, "labelstudio", tmp_path).read_text(encoding="utf-8"))
+    interface = LabelInterface(
+        '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+        '<Label value="cat &amp; dog"/><Label value="&lt;cup&gt;"/></RectangleLabels></View>'
+    )
+    assert len(tasks) == 3
+    for task in tasks:
+        (made,) = task["predictions"]
+        assert interface.validate_prediction(made, return_errors=True) == []
+        row = next(r for r in run.images() if r.file_name == task["data"]["file_name"])
+        boxes = np.array([box.xyxy for _, box in to_boxes(made["result"])])
+        np.testing.assert_allclose(boxes, run.detections(row).xyxy, atol=0.01)
+    assert "/data/local-files/?d=a%20b%26c.png" in {task["data"]["image"] for task in tasks}
+
+
+def test_unknown_formats_are_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=", ".join(FORMATS)):
+        export(run, "xls", tmp_path)

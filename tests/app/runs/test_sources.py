@@ -1,0 +1,91 @@
+"""Where images come from: folders, globs, archives that mean harm, addresses of allowed hosts."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.runs import sources
+from app.runs.sources import Hosts, SourceError, find_images, read
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """A host with a picture, and one address that leads elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            away = self.path.startswith("/away")
+            self.send_response(302 if away else 200 if self.path.startswith("/ok") else 404)
+            if away:
+                self.send_header("Location", "http://localhost:1/secret")
+            self.end_headers()
+            if not away:
+                self.wfile.write(b"picture")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_folders_and_globs(photos: Path) -> None:
+    names = [image.file_name for image in find_images([photos])]
+    assert names == ["broken.png", "cat ünïcode.jpg", "coffee.jpg", "sub/coffee.jpg"]
+    assert len(find_images([str(photos / "*.jpg")])) == 2
+    assert len(find_images([str(photos / "**" / "coffee.jpg"), photos])) == 4
+    with pytest.raises(SourceError, match="no images match"):
+        find_images([str(photos / "*.gif")])
+
+
+def test_an_archive_is_read_in_place_and_cannot_leave_it(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    content = (photos / "coffee.jpg").read_bytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a/x.jpg", "../../evil.jpg", "/abs.jpg", "a\\..\\y.jpg", "__MACOSX/a/x.jpg"):
+            archive.writestr(name, content)
+        archive.writestr("readme.txt", "no image")
+    images = find_images([path])
+    assert sorted(i.file_name for i in images) == ["a/x.jpg", "a/y.jpg", "abs.jpg", "evil.jpg"]
+    assert all(read(image) == content for image in images)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "photos.zip"]
+
+
+def test_a_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(3_000_000))
+    monkeypatch.setattr(sources, "MAX_BYTES", 1_000_000)
+    (image,) = find_images([path])
+    with pytest.raises(SourceError, match="once unpacked"):
+        read(image)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SourceError, match="pack it again"):
+        find_images([path])
+
+
+def test_addresses_need_an_allowed_host(host: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"# mine\nhttp://{host}/ok/a%20b.jpg?size=1\nhttp://{host}/ok/a%20b.jpg\n")
+    first, second = find_images([path])
+    assert (first.file_name, second.file_name) == ("ok/a b.jpg", "ok/a b-2.jpg")
+    assert read(first, Hosts.of(host)) == b"picture"
+    with pytest.raises(SourceError, match="is not allowed; name it with --hosts"):
+        read(first, Hosts.of("example.org"))
+    for address, message in (("away", "localhost:1"), ("gone", "answers 404")):
+        (image,) = find_images([f"http://{host}/{address}"])
+        with pytest.raises(SourceError, match=message):
+            read(image, Hosts.of(host))
+    with pytest.raises(SourceError, match="only http"):
+        Hosts.of(host).check("file:///etc/passwd")
+    path.write_text("nonsense")
+    with pytest.raises(SourceError, match="line 1"):
+        find_images([path])
