@@ -217,7 +217,7 @@ class PairsTask:
         """
         config, world = self._config, self._replica.world
         photos, device = len(kept), kept.device
-        local = embedded[words.text].float()
+        local = repeat_rows(embedded, words.text).float()
         weight = self._support(kept, present, local, bias, words)
         everyone = world.objects(
             (words.names, words.photo.tolist(), [words.texts[i] for i in words.text.tolist()])
@@ -314,6 +314,11 @@ def keep(regions: Regions, chosen: Tensor) -> Tensor:
     """(B, k, D) embeddings of the chosen anchors; only these carry the gradient."""
     width = regions.embeddings.shape[-1]
     return regions.embeddings.gather(1, chosen[..., None].expand(-1, -1, width))
+
+
+def repeat_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """rows[index], with a gradient that several CPU threads add up in one order; theirs do not."""
+    return rows.index_select(0, index)
 
 
 def _gradient(leaf: Tensor) -> Tensor:

@@ -129,8 +129,11 @@ def plan(experiment: Experiment) -> Plan:
 
 def largest_canvas(stream: Stream) -> tuple[int, int]:
     """(width, height) in pixels, both multiples of 32."""
-    side = max(stream.batches.sizes)
-    return (side, side) if stream.batches.square else canvas_of(1, side)
+    batches = stream.batches
+    side = max(batches.sizes)
+    if batches.square:
+        return side, side
+    return canvas_of(2, side, batches.limit) if batches.limit else canvas_of(1, side)
 
 
 def _texts(stream: Stream) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -53,7 +54,9 @@ class Texts:
                 known.update(zip(chunk, self._pool(chunk).cpu(), strict=True))
             self._file.parent.mkdir(parents=True, exist_ok=True)
             state = {"prompts": list(known), "vectors": torch.stack(list(known.values()))}
-            torch.save(state, self._file)
+            begun = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
+            torch.save(state, begun)
+            os.replace(begun, self._file)
         vectors = torch.stack([known[prompt] for prompt in prompts])
         self._vectors = vectors.to(self._device)
         self._row = {prompt: index for index, prompt in enumerate(prompts)}

@@ -83,10 +83,15 @@ def text_image_similarity(
     if not len(words):
         return regions.sum() * 0 + regions.new_zeros((texts, len(regions)))
     if chunk:
-        pieces = zip(torch.split(regions, chunk), torch.split(present, chunk), strict=True)
-        by_word = torch.cat(
-            [checkpoint(matched, some, kept, words, use_reentrant=False) for some, kept in pieces]
-        )
+        # Into memory taken beforehand: small results kept between the large ones that come and go
+        # would let the heap grow with every chunk.
+        by_word = regions.new_empty((len(regions), len(words)))
+        for first in range(0, len(regions), chunk):
+            part = slice(first, first + chunk)
+            by_word[part] = checkpoint(
+                matched, regions[part], present[part], words,
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
     else:
         by_word = matched(regions, present, words)
     weight = by_word.new_ones(len(words)) if weight is None else weight.to(by_word.dtype)

@@ -188,6 +188,23 @@ def test_canvases_are_multiples_of_32() -> None:
             assert (width > height) == (shape > 0)
 
 
+def test_canvases_of_1333_by_800_follow_the_photos_shape() -> None:
+    config = BatchConfig(batch=2, sizes=(800,), limit=1344)
+    shapes = {
+        (640, 480): (1056, 800), (500, 333): (1344, 800), (1920, 1080): (1344, 800),
+        (600, 590): (800, 800), (1080, 1920): (800, 1344), (480, 640): (800, 1056),
+    }  # fmt: skip
+    for (width, height), canvas in shapes.items():
+        sample = replace(_sample([[0, 0, 9, 9]]), width=width, height=height)
+        assert Sampler([sample] * 2, [1.0] * 2, config, seed=0).plan(0).canvas == canvas
+    wide = replace(_sample([[0, 0, 9, 9]]), width=1920, height=1080)
+    mixed = Sampler([wide, replace(wide, height=1400)] * 4, [1.0] * 8, config, seed=0)
+    assert {mixed.plan(step).canvas for step in range(4)} == {(1344, 800), (1056, 800)}
+    for limit in (100, 64):
+        with pytest.raises(ValueError, match="limit"):
+            BatchConfig(sizes=(96,), limit=limit)
+
+
 def _batches(samples: list[Sample], **options: int) -> Batches:
     sampler = Sampler(samples, [1.0] * len(samples), BatchConfig(batch=4, sizes=(64,)), seed=0)
     return Batches(

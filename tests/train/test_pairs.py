@@ -16,7 +16,7 @@ from tests.train.test_task import Plain
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.distributed import Replica, World
-from train.pairs import PairsConfig, PairsTask, alike, collect_words
+from train.pairs import PairsConfig, PairsTask, alike, collect_words, repeat_rows
 
 _TEXTS = [
     ("a dog on a red sofa", ["a dog", "a red sofa"]),
@@ -100,6 +100,26 @@ def test_gradient_caching_equals_the_plain_loss_uneven_last_part_included(
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
     assert any(g.abs().sum() > 0 for g in expected.values())
+
+
+def test_two_threads_add_up_the_words_gradients_in_one_order() -> None:
+    """Else a resumed run drifts from the one that was not stopped."""
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randn(300, 128, generator=generator)
+    index = torch.randint(0, 300, (3000,), generator=generator)
+    given = torch.randn(3000, 128, generator=generator)
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(60):
+            leaf = words.clone().requires_grad_()
+            picked = repeat_rows(leaf, index)
+            assert torch.equal(picked, words[index])
+            picked.backward(given)
+            gradients.append(leaf.grad)
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
 
 
 def test_gradient_caching_repeats_the_dropout_of_its_first_pass() -> None:

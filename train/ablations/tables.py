@@ -142,12 +142,3 @@ def find_rows(table: str, labels: Sequence[str] = ()) -> list[Row]:
             if row.change is None:
                 raise ValueError(f"{row.name} is another method's; its figures are quoted only")
     return [row for row in dict.fromkeys(chosen) if row.change is not None]
-
-
-def row_named(name: str) -> Row:
-    """The row of that full name.
-
-    Raises:
-        KeyError: there is none.
-    """
-    return {row.name: row for row in ROWS}[name]

@@ -9,6 +9,7 @@ Command: torchrun --nproc-per-node 8 -m train.finetune lvis CHECKPOINT root=DATA
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detclipv2.config import ModelConfig
@@ -22,7 +23,9 @@ from train.optim import OptimConfig, Plateau
 from train.task import BoxesConfig
 
 _LVIS = 100_170
-_MULTI_SCALE = (640, 704, 768, 832, 896, 960, 1024, 1056)
+# 1333×800 with short sides from 480 on, as MMDetection's multi-scale training has them.
+_MULTI_SCALE = BatchConfig(sizes=tuple(range(480, 801, 32)), limit=1344)
+_SMOKE = BatchConfig(sizes=(320,))
 
 
 def lvis(model: ModelConfig, smoke: bool = False) -> Experiment:
@@ -35,7 +38,7 @@ def lvis(model: ModelConfig, smoke: bool = False) -> Experiment:
     batch = 4 if smoke else 64
     stream = Stream(
         "detection", data, BoxesConfig(concepts=150, negatives="data", enrich=True),
-        BatchConfig(batch=batch, sizes=(320,) if smoke else _MULTI_SCALE),
+        replace(_SMOKE if smoke else _MULTI_SCALE, batch=batch),
         Augmentation(scale=(1.0, 1.0), light=0.0), cache_gib=0.0, volume=Volume(_LVIS, 1203),
     )  # fmt: skip
     return Experiment(
@@ -69,7 +72,7 @@ def odinw(
     epoch = -(-photos // batch)
     stream = Stream(
         "detection", data, BoxesConfig(concepts=150, negatives="data"),
-        BatchConfig(batch=batch, sizes=(320,) if smoke else _MULTI_SCALE),
+        replace(_SMOKE if smoke else _MULTI_SCALE, batch=batch),
         Augmentation(scale=(1.0, 1.0), light=0.0),
     )  # fmt: skip
     return Experiment(

@@ -28,8 +28,9 @@ from train.task import BoxesConfig
 
 _EPOCHS = 12
 _O365, _GOLDG, _CC3M, _CC15M = 660_000, 770_000, 3_000_000, 13_000_000
-# Canvases are 4:3, so a short side of 480 to 800 is a long one of 640 to 1,066.
-_MULTI_SCALE = (640, 704, 768, 832, 896, 960, 1024, 1056)
+# Short sides, as MMDetection's multi-scale training has them.
+_MULTI_SCALE = tuple(range(480, 801, 32))
+_LIMIT = 1344
 
 
 def t_o365(smoke: bool = False) -> Experiment:
@@ -65,7 +66,9 @@ def _experiment(preset: str, streams: Sequence[Stream], smoke: bool) -> Experime
     epoch = sum(-(-s.volume.samples // s.batches.batch) for s in streams if s.volume)
     large = preset == "swin_l"
     if smoke:
-        streams = [replace(s, batches=replace(s.batches, batch=4, sizes=(320,))) for s in streams]
+        streams = [
+            replace(s, batches=replace(s.batches, batch=4, sizes=(320,), limit=0)) for s in streams
+        ]
     return Experiment(
         model=PRESETS[preset],
         streams=tuple(streams),
@@ -86,7 +89,7 @@ def _detection(batch: int) -> Stream:
     return Stream(
         "detection", _objects365,
         BoxesConfig(concepts=150, negatives="data", enrich=True),
-        BatchConfig(batch=batch, sizes=_MULTI_SCALE),
+        BatchConfig(batch=batch, sizes=_MULTI_SCALE, limit=_LIMIT),
         Augmentation(scale=(1.0, 1.0), light=0.0),
         cache_gib=0.0, volume=Volume(_O365, 365),
     )  # fmt: skip
@@ -96,7 +99,7 @@ def _grounding(batch: int) -> Stream:
     return Stream(
         "grounding", _goldg,
         BoxesConfig(concepts=100, localise=False),
-        BatchConfig(batch=batch, sizes=_MULTI_SCALE),
+        BatchConfig(batch=batch, sizes=_MULTI_SCALE, limit=_LIMIT),
         Augmentation(scale=(1.0, 1.0), light=0.0),
         own_concepts=100, cache_gib=0.0, volume=Volume(_GOLDG),
     )  # fmt: skip

@@ -5,6 +5,7 @@ Nothing here has a state, so a run that resumes at step n sees what the uninterr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +17,9 @@ from train.data.sample import Sample
 from train.data.shards import Shards, epoch_order
 
 _MULTIPLE = 32
-_SQUARE = 1.15  # photos up to this ratio of their sides share square canvases
+# Photos share canvases of the nearest of these shapes, lying or upright; the widest one is for
+# photos whose short side is what is given.
+_RATIOS = (1.0, 4 / 3, 5 / 3)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class BatchConfig:
 
     Attributes:
         batch: photos (canvases, with mosaic) in a batch over all ranks.
-        sizes: long sides of the canvases, one drawn a batch.
+        sizes: long sides of the canvases, one drawn a batch; with `limit` their short sides.
+        limit: longest side, if `sizes` are short ones: 800 and 1344 are the paper's 1333×800.
         mosaic: share of batches made of mosaics.
         mosaic_size: side of a mosaic's square canvas; such a batch has half as many canvases.
         square: all canvases are square, whatever the photos' shapes.
@@ -33,6 +37,7 @@ class BatchConfig:
 
     batch: int = 16
     sizes: tuple[int, ...] = (256,)
+    limit: int = 0
     mosaic: float = 0.0
     mosaic_size: int = 320
     square: bool = False
@@ -41,6 +46,11 @@ class BatchConfig:
         for size in (*self.sizes, self.mosaic_size):
             if size < 64 or size % _MULTIPLE:
                 raise ValueError(f"canvas sizes are multiples of {_MULTIPLE} from 64, got {size}")
+        if self.limit % _MULTIPLE or 0 < self.limit < max(self.sizes):
+            raise ValueError(
+                f"limit is 0, or a multiple of {_MULTIPLE} from the largest of sizes "
+                f"({max(self.sizes)}) on, got {self.limit}"
+            )
         if self.batch < 1:
             raise ValueError(f"batch must be positive, got {self.batch}")
         if not 0 <= self.mosaic <= 1:
@@ -70,9 +80,9 @@ class Sampler:
         if config.square:
             pass  # one shape for all
         elif self._shards is not None:
-            self._shape = np.array([_shape_of(*size) for size in self._shards.sizes])
+            self._shape = np.array([self._shape_of(*size) for size in self._shards.sizes])
         else:
-            self._shape = np.array([_shape_of(s.width, s.height) for s in samples])
+            self._shape = np.array([self._shape_of(s.width, s.height) for s in samples])
         self._repeats = np.asarray(repeats, dtype=np.float64)
         if self._shards is not None and not (self._repeats == 1).all():
             raise ValueError("photos of shards are shown once an epoch; repeats must be 1")
@@ -94,8 +104,14 @@ class Sampler:
             side = self._config.mosaic_size
             return BatchPlan(step, (side, side), tuple(tuple(map(int, four)) for four in everyone))
         size = int(rng.choice(self._config.sizes))
-        canvas = (size, size) if self._config.square else canvas_of(shape, size)
+        canvas = (size, size) if self._config.square else canvas_of(shape, size, self._config.limit)
         return BatchPlan(step, canvas, tuple((int(i),) for i in indices))
+
+    def _shape_of(self, width: int, height: int) -> int:
+        ratios = _RATIOS if self._config.limit else _RATIOS[:2]
+        wide = math.log(max(width, height) / min(width, height))
+        nearest = min(range(len(ratios)), key=lambda i: abs(wide - math.log(ratios[i])))
+        return nearest if width > height else -nearest
 
     @lru_cache(maxsize=2)  # noqa: B019 - a sampler lives as long as its run
     def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:  # type: ignore[type-arg]
@@ -132,16 +148,24 @@ class Sampler:
         return [(shape, members) for _, shape, members in batches]
 
 
-def canvas_of(shape: int, size: int) -> tuple[int, int]:
-    """(width, height) of a canvas: -1 upright 3:4, 0 square of about the same area, 1 lying 4:3."""
-    short = max(_MULTIPLE, round(size * 0.75 / _MULTIPLE) * _MULTIPLE)
-    if shape == 0:
-        side = max(_MULTIPLE, round(size * 0.875 / _MULTIPLE) * _MULTIPLE)
-        return side, side
-    return (size, short) if shape > 0 else (short, size)
+def canvas_of(shape: int, size: int, limit: int = 0) -> tuple[int, int]:
+    """(width, height) of a canvas, multiples of 32.
+
+    Args:
+        shape: 0 square, 1 lying 4:3, 2 lying 5:3; below zero the same upright.
+        size: its long side; its short one with `limit`. Square ones have about the area of the
+            others, so that a batch costs the same.
+        limit: of the long side, see `BatchConfig`.
+    """
+    ratio = _RATIOS[abs(shape)]
+    if limit:
+        sides = min(limit, _round(size * ratio)), size
+    elif shape == 0:
+        sides = _round(size * 0.875), _round(size * 0.875)
+    else:
+        sides = size, _round(size / ratio)
+    return sides if shape >= 0 else (sides[1], sides[0])
 
 
-def _shape_of(width: int, height: int) -> int:
-    if width > height * _SQUARE:
-        return 1
-    return -1 if height > width * _SQUARE else 0
+def _round(side: float) -> int:
+    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
