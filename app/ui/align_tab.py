@@ -14,7 +14,8 @@ from app import alignment
 from app.engine import Engine, EngineError
 from app.ui import render
 from app.ui.actions import DEMO
-from app.ui.detect_tab import MODEL, PRIVATE, Photo
+from app.ui.events import MODEL, PRIVATE
+from app.ui.photo import Photo
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import Phrase, PhraseModelError

@@ -9,7 +9,8 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import align_tab, detect_tab, render
+from app.ui import align_tab, compare_tab, detect_tab, render
+from app.ui.photo import cache_folder
 
 _HERE = Path(__file__).parent
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
@@ -26,6 +27,8 @@ def build_app(engine: Engine) -> gr.Blocks:
                 detect_tab.build(engine)
             with gr.Tab("Align", id="align"):
                 align_tab.build(engine)
+            with gr.Tab("Compare", id="compare"):
+                compare_tab.build(engine, cache_folder())
     return app
 
 

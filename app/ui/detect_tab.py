@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-from abc import ABCMeta
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from gradio.component_meta import ComponentMeta
 from gradio.events import api
 from PIL import Image
 
 from app.engine import Engine, Settings
 from app.render import encode
-from app.ui import render
+from app.ui import render, vocabulary_editor
 from app.ui.actions import DEMO, SAMPLES, Actions, Session
+from app.ui.events import MODEL, PRIVATE
+from app.ui.photo import Photo, cache_folder
 from detclipv2.language.vocabulary import Vocabulary
 
 SYNTAX = """\
@@ -28,36 +26,10 @@ Separate classes with **commas** or **new lines**. Any words will do.
 | `cup: mug, tumbler` | one class *cup*, found by any of the three |
 | `cup: mug, tumbler @0.35` | … with its own threshold |
 | `!shadow` | a distractor: it competes for boxes and is never shown |
+| `crane = machine that lifts loads` | a definition, read by the model behind the name |
 
 **Ctrl + Enter** detects.
 """
-
-MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""Of every handler that runs the model: they share one slot of the queue, on all tabs."""
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-_DOWNLOAD = "() => setTimeout(() => document.querySelector('#{} a, a#{}, #{}').click(), 50)"
-
-
-class _Unwritten(ComponentMeta):
-    """Makes component classes without the .pyi file that gradio puts beside their source."""
-
-    def __new__(cls, name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
-        """What gradio adds here concerns new events and constructors; these have neither."""
-        return ABCMeta.__new__(cls, name, bases, members)
-
-
-class Photo(gr.Image, metaclass=_Unwritten):
-    """gr.Image that hands over the file as it was uploaded.
-
-    gr.Image decodes an upload itself and answers a broken one with a toast; the detector's reader
-    also knows rotation, odd modes and limits, and says what to do.
-    """
-
-    is_template = True  # gradio then draws it with gr.Image's own front end
-
-    def preprocess(self, payload: Any) -> Any:
-        """Path of the uploaded file, None without one."""
-        return None if payload is None else payload.path
 
 
 def build(engine: Engine) -> None:
@@ -91,6 +63,8 @@ def build(engine: Engine) -> None:
             )  # fmt: skip
             with gr.Accordion("How to write prompts", open=False):
                 gr.Markdown(SYNTAX)
+            folder = cache_folder()
+            vocabulary_editor.build(prompts, "prompts", folder)
             button = gr.Button("Detect", variant="primary", elem_id="detect")
             status = gr.HTML(
                 render.status("idle", "Upload, drop or paste a photo, or pick a sample."),
@@ -128,7 +102,7 @@ def build(engine: Engine) -> None:
             column_count=6, buttons=["copy"],
         )  # fmt: skip
 
-    actions = Actions(engine, Path(photo.GRADIO_CACHE) / "detclipv2")
+    actions = Actions(engine, folder)
     sliders = [threshold, nms, most]
     shown = [photo, status, boxes, classes, per_class, results, session]
     _api(actions, photo, prompts, sliders)  # first, so that no handler of the page takes its names
@@ -157,7 +131,7 @@ def build(engine: Engine) -> None:
     ):
         # the file is made when asked for: a full-size PNG at every move of a slider would be slow
         source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
-            None, js=_DOWNLOAD.replace("{}", name), **PRIVATE
+            None, js=render.click_on(name), **PRIVATE
         )
 
 

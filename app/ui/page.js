@@ -3,7 +3,7 @@
 (() => {
   const find = (selector) => document.querySelector(selector);
 
-  const runs = { "#prompts": "#detect", "#align-caption": "#align", "#compare-words": "#compare" };
+  const runs = { "#prompts": "#detect", "#align-caption": "#align", "[id^=compare-words]": "#compare" };
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     const words = Object.keys(runs).find((selector) => event.target.closest(selector));

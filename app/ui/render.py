@@ -133,3 +133,9 @@ def class_rows(result: Result) -> list[list[str | float | None]]:
         [c.name, c.threshold, c.boxes, None if c.best is None else round(c.best, 3)]
         for c in result.classes
     ]
+
+
+def click_on(elem_id: str) -> str:
+    """JavaScript that follows a download button once its file is there."""
+    selector = f"#{elem_id} a, a#{elem_id}, #{elem_id}"
+    return f"() => setTimeout(() => document.querySelector('{selector}').click(), 50)"

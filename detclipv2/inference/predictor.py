@@ -232,18 +232,20 @@ class Predictor:
         return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
     def candidates(
-        self, encoded: EncodedImage, prompts: Prompts, *, floor: float = 0.05
-    ) -> Candidates:
+        self, encoded: EncodedImage, prompts: Prompts, *, floor: float = 0.05,
+        template: str | None = None,
+    ) -> Candidates:  # fmt: skip
         """Boxes for `postprocess.select`, which then follows thresholds without the model.
 
         Args:
             encoded: from `encode_image`.
             prompts: as for `predict`.
             floor: the lowest threshold that will be asked for; lower costs more.
+            template: the sentence round each text, "{}" for its place; None for the model's own.
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(floor)
-        concepts = self._texts.encode(vocabulary.texts)
+        concepts = self._texts.encode(vocabulary.texts, template)
         regions = encoded.regions
         lowest = min(
             (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))

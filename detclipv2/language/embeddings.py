@@ -68,20 +68,31 @@ class TextEmbeddings:
         # With the sentence, which the template and the text make, this is the whole key.
         self._scope = f"{model.text_fingerprint}\0"
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
-        self._last: tuple[tuple[str, ...], Tensor] = ((), torch.zeros(0, model.config.embed_dim))
+        self._last: tuple[tuple[str, ...], str, Tensor] | None = None
         self._lock = threading.Lock()
         self._disk = None if cache_dir is None else _Disk(Path(cache_dir), model.config.embed_dim)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """(K, D) float32 on the CPU, one row a text in the order given; read it, don't write it."""
-        wanted = tuple(texts)
-        with self._lock:
-            if self._last[0] != wanted:  # else the same vocabulary, picture after picture
-                self._last = (wanted, self._look_up(wanted))
-            return self._last[1]
+    def encode(self, texts: Sequence[str], template: str | None = None) -> Tensor:
+        """(K, D) float32 on the CPU, one row a text in the order given; read it, don't write it.
 
-    def _look_up(self, texts: Sequence[str]) -> Tensor:
-        sentences = [prompt_text(self._template, text) for text in texts]
+        Args:
+            texts: K of them.
+            template: the sentence round each, "{}" for its place; None for the model's own.
+
+        Raises:
+            ValueError: a template without a place.
+        """
+        wanted, sentence = tuple(texts), self._template if template is None else template
+        if "{}" not in sentence:
+            raise ValueError(f"the template {sentence!r} has no place for the words; write {{}}")
+        with self._lock:
+            # The same vocabulary, picture after picture, is looked up once.
+            if self._last is None or self._last[:2] != (wanted, sentence):
+                self._last = (wanted, sentence, self._look_up(wanted, sentence))
+            return self._last[2]
+
+    def _look_up(self, texts: Sequence[str], template: str) -> Tensor:
+        sentences = [prompt_text(template, text) for text in texts]
         keys = [hashlib.sha256((self._scope + line).encode()).digest() for line in sentences]
         missing = dict(zip(keys, sentences, strict=True))
         rows = {key: self._rows[key] for key in missing if key in self._rows}

@@ -6,6 +6,7 @@ The written form, one prompt a line or several separated by commas:
     a red mug, kettle @0.25      # without a colon, commas separate prompts
     !shadow                      # a negative: competes for boxes and is never returned
     "black, white and red flag"  # quotes keep words together; "" inside stands for a quote
+    crane = tall machine for heavy loads: derrick   # a definition: the model reads "crane, tall …"
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _QUOTED = re.compile(r'(?<![^\s,:!])"((?:[^"]|"")*)"(?=[\s,:@]|$)')
 _COMMENT = re.compile(r"(?<!\S)#.*")
 _HIDDEN = re.compile(r"\x00(\d+)\x00")
 _DECIMAL_COMMA = re.compile(r"@\s*(\d+),(\d+)\s*$")
-_NEEDS_QUOTES = re.compile(r'[,:@"#]|^!|\.$|[^\S ]|  |\b(?:and|or)\b', re.IGNORECASE)
+_DEFINES = " = "
+_NEEDS_QUOTES = re.compile(r'[,:@"#=]|^!|\.$|[^\S ]|  |\b(?:and|or)\b', re.IGNORECASE)
 
 
 class VocabularyError(ValueError):
@@ -42,15 +44,17 @@ class ConceptClass:
         aliases: further words for the same class; its score is the best over all of them.
         threshold: the class's own score threshold in 0..1, or None for the caller's.
         negative: whether the class only competes for boxes and is never returned.
+        definition: what the name means, read by the model behind it; empty for the name alone.
     """
 
     name: str
     aliases: tuple[str, ...] = ()
     threshold: float | None = None
     negative: bool = False
+    definition: str = ""
 
     def __post_init__(self) -> None:
-        for text in self.texts:
+        for text in (self.name, *self.aliases, *((self.definition,) if self.definition else ())):
             if not isinstance(text, str):
                 raise VocabularyError(f"a prompt must be text, got {text!r}")
             if not text.strip():
@@ -76,9 +80,15 @@ class ConceptClass:
             )
 
     @property
-    def texts(self) -> tuple[str, ...]:
+    def words(self) -> tuple[str, ...]:
         """The name and its aliases."""
         return (self.name, *self.aliases)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the model reads: the name, with its definition if there is one, and the aliases."""
+        name = f"{self.name}, {self.definition}" if self.definition else self.name
+        return (name, *self.aliases)
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,7 @@ def _reject_repeats(entries: Iterable[tuple[ConceptClass, int | None]]) -> None:
     """A text twice, in whatever case, would make two boxes of every box of it."""
     seen: dict[str, tuple[str, int | None]] = {}
     for concept, line in entries:
-        for text in concept.texts:
+        for text in concept.words:
             key = " ".join(text.casefold().split())
             if key in seen:
                 known, known_line = seen[key]
@@ -230,6 +240,10 @@ class _Line:
         found = []
         for item, words in self._items(self._text):
             body, threshold, negative = self._marks(item)
+            if _DEFINES in f" {body} ":
+                name, definition = self._named(body)
+                found.append(ConceptClass(name, (), threshold, negative, definition))
+                continue
             # "cup and mug @0.4": what is marked is every prompt of the item.
             for prompt in words(body):
                 found.append(ConceptClass(self._show(prompt), (), threshold, negative))
@@ -247,11 +261,21 @@ class _Line:
             )
         body, _, negative = self._marks(head)
         aliases, threshold, _ = self._marks(tail)
-        name = self._show(body)
+        name, definition = self._named(body)
         texts = [self._show(text) for item, words in self._items(aliases) for text in words(item)]
         # "cup: cup, mug" is a common way to write it.
         others = tuple(text for text in texts if text.casefold() != name.casefold())
-        return ConceptClass(name, others, threshold, negative)
+        return ConceptClass(name, others, threshold, negative, definition)
+
+    def _named(self, body: str) -> tuple[str, str]:
+        """A name and, behind " = ", its definition."""
+        name, equals, definition = body.partition(_DEFINES)
+        if f" {body.strip()} ".startswith(_DEFINES) or f" {body.strip()} ".endswith(_DEFINES):
+            raise VocabularyError(
+                f"{self._written(body)!r}: write a definition as 'mug = with handle', or put "
+                "quotes round words that hold ' = '"
+            )
+        return self._show(name), self._show(definition) if equals else ""
 
     def _items(self, text: str) -> Iterator[tuple[str, Callable[[str], list[str]]]]:
         """The comma-separated items, each with how its words make prompts."""
@@ -303,11 +327,14 @@ class _Line:
 
 def _write(concept: ConceptClass) -> str:
     """One class in the written form; `_Line` reads it back."""
-    name, *aliases = (
-        '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-        for text in concept.texts
-    )
+    name, *aliases = map(_quoted, concept.words)
     line = ("!" if concept.negative else "") + name
+    if concept.definition:
+        line += _DEFINES + _quoted(concept.definition)
     if aliases:
         line += ": " + ", ".join(aliases)
     return line if concept.threshold is None else f"{line} @{concept.threshold!r}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text

@@ -87,10 +87,21 @@ def test_align_returns_scores_phrases_and_evidence(client: Client) -> None:
         client.predict(photo=photo, caption="a cat", ranking="luck", api_name="/align")
 
 
+def test_compare_names_every_change(client: Client) -> None:
+    told = client.predict(
+        photo=handle_file(str(DEMO / "coffee.jpg")), words_a="cup", words_b="cup, zebra",
+        threshold=LOW, api_name="/compare",
+    )  # fmt: skip
+    assert told["counts"]["lost"] == 0
+    gained = {c["after"][0] for c in told["changes"] if c["kind"] == "gained"}
+    assert gained <= {"zebra"}
+    assert sum(told["counts"].values()) == len(told["changes"])
+
+
 def test_only_these_endpoints_are_offered(client: Client) -> None:
     offered = client.view_api(return_format="dict", print_info=False)
     assert isinstance(offered, dict)
-    assert set(offered["named_endpoints"]) == {"/align", "/detect", "/info"}
+    assert set(offered["named_endpoints"]) == {"/align", "/compare", "/detect", "/info"}
     names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
     assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes"]
     json.dumps(offered)

@@ -220,3 +220,23 @@ def test_parsing_loads_neither_torch_nor_spacy() -> None:
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == "[]"
+
+
+def test_a_definition_is_read_behind_the_name_and_never_returned() -> None:
+    text = (
+        'crane = "tall machine, for loads": derrick @0.4\nmug = with a handle, cup\n!bird = flies'
+    )
+    vocabulary = Vocabulary.parse(text)
+    assert vocabulary.names == ("crane", "mug", "cup")
+    assert vocabulary.texts[:3] == (
+        "crane, tall machine, for loads",
+        "derrick",
+        "mug, with a handle",
+    )
+    assert vocabulary.classes[3].definition == "flies" and vocabulary.classes[3].negative
+    assert Vocabulary.parse(vocabulary.serialise()) == vocabulary
+    assert vocabulary.hash != Vocabulary.parse("crane: derrick @0.4\nmug, cup\n!bird").hash
+    assert Vocabulary.parse('"a = b", e=mc2').names == ("a = b", "e=mc2")
+    for wrong in ("cup = a\ncup = b", "cup = : mug"):
+        with pytest.raises(VocabularyError):
+            Vocabulary.parse(wrong)

@@ -1,0 +1,39 @@
+"""Any detector by name or folder: our checkpoints, and transformers' zero-shot detectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.engine import EngineError
+from detclipv2.inference.detectors import Detector
+
+
+def open_detector(source: str, *, device: str = "auto") -> Detector[Any]:
+    """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
+    transformers saves them.
+
+    Raises:
+        EngineError: none of these, or it cannot be loaded; the message says what to do.
+    """
+    from detclipv2.checkpoint import CheckpointError, locate
+    from detclipv2.inference.detectors import TransformersDetector
+    from detclipv2.inference.predictor import Predictor
+    from detclipv2.model import DetCLIPv2
+
+    try:
+        if _is_transformers(Path(source)):
+            return TransformersDetector.from_pretrained(source, device=device)
+        locate(source)
+        return Predictor(DetCLIPv2.from_pretrained(source), device=device)
+    except (CheckpointError, OSError, ValueError) as error:
+        raise EngineError(f"the detector {source!r} cannot be used: {error}") from error
+
+
+def _is_transformers(folder: Path) -> bool:
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and "model_type" in told

@@ -1,0 +1,176 @@
+"""A vocabulary as a table beside its text: aliases, thresholds, negatives, definitions, files.
+
+The text is the vocabulary's one home; the table is read from it and written back into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import coco
+from app.ui import render
+from app.ui.events import PRIVATE
+from app.vocabulary_files import SUFFIXES, read_vocabulary
+from detclipv2.language.concepts import load_concepts
+from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+
+HEADERS = ["class", "also called", "threshold", "negative", "definition", "the dictionary says"]
+_MOST_ROWS = 1500
+
+
+@dataclass(frozen=True)
+class VocabularyActions:
+    """The editor's handlers.
+
+    Args:
+        folder: where saved vocabularies are written for the download.
+    """
+
+    folder: Path
+
+    def open(self, text: str) -> tuple[Any, str]:
+        """The text as table rows."""
+        if not text.strip():
+            return [], render.status("idle", "No classes yet: import a file, or type some above.")
+        try:
+            rows = to_rows(Vocabulary.parse(text))
+        except VocabularyError as error:
+            return gr.skip(), render.status("error", str(error))
+        return rows[:_MOST_ROWS], render.status("idle", f"{len(rows)} classes")
+
+    def edit(self, rows: list[list[Any]], text: str) -> tuple[Any, str]:
+        """The text that an edited table stands for."""
+        try:
+            known = len(Vocabulary.parse(text).classes) if text.strip() else 0
+            if known > _MOST_ROWS:
+                raise VocabularyError(f"{known} classes are too many for the table; edit the text")
+            written = from_rows(rows).serialise()
+        except VocabularyError as error:
+            return gr.skip(), render.status("error", str(error))
+        return written, render.status("idle", f"{len(Vocabulary.parse(written).classes)} classes")
+
+    def define(self, text: str) -> tuple[Any, Any, str]:
+        """Give every class without a definition the dictionary's."""
+        try:
+            rows = to_rows(Vocabulary.parse(text))
+            for row in rows:
+                row[4] = row[4] or row[5]
+            written = from_rows(rows)
+        except VocabularyError as error:
+            return gr.skip(), gr.skip(), render.status("error", str(error))
+        count = sum(bool(concept.definition) for concept in written.classes)
+        said = (
+            f"{count} of {len(written.classes)} classes have a definition; it is part of the prompt"
+        )
+        return written.serialise(), to_rows(written), render.status("idle", said)
+
+    def load(self, file: str | None) -> tuple[Any, Any, str]:
+        """A vocabulary from a file, in the text's place."""
+        if file is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            vocabulary = read_vocabulary(file)
+        except VocabularyError as error:
+            return gr.skip(), gr.skip(), render.status("error", str(error))
+        said = f"{len(vocabulary.classes)} classes from {Path(file).name}"
+        return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], render.status("ok", said)
+
+    def save(self, text: str) -> str:
+        """The text as a file."""
+        try:
+            vocabulary = Vocabulary.parse(text)
+        except VocabularyError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        path = self.folder / vocabulary.hash / "vocabulary.txt"
+        coco.write_bytes(path, (vocabulary.serialise() + "\n").encode())
+        return str(path)
+
+
+def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
+    """One row a class, with the concept dictionary's definition of its name."""
+    dictionary = load_concepts()
+    rows: list[list[Any]] = []
+    for concept in vocabulary.classes:
+        known = dictionary.find(prompt_text("{}", concept.name))
+        rows.append([
+            concept.name, ", ".join(concept.aliases), concept.threshold, concept.negative,
+            concept.definition, known.definition if known else "",
+        ])  # fmt: skip
+    return rows
+
+
+def from_rows(rows: Sequence[Sequence[Any]]) -> Vocabulary:
+    """The vocabulary of an edited table; rows without a class are passed over.
+
+    Raises:
+        VocabularyError: a value that cannot be used.
+    """
+    classes = []
+    for name, aliases, threshold, negative, definition, *_ in rows:
+        name = " ".join(str(name or "").split())
+        if name:
+            others = [a.strip() for a in str(aliases or "").split(",") if a.strip()]
+            classes.append(
+                ConceptClass(
+                    name, tuple(others), _number(threshold, name), _true(negative),
+                    " ".join(str(definition or "").split()),
+                )
+            )  # fmt: skip
+    return Vocabulary(tuple(classes))
+
+
+def _number(cell: Any, name: str) -> float | None:
+    text = "" if cell is None else str(cell).strip().replace(",", ".")
+    if text in ("", "nan", "None", "null"):
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise VocabularyError(
+            f"the threshold {text!r} of {name!r} is no number; write one in 0..1, e.g. 0.35"
+        ) from error
+
+
+def _true(cell: Any) -> bool:
+    return cell is True or str(cell).strip().lower() in ("true", "yes", "1")
+
+
+def build(prompts: gr.Textbox, prefix: str, folder: Path) -> None:
+    """Lay the editor of `prompts` out in the current place; `prefix` begins its elements' ids."""
+    actions = VocabularyActions(folder)
+    with gr.Accordion(
+        "Edit as a table · import · save", open=False, elem_id=f"{prefix}-editor"
+    ) as panel:
+        table = gr.Dataframe(
+            headers=HEADERS, datatype=("str", "str", "number", "bool", "str", "str"), type="array",
+            interactive=True, static_columns=[5], elem_id=f"{prefix}-table", max_height=300,
+            show_label=False, column_count=6, buttons=[],
+            column_widths=["130px", "170px", "100px", "90px", "220px", "260px"],
+        )  # fmt: skip
+        with gr.Row():
+            upload = gr.UploadButton(
+                "Import a file", file_types=list(SUFFIXES), elem_id=f"{prefix}-import", size="sm"
+            )
+            define = gr.Button(
+                "Add the dictionary's definitions", elem_id=f"{prefix}-define", size="sm"
+            )
+            save = gr.Button("Save", elem_id=f"{prefix}-save", size="sm")
+            file = gr.DownloadButton(elem_id=f"{prefix}-file", elem_classes="hidden-part")
+        said = gr.HTML(
+            render.status("idle", "Import: .txt, COCO or LVIS .json, data.yaml, Label Studio .xml"),
+            elem_id=f"{prefix}-editor-status",
+        )  # fmt: skip
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+    gr.on([panel.expand, prompts.blur], actions.open, prompts, [table, said], **quiet)
+    table.input(actions.edit, [table, prompts], [prompts, said], **quiet)
+    upload.upload(actions.load, upload, [prompts, table, said], **quiet)
+    define.click(actions.define, prompts, [prompts, table, said], **quiet)
+    save.click(actions.save, prompts, file, **PRIVATE).success(
+        None, js=render.click_on(f"{prefix}-file"), **PRIVATE
+    )

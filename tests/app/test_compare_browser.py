@@ -1,0 +1,64 @@
+"""The Compare tab and the vocabulary editor in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+
+pytestmark = pytest.mark.browser
+
+
+def set_threshold(page: Page, value: float) -> None:
+    field = page.locator("#compare-threshold input[type=number]")
+    field.fill(str(value))
+    field.press("Enter")
+
+
+def test_a_planted_difference_is_found_on_a_folder(page: Page, tmp_path: Path) -> None:
+    for name in ("coffee.jpg", "chelsea.jpg"):
+        shutil.copy(DEMO / name, tmp_path / name)
+    page.get_by_role("tab", name="Compare").click()
+    set_threshold(page, 0.02)
+    page.fill("#compare-folder input, #compare-folder textarea", str(tmp_path))
+    page.fill("#compare-words-a textarea", "cup, table")
+    page.fill("#compare-words-b textarea", "cup, table")
+    page.click("#compare")
+    expect(page.locator("#compare-status")).to_contain_text("Both sides find the same")
+    page.fill("#compare-words-b textarea", "cup, <b>zebra</b>")
+    page.press("#compare-words-b textarea", "Control+Enter")
+    expect(page.locator("#compare-status")).not_to_contain_text("the same")
+    found = page.locator("#compare-status").inner_text()
+    lost, gained = (int(re.search(rf"(\d+) {k}", found)[1]) for k in ("lost", "gained"))  # type: ignore[index]
+    relabelled = int(re.search(r"(\d+) relabelled", found)[1])  # type: ignore[index]
+    assert lost + relabelled > 0 and gained + relabelled > 0
+    expect(page.locator("#compare-table")).to_contain_text("<b>zebra</b>")
+    assert page.locator("#compare-table b, #compare-picture b").count() == 0
+    expect(page.locator("#compare-picture figcaption")).to_contain_text("chelsea.jpg")
+
+
+def test_the_editor_imports_edits_and_saves(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "instances.json"
+    names = [{"id": 1, "name": "cup"}, {"id": 2, "name": "race_car"}]
+    file.write_text(json.dumps({"categories": names}), encoding="utf-8")
+    page.locator("#prompts-editor button").first.click()
+    with page.expect_file_chooser() as chooser:
+        page.click("#prompts-import")
+    chooser.value.set_files(file)
+    expect(page.locator("#prompts textarea")).to_have_value("cup\nrace car")
+    expect(page.locator("#prompts-table")).to_contain_text("race car")
+    page.locator("#prompts-table [data-testid=cell-0-1]").dblclick()
+    page.keyboard.type("mug")
+    page.keyboard.press("Enter")
+    expect(page.locator("#prompts textarea")).to_have_value("cup: mug\nrace car")
+    page.click("#prompts-define")
+    expect(page.locator("#prompts textarea")).to_have_value(re.compile(r"^cup = .+: mug\n"))
+    with page.expect_download() as download:
+        page.click("#prompts-save")
+    assert Path(download.value.path()).read_text(encoding="utf-8").startswith("cup = ")
