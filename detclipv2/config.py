@@ -85,6 +85,7 @@ class ModelConfig:
     `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
     points; on finer ones the same kernel runs as a plain convolution. `knowledge` adds what the
     backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
+    `knowledge_late` gives it stages from C4 to C5 of its own, as ImageNet left them.
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou" or the geometric mean of "both" as in OLN.
@@ -106,12 +107,15 @@ class ModelConfig:
     drop_path: float = 0.0
     prior: float = 0.01
     knowledge: bool = False
+    knowledge_late: bool = False
     quality: bool = False
     localisation: Literal["centerness", "iou", "both"] = "centerness"
 
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
             raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
+        if self.knowledge_late and not self.knowledge:
+            raise ValueError("knowledge_late is a part of knowledge, which is off")
         if self.localisation not in ("centerness", "iou", "both"):
             raise ValueError(
                 f"localisation must be 'centerness', 'iou' or 'both', got {self.localisation!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -63,7 +64,11 @@ class DetCLIPv2(nn.Module):
         )  # fmt: skip
         self.text = TextEncoder(config.text, config.embed_dim)
         self.knowledge = (
-            ImageNetKnowledge(self.backbone.channels[-1], config.text.width)
+            ImageNetKnowledge(
+                self.backbone.channels[-1],
+                config.text.width,
+                late=copy.deepcopy(self.backbone.after_c4) if config.knowledge_late else None,
+            )
             if config.knowledge
             else None
         )
@@ -110,7 +115,8 @@ class DetCLIPv2(nn.Module):
         localisation = self._localisation(centerness, iou)
         if self.knowledge is not None:
             names = self.text.project(self.knowledge.names)
-            embeddings = embeddings + self.knowledge(features[-1], boxes, localisation, names)
+            c5 = self.knowledge.c5(features)
+            embeddings = embeddings + self.knowledge(c5, boxes, localisation, names)
         return Regions(
             boxes=boxes,
             embeddings=embeddings,

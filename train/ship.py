@@ -24,6 +24,7 @@ from train.engine import LOG
 from train.knowledge import with_knowledge
 
 _LIMIT = 20_000_000
+_OF_TRAINING = ("training", "steps", "minutes", "images_per_second", "began_with")
 
 
 def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
@@ -39,7 +40,12 @@ def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
         raise ValueError(f"{run / LOG} holds no training step")
     rate = sum(s["images_per_second"] for s in steps) / len(steps)
     training = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
+    before = {}
+    if training.get("init"):
+        began = inspect(training["init"])["card"]
+        before = {"began_with": {k: v for k, v in began.items() if k in _OF_TRAINING}}
     return {
+        **before,
         # Where things lay on one machine is nobody's business.
         "training": {k: v for k, v in training.items() if k not in ("root", "out", "init")},
         "steps": steps[-1]["step"],

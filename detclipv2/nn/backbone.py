@@ -63,6 +63,18 @@ class Backbone(nn.Module):
             return [m for name, m in self.net.named_children() if name != "norm"]
         return [nn.Sequential(self.net.conv_stem, self.net.bn1), *self.net.blocks]
 
+    @property
+    def after_c4(self) -> nn.Sequential:
+        """The stages that make C5 of C4.
+
+        Raises:
+            ValueError: the backbone is no EfficientNet.
+        """
+        if self.norms is not None or "blocks" not in dict(self.net.named_children()):
+            raise ValueError("only EfficientNets have their stages after C4 in one row")
+        last = int(self.net.feature_info.module_name()[-2].rpartition(".")[2])
+        return nn.Sequential(*self.net.blocks[last + 1 :])
+
     def freeze(self, stages: int) -> None:
         """Stop the gradient into the stem and the first `stages` stages; 0 freezes nothing.
 

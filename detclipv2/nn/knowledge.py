@@ -3,7 +3,8 @@
 Not in the paper: a switch (`ModelConfig.knowledge`). A few thousand boxed photos name few things,
 but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from the
 embeddings of the class names, is added to that box's region embedding, so that everything after it
-(similarity, losses, post-processing) stays as it is. It needs a backbone that training left alone.
+(similarity, losses, post-processing) stays as it is. The classifier knows only features as ImageNet
+left them: where training changed the last stages, the knowledge has these stages for itself.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ImageNetKnowledge(nn.Module):
         hidden: of the classifier's last convolution.
         classes: of the classifier.
         text_width: of the text tower, before its projection.
+        late: the stages from C4 to C5 as ImageNet left them; None where the backbone's still are.
 
     Attributes:
         names: (classes, text_width) pooled text vectors of the class names.
@@ -41,11 +43,14 @@ class ImageNetKnowledge(nn.Module):
     names: Tensor
 
     def __init__(
-        self, channels: int, text_width: int, hidden: int = 1280, classes: int = 1000
-    ) -> None:
+        self, channels: int, text_width: int, hidden: int = 1280, classes: int = 1000,
+        late: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.late = late
         self.hidden = nn.Conv2d(channels, hidden, 1)
         self.classifier = nn.Conv2d(hidden, classes, 1)
+        self.requires_grad_(False)
         self.register_buffer("names", torch.zeros(classes, text_width))
         self.strength = nn.Parameter(torch.tensor([0.8]))
 
@@ -68,6 +73,21 @@ class ImageNetKnowledge(nn.Module):
             self.classifier.weight.copy_(weights["classifier.weight"][:, :, None, None])
             self.classifier.bias.copy_(weights["classifier.bias"])  # type: ignore[union-attr]
             self.names.copy_(names)
+
+    def train(self, mode: bool = True) -> ImageNetKnowledge:
+        """As usual, but the batch norms of its own stages stay as ImageNet left them."""
+        super().train(mode)
+        if self.late is not None:
+            self.late.eval()
+        return self
+
+    def c5(self, features: Sequence[Tensor]) -> Tensor:
+        """The C5 that the classifier knows, from the backbone's C3–C5."""
+        if self.late is None:
+            return features[-1]
+        with torch.no_grad():
+            c5: Tensor = self.late(features[-2])
+        return c5
 
     def logits(self, c5: Tensor) -> Tensor:
         """(B, C, H, W) → (B, classes, H, W): the classifier without its pooling."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from detclipv2 import PRESETS
 from detclipv2.model import DetCLIPv2
-from detclipv2.nn.backbone import imagenet_weights
+from detclipv2.nn.backbone import Backbone, imagenet_weights
 from detclipv2.nn.knowledge import ImageNetKnowledge, average_over_boxes, imagenet_names
 
 
@@ -101,6 +101,28 @@ def test_a_model_with_knowledge_differs_by_it_and_trains_its_strength_only() -> 
     assert all(p.grad is None for p in model.knowledge.classifier.parameters())
     extra = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("text."))
     assert extra <= 8e6
+
+
+def test_knowledge_with_its_own_last_stages_follows_c4_and_stays_small() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(PRESETS["nano"], knowledge=True, knowledge_late=True)
+    model = DetCLIPv2(config).train()
+    assert model.knowledge is not None and model.knowledge.late is not None
+    features = model.backbone(torch.randn(1, 3, 64, 64))
+    torch.testing.assert_close(model.knowledge.c5(features), features[-1])
+    with torch.no_grad():
+        for parameter in model.backbone.after_c4.parameters():
+            parameter.mul_(0.9)
+    changed = model.backbone(torch.randn(1, 3, 64, 64))
+    assert not torch.allclose(model.knowledge.c5(changed), changed[-1])
+    assert not model.knowledge.c5(changed).requires_grad
+    assert not any(m.training for m in model.knowledge.late.modules())
+    counted = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("text."))
+    assert counted <= 8e6
+    with pytest.raises(ValueError, match="knowledge_late"):
+        dataclasses.replace(PRESETS["nano"], knowledge_late=True)
+    with pytest.raises(ValueError, match="EfficientNet"):
+        _ = Backbone("swin_tiny_patch4_window7_224").after_c4
 
 
 def test_knowledge_needs_embeddings_that_add_up() -> None:

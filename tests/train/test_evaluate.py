@@ -93,10 +93,15 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     card = inspect(asset)["card"]
     assert card["steps"] == 5 and card["zero_shot_percent"] == {"figures": figures}
     assert DetCLIPv2.from_pretrained(asset).config.image.size == 96
+
+    (run / "experiment.json").write_text(json.dumps({"init": str(asset)}))
+    ship.main([str(run / "checkpoint"), str(tmp_path / "next"), "--run", str(run)])
+    card = inspect(tmp_path / "next")["card"]
+    assert card["began_with"]["steps"] == 5 and "zero_shot_percent" not in card["began_with"]
     assert "flickr8k" in card["data_and_terms"]
 
 
-def test_knowledge_is_attached_to_an_untouched_backbone_only(tmp_path: Path) -> None:
+def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = DetCLIPv2(PRESETS["nano"])
     plain.text.load_pretrained()
@@ -109,7 +114,17 @@ def test_knowledge_is_attached_to_an_untouched_backbone_only(tmp_path: Path) -> 
     # The nearest name to "a photo of a zebra" is the zebra's.
     names = grown.text.project(grown.knowledge.names)
     assert int((grown.encode_text(["a photo of a zebra"]) @ names.T).argmax()) == 340
+    assert grown.knowledge.late is None
+    pixels = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
+        expected = grown.knowledge.c5(grown.backbone(pixels))
+        plain.backbone.net.blocks[5][0].conv_pw.weight.mul_(1.2)
+        changed = with_knowledge(plain)
+        assert changed.config.knowledge_late and changed.knowledge is not None
+        features = changed.backbone(pixels)
+        assert not torch.allclose(features[-1], expected, rtol=0.05, atol=0.05)
+        # That checkpoint held halves.
+        torch.testing.assert_close(changed.knowledge.c5(features), expected, rtol=0.05, atol=0.05)
         plain.backbone.net.conv_stem.weight.add_(0.05)
     with pytest.raises(ValueError, match="conv_stem"):
         with_knowledge(plain)
