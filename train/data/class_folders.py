@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.data.captions import PICTURES
+from detclipv2.captions import PICTURES
 from train.data.dropped import Dropped, reporting
 from train.data.sample import Sample, pair
 

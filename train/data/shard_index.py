@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import re
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from detclipv2.captions import tar_members
 from detclipv2.language.embeddings import default_cache_dir
 from train.data.dropped import Dropped
 from train.data.pictures import upright_size
@@ -23,7 +22,6 @@ from train.data.shard_format import from_json
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
-_MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)")
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _ROW = np.dtype(
     [
@@ -86,8 +84,7 @@ def scan(tar: Path) -> ShardIndex:
     dropped = Dropped()
     keys, rows = [], []
     with tar.open("rb") as file:
-        size = tar.stat().st_size
-        for key, members in _members(tar, size, dropped).items():
+        for key, members in tar_members(tar, dropped.add).items():
             name = f"{tar}: {key}"
             try:
                 row = _check(file, members, name)
@@ -97,33 +94,6 @@ def scan(tar: Path) -> ShardIndex:
                 keys.append(key.encode())
                 rows.append(row)
     return ShardIndex(tar, np.array(keys, np.bytes_), np.array(rows, _ROW), dropped)
-
-
-def _members(tar: Path, size: int, dropped: Dropped) -> dict[str, dict[str, tuple[int, int]]]:
-    """Offset and bytes by extension by key, of members that are whole."""
-    found: dict[str, dict[str, tuple[int, int]]] = {}
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                match = _MEMBER.fullmatch(member.name)
-                if not member.isfile() or not match:
-                    continue
-                key, kind = match[1], match[2].lower()
-                if member.offset_data + member.size > size:
-                    dropped.add("a member cut off by the end of the tar", f"{tar}: {member.name}")
-                elif kind in found.setdefault(key, {}):
-                    dropped.add("a second member of one name", f"{tar}: {member.name}")
-                else:
-                    found[key][kind] = (member.offset_data, member.size)
-            # tarfile takes a damaged header for the end; the real end is a block of zeros.
-            with tar.open("rb") as file:
-                end = _bytes(file, archive.offset, tarfile.BLOCKSIZE)
-            if end != bytes(tarfile.BLOCKSIZE):
-                dropped.add("a tar that breaks off", f"{tar} at byte {archive.offset}")
-    except tarfile.TarError as error:
-        reason = "a tar that breaks off" if found else "a file that is no tar"
-        dropped.add(reason, f"{tar}: {error}")
-    return found
 
 
 def _check(file: BinaryIO, members: dict[str, tuple[int, int]], name: str) -> tuple[Any, ...]:
