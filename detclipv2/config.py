@@ -87,6 +87,8 @@ class ModelConfig:
     backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
     `knowledge_late` gives it stages from C4 to C5 of its own, as ImageNet left them.
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
+    `score_scale` and `score_bias` make probabilities of detections' scores, see
+    `inference.calibration`.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou" or the geometric mean of "both" as in OLN.
     """
@@ -110,6 +112,8 @@ class ModelConfig:
     knowledge_late: bool = False
     quality: bool = False
     localisation: Literal["centerness", "iou", "both"] = "centerness"
+    score_scale: float = 1.0
+    score_bias: float = 0.0
 
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
@@ -132,6 +136,8 @@ class ModelConfig:
             raise ValueError(f"deform_min_level must lie in 0..4, got {self.deform_min_level}")
         if self.embed_kernel not in (1, 3):
             raise ValueError(f"embed_kernel must be 1 or 3, got {self.embed_kernel}")
+        if self.score_scale <= 0:
+            raise ValueError(f"score_scale must be positive, got {self.score_scale}")
         if self.initial_scale <= 0:
             raise ValueError(f"initial_scale must be positive, got {self.initial_scale}")
         if not 0 < self.prior < 1:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from detclipv2.geometry.boxes import clip
 from detclipv2.geometry.nms import batched_nms, nms
+from detclipv2.inference.calibration import Calibration
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAX_CANDIDATES = 1000
 """Boxes that reach the suppression, the best ones."""
 PROPOSAL_IOU = 0.7
 """Of two proposals that overlap by more than this the worse goes."""
+_AS_THEY_ARE = Calibration()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class Candidates:
 def choose_anchors(centerness: Tensor, floor: float, share: float = ANCHOR_SHARE) -> Tensor:
     """Indices of the anchors worth comparing with words: (A,) logits → (A',) long.
 
-    A score is at most sqrt(sigmoid(centerness)), so dropping what lies below `floor` loses nothing.
+    A raw score is at most sqrt(sigmoid(centerness)), so dropping what lies below the raw `floor`
+    loses nothing.
     Keeping only the most central `share` of the anchors can, but it looks at no word: a class meets
     the same anchors in any vocabulary.
     """
@@ -73,6 +76,7 @@ def find_candidates(
     image_size: tuple[int, int],
     *,
     floor: float,
+    calibration: Calibration = _AS_THEY_ARE,
 ) -> Candidates:
     """The boxes that can pass a threshold of `floor` or their class's own.
 
@@ -83,6 +87,7 @@ def find_candidates(
         vocabulary: the classes; T texts.
         image_size: width and height of the upright original.
         floor: lowest threshold `select` will be asked for, in 0..1.
+        calibration: of the scores; `floor` and thresholds are calibrated ones.
     """
     logits = _best_per_class(logits, vocabulary)
     count = len(vocabulary.returned)
@@ -92,12 +97,15 @@ def find_candidates(
     floors = _thresholds(vocabulary, floor).clamp(max=floor)
     # score >= floor  <=>  logit >= inverse sigmoid of floor² / sigmoid(centerness). Comparing
     # logits spares the sigmoid of the whole matrix; the slack leaves the last word to the scores.
-    needed = (floors.min() ** 2 / strength).clamp(max=1).logit().nan_to_num(posinf=1e4) - 1e-3
+    needed = (calibration.inverse(floors.min()) ** 2 / strength).clamp(max=1).logit().nan_to_num(
+        posinf=1e4
+    ) - 1e-3
     passing = logits[:, :count] >= needed.to(logits.dtype)[:, None]
     if logits.shape[1] > count:
         passing &= logits[:, :count] >= logits[:, count:].amax(dim=1, keepdim=True)
     anchors, classes = passing.nonzero(as_tuple=True)
-    scores = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt().float()
+    raw = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt()
+    scores = calibration.apply(raw).float()
     return _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor)
 
 

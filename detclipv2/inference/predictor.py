@@ -19,6 +19,7 @@ from detclipv2.inference.alignment import (
     distractors_for,
     similarity_maps,
 )
+from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.images import ImageError, ImageSource, Letterbox, letterbox, open_image
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
@@ -101,6 +102,7 @@ class Predictor:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.image_passes = 0
         self._anchor_share = anchor_share
+        self._calibration = Calibration(model.config.score_scale, model.config.score_bias)
         self._texts = TextEmbeddings(self.model, cache_dir or default_cache_dir())
         self._lock = threading.Lock()
 
@@ -251,7 +253,8 @@ class Predictor:
             (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
         )
         with torch.inference_mode():
-            anchors = choose_anchors(regions.localisation, lowest, self._anchor_share)
+            raw = float(self._calibration.inverse(torch.tensor(lowest)))
+            anchors = choose_anchors(regions.localisation, raw, self._anchor_share)
             logits = self.model.similarity(
                 regions.embeddings[anchors].to(self.device), concepts.to(self.device)
             )
@@ -262,6 +265,7 @@ class Predictor:
                 vocabulary,
                 encoded.size,
                 floor=floor,
+                calibration=self._calibration,
             )
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -285,7 +289,8 @@ class Predictor:
                 regions.embeddings.to(self.device), concepts.to(self.device)
             )
             scores = logits.float().cpu().sigmoid() * regions.localisation.sigmoid()[:, None]
-        return encoded.letterbox.to_original(regions.boxes), scores.sqrt()
+        boxes = encoded.letterbox.to_original(regions.boxes)
+        return boxes, self._calibration.apply(scores.sqrt())
 
     def propose(
         self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100
