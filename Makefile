@@ -3,16 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Label Studio, which the tests start, pins other versions than we do.
+LS_VENV := .ls-venv
+LS_READY := $(LS_VENV)/.ready
+LS_PINS := tests/app/labelstudio/requirements.txt
 export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin: they would take the cores from those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench label-studio clean
 
 demo: $(READY)
 	$(BIN)/python -m app $(ARGS)
 
-test: $(READY)
+test: $(READY) $(LS_READY)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
@@ -20,14 +24,21 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+label-studio: $(LS_READY)
+
 bench: $(READY)
 	$(BIN)/python -m train.benchmark $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(LS_READY): $(LS_PINS)
+	test -x $(LS_VENV)/bin/python || $(PYTHON) -m venv $(LS_VENV)
+	$(LS_VENV)/bin/pip install --quiet --disable-pip-version-check -r $(LS_PINS)
 	touch $@

@@ -66,3 +66,19 @@ def test_heavy_packages_wait_until_they_are_needed() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_label_studio_needs_neither_the_page_nor_the_network() -> None:
+    for file in _files("app/labelstudio"):
+        tops = {name.split(".")[0] for name in _imports(ast.parse(file.read_text()))}
+        assert not tops & {"gradio", "torch"}, f"{file} imports {tops & {'gradio', 'torch'}}"
+    modules = ", ".join(
+        f"app.labelstudio.{file.stem}"
+        for file in _files("app/labelstudio")
+        if file.stem != "__init__"
+    )
+    code = f"import sys, {modules}\nprint({{'gradio', 'torch'}} & sys.modules.keys())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert found.stdout.strip() == "set()"

@@ -1,0 +1,151 @@
+"""From classes to the labels of a project's labeling configuration, and what to add to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from app.labelstudio.payload import DEFAULT_TARGET, Target
+from detclipv2.language.vocabulary import ConceptClass, Vocabulary
+
+How = Literal["exact", "case", "alias", "predicted_values", "unmatched"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot take boxes; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where one class goes: the label, None without one, and how it was found."""
+
+    name: str
+    label: str | None
+    how: How
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A project's configuration seen from a vocabulary."""
+
+    config: str
+    target: Target
+    matches: tuple[Match, ...]
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Class name → label, of those that have one."""
+        return {m.name: m.label for m in self.matches if m.label is not None}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Classes without a label."""
+        return tuple(m.name for m in self.matches if m.label is None)
+
+    @property
+    def addition(self) -> str:
+        """The XML lines that would give every class a label; empty when none is missing."""
+        from lxml import etree
+
+        lines = []
+        for name in self.missing:
+            tag = etree.Element("Label", value=name)
+            lines.append(etree.tostring(tag, encoding="unicode"))
+        return "\n".join(lines)
+
+    @property
+    def completed(self) -> str:
+        """The whole configuration with the missing labels added."""
+        from lxml import etree
+
+        root = etree.fromstring(self.config)
+        control = next(
+            e for e in root.iter("RectangleLabels") if e.get("name") == self.target.from_name
+        )
+        for name in self.missing:
+            control.append(etree.Element("Label", value=name))
+        text: str = etree.tostring(root, encoding="unicode", pretty_print=True)
+        return text
+
+
+def read_config(config: str, vocabulary: Vocabulary, control: str | None = None) -> LabelMap:
+    """Map every returned class to a label.
+
+    Args:
+        config: the project's labeling configuration, XML.
+        vocabulary: the classes.
+        control: name of the RectangleLabels to use; None for the one that knows most classes.
+
+    Raises:
+        ConfigError: no control draws labelled boxes on an image.
+    """
+    from label_studio_sdk.label_interface.interface import LabelInterface
+
+    try:
+        interface = LabelInterface(config)
+    except Exception as error:  # the SDK raises many kinds on broken XML
+        raise ConfigError(f"the labeling configuration cannot be read: {error}") from error
+    images = {tag.name: tag for tag in interface.objects if tag.tag.lower() == "image"}
+    maps = []
+    for tag in interface.controls:
+        if tag.tag.lower() != "rectanglelabels" or (control and tag.name != control):
+            continue
+        for name in tag.to_name:
+            if name in images:
+                key = re.sub(r"^\$", "", str(images[name].attr.get("value", "$image")))
+                target = Target(tag.name, name, key)
+                labels = {str(k): dict(v.attr) for k, v in tag.labels_attrs.items()}
+                matches = tuple(_match(concept, labels) for concept in vocabulary.returned)
+                maps.append(LabelMap(config, target, matches))
+    if not maps:
+        found = ", ".join(sorted(f"{tag.tag} {tag.name!r}" for tag in interface.controls)) or "none"
+        raise ConfigError(
+            "the labeling configuration has no <RectangleLabels> on an <Image>"
+            + (f" named {control!r}" if control else "")
+            + f" (its controls: {found}); add for example\n{config_for(vocabulary)}"
+        )
+    return max(maps, key=lambda one: len(one.labels))
+
+
+def config_for(vocabulary: Vocabulary, target: Target = DEFAULT_TARGET) -> str:
+    """A labeling configuration for a vocabulary: an image and one label a class."""
+    from lxml import etree
+
+    view = etree.Element("View")
+    etree.SubElement(view, "Image", name=target.to_name, value=f"${target.data_key}", zoom="true")
+    labels = etree.SubElement(view, "RectangleLabels", name=target.from_name, toName=target.to_name)
+    for concept in vocabulary.returned:
+        etree.SubElement(labels, "Label", value=concept.name)
+    text: str = etree.tostring(view, encoding="unicode", pretty_print=True)
+    return text
+
+
+def _match(concept: ConceptClass, labels: Mapping[str, Mapping[str, Any]]) -> Match:
+    """The label of one class: exact, then case, then aliases of either side."""
+    if concept.name in labels:
+        return Match(concept.name, concept.name, "exact")
+    folded = {_fold(label): label for label in labels}
+    if _fold(concept.name) in folded:
+        return Match(concept.name, folded[_fold(concept.name)], "case")
+    for label, attributes in labels.items():
+        if _fold(str(attributes.get("value", ""))) == _fold(concept.name):
+            return Match(concept.name, label, "alias")  # the label's key is its own alias
+    for alias in concept.aliases:
+        if _fold(alias) in folded:
+            return Match(concept.name, folded[_fold(alias)], "alias")
+    for text in concept.texts:
+        for label, attributes in labels.items():
+            if _fold(text) in map(_fold, _split(str(attributes.get("predicted_values", "")))):
+                return Match(concept.name, label, "predicted_values")
+    return Match(concept.name, None, "unmatched")
+
+
+def _fold(text: str) -> str:
+    return " ".join(re.sub(r"[_\-\s]+", " ", text).casefold().split())
+
+
+def _split(text: str) -> Sequence[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,256 @@
+"""One way to a Label Studio server: key, errors in plain words, reads that are repeated.
+
+The SDK repeats every request that fails, writes too, and the server does not notice a repeated
+import; so writes go out once here, and whoever writes reads back what arrived. The SDK is used for
+what it knows best, labeling configurations (`config_map`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
+KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+PAGE = 500
+_TRIES = 4
+
+
+class LabelStudioError(RuntimeError):
+    """A request that did not succeed; the message says what to do.
+
+    Attributes:
+        status: the HTTP status, None when no answer came.
+        lost: whether a write may have happened all the same.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, lost: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.lost = lost
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who the key belongs to, and what answered."""
+
+    url: str
+    email: str
+    key_kind: str
+    server: str
+    projects: int
+
+
+class Connection:
+    """A server and a key. The key is kept in memory only; no message or repr shows it.
+
+    Args:
+        url: the server's address, with the sub-path if it is deployed under one.
+        key: a personal access token or a legacy token.
+        timeout: seconds a request may take.
+
+    Raises:
+        LabelStudioError: an address or a key that cannot be one.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = 100) -> None:
+        parts = urlsplit(url.strip())
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise LabelStudioError(
+                f"{url!r} is no address of a server; write e.g. http://localhost:8080"
+            )
+        if not key.strip():
+            raise LabelStudioError(
+                "there is no key; copy one from Label Studio's Account & Settings, or set "
+                f"{KEY_VARIABLES[0]}"
+            )
+        self.url = url.strip().rstrip("/")
+        self.key_kind = kind_of_key(key.strip())
+        self.auth = _Auth(self.url, key.strip())
+        self._http = httpx.Client(
+            base_url=self.url, auth=self.auth, timeout=httpx.Timeout(timeout, connect=10)
+        )
+
+    @classmethod
+    def from_environment(cls, url: str | None = None, key: str | None = None) -> Connection:
+        """Arguments first, then the environment in either spelling."""
+        url = url or _first(URL_VARIABLES)
+        key = key or _first(KEY_VARIABLES)
+        if not url:
+            raise LabelStudioError(f"no server is named; use --url or set {URL_VARIABLES[0]}")
+        return cls(url, key or "")
+
+    def __repr__(self) -> str:
+        return f"Connection({self.url!r}, {self.key_kind})"
+
+    def check(self) -> Account:
+        """Who am I, and is the server there?"""
+        me = self.get("/api/current-user/whoami")
+        version = self.get("/api/version")
+        projects = self.get("/api/projects/", params={"page_size": 1, "include": "id"})
+        return Account(
+            self.url, str(me.get("email", "?")), self.key_kind, str(version.get("release", "?")),
+            int(projects.get("count", 0)),
+        )  # fmt: skip
+
+    def get(self, path: str, *, params: Mapping[str, Any] | None = None, what: str = "") -> Any:
+        """A read; repeated with growing pauses when the server is busy or does not answer."""
+        for attempt in range(_TRIES):
+            try:
+                return self._once("GET", path, params=params, what=what)
+            except LabelStudioError as error:
+                busy = error.status is None or error.status == 429 or error.status >= 500
+                if not busy or attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.2 * 4**attempt)
+        raise AssertionError("unreachable")
+
+    def write(self, method: str, path: str, *, what: str = "", **body: Any) -> Any:
+        """A write; sent once.
+
+        Raises:
+            LabelStudioError: with `lost` when it may have happened nevertheless.
+        """
+        return self._once(method, path, what=what, **body)
+
+    def fetch(self, path: str) -> httpx.Response:
+        """The raw answer to a read, e.g. a file; errors are left to the caller."""
+        return self._http.get(path, follow_redirects=False)
+
+    def pages(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Tasks of a project, a page at a time."""
+        page = 1
+        while True:
+            answer = self.get("/api/tasks/", params={**params, "page": page, "page_size": PAGE})
+            yield from answer["tasks"]
+            if page * PAGE >= answer["total"]:
+                return
+            page += 1
+
+    def close(self) -> None:
+        """Close its sockets."""
+        self._http.close()
+
+    def _once(self, method: str, path: str, *, what: str = "", **more: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.ConnectError as error:
+            raise LabelStudioError(
+                f"{self.url} cannot be reached ({error}); check the address, and that it runs"
+            ) from error
+        except httpx.TransportError as error:
+            raise LabelStudioError(
+                f"{self.url} did not answer ({str(error) or type(error).__name__}); it may be "
+                "busy; start again, what arrived is not sent twice",
+                lost=True,
+            ) from error
+        if answer.status_code >= 400:
+            raise _explain(answer, what or path, self.key_kind)
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise LabelStudioError(
+                f"{self.url}{path} answers no JSON; is this Label Studio, with its sub-path?",
+                status=answer.status_code,
+                lost=True,
+            ) from error
+
+
+class _Auth(httpx.Auth):
+    """`Token …` for legacy keys; personal tokens are exchanged for access tokens as they expire."""
+
+    requires_response_body = True
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._key = key
+        self._personal = _claims(key).get("token_type") == "refresh"
+        self._access = "" if self._personal else key
+
+    def __repr__(self) -> str:
+        return "<key>"
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        """httpx's way to sign requests."""
+        if not self._personal:
+            bearer = "Bearer" if _claims(self._key) else "Token"
+            request.headers["Authorization"] = f"{bearer} {self._key}"
+            yield request
+            return
+        if not self._access:
+            yield from self._refresh()
+        request.headers["Authorization"] = f"Bearer {self._access}"
+        answer = yield request
+        if answer.status_code == 401:
+            yield from self._refresh()
+            request.headers["Authorization"] = f"Bearer {self._access}"
+            yield request
+
+    def _refresh(self) -> Generator[httpx.Request, httpx.Response]:
+        answer = yield httpx.Request(
+            "POST", f"{self._url}/api/token/refresh/", json={"refresh": self._key}
+        )
+        if answer.status_code == 200:
+            self._access = str(answer.json().get("access", ""))
+        elif answer.status_code in (400, 401, 403):
+            raise _explain(answer, "the key", kind_of_key(self._key), status=401)
+
+
+def kind_of_key(key: str) -> str:
+    """Which of Label Studio's keys it is, from its form alone."""
+    kind = _claims(key).get("token_type")
+    if kind == "refresh":
+        return "personal access token"
+    return "short-lived access token" if kind else "legacy token"
+
+
+def _claims(key: str) -> dict[str, Any]:
+    """What a JWT says of itself, unverified; empty for other keys."""
+    import base64
+    import json
+
+    try:
+        _, body, _ = key.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _first(names: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def _explain(
+    answer: httpx.Response, what: str, key_kind: str, *, status: int | None = None
+) -> LabelStudioError:
+    """A failed answer in words, with what to do."""
+    status = status or answer.status_code
+    try:
+        body = answer.json()
+        detail = str(body.get("validation_errors") or body.get("detail") or body)[:400]
+    except (ValueError, AttributeError):
+        detail = answer.text[:200]
+    advice = {
+        401: f"the server does not accept this {key_kind}: it is wrong, revoked, or of a kind "
+        "that the organisation has switched off; copy a new one from Account & Settings",
+        403: f"this account may not do this with {what}; ask the project's owner",
+        404: f"{what} does not exist, or this account cannot see it; check the number",
+        413: f"the server refuses a request of this size ({what}); use smaller chunks",
+        429: "the server asks to slow down; wait a minute and start again",
+    }
+    if status in advice:
+        message = advice[status]
+    elif status >= 500:
+        message = f"the server failed with {status} at {what}; look at its log and start again"
+    else:
+        message = f"the server refuses {what}"
+    return LabelStudioError(f"{message} ({status}: {detail})", status=status, lost=status >= 500)

@@ -1,0 +1,257 @@
+"""Addresses of images in tasks ↔ files: one resolver for every spelling Label Studio knows."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import quote, unquote_plus, urlsplit
+
+import httpx
+
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.runs.sources import MAX_BYTES, Hosts, SourceError, fetch
+from app.runs.store import ImageRef
+
+Kind = Literal["local file", "upload", "cloud", "address", "inline"]
+
+_LOCAL = "/data/local-files/"
+_UPLOAD = "/data/upload/"
+
+
+@dataclass(frozen=True)
+class Address:
+    """What an image's address in a task means.
+
+    Attributes:
+        kind: where it leads.
+        path: of a local file relative to the document root, of an upload its name on the server,
+            else the address itself.
+    """
+
+    kind: Kind
+    path: str
+
+    @property
+    def key(self) -> str:
+        """Equal for all spellings of the same image."""
+        return f"{self.kind}:{self.path}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One task's image as it was found: address, what it means, and what came of opening it."""
+
+    task: int
+    url: str
+    kind: str
+    place: str
+    status: str
+    ok: bool
+
+
+def read_address(url: str) -> Address:
+    """Take an address apart: host prefixes and sub-paths go, percent signs are decoded."""
+    if url.startswith("data:"):
+        return Address("inline", url)
+    if _LOCAL in url and "?d=" in url:
+        # A raw "#" is part of the name here, though a browser would cut it off.
+        path = unquote_plus(url.split("?d=", 1)[1].split("&", 1)[0]).replace("\\", "/")
+        return Address("local file", str(PurePosixPath(path)).lstrip("/"))
+    if _UPLOAD in url:
+        return Address("upload", unquote_plus(url.split(_UPLOAD, 1)[1].split("?", 1)[0]))
+    if re.match(r"(s3|gs|azure-blob|azure-spi|redis)://", url):
+        return Address("cloud", url)
+    return Address("address", url)
+
+
+def local_address(relative: str) -> str:
+    """The address that storage sync gives a file, by its path below the document root."""
+    return f"{_LOCAL}?d={quote(relative)}"
+
+
+class TaskImages:
+    """Reads images of tasks, from the disk where it can, else through the server.
+
+    Args:
+        connection: the server; its key goes to that server only.
+        document_root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT when this machine has it.
+        hosts: other hosts that task data may name.
+    """
+
+    def __init__(
+        self, connection: Connection, *, document_root: Path | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._root = None if document_root is None else document_root.resolve()
+        self._hosts = hosts or Hosts.of()
+
+    def read(self, image: ImageRef) -> bytes:
+        """The file's content.
+
+        Raises:
+            SourceError: it is gone, not allowed, or the server does not hand it out.
+        """
+        address = read_address(image.place)
+        if address.kind == "inline":
+            try:
+                return base64.b64decode(image.place.partition(",")[2], validate=True)
+            except ValueError as error:
+                raise SourceError(f"{image.file_name}: the inline image is damaged") from error
+        if address.kind == "local file" and self._root is not None:
+            path = self.file(address)
+            if path.is_file():
+                return path.read_bytes()
+        if address.kind == "address" and not self._is_own(image.place):
+            return fetch(image.place, self._hosts)
+        return self._through_server(image, address)
+
+    def file(self, address: Address) -> Path:
+        """The file of a local address on this machine.
+
+        Raises:
+            SourceError: it would lie outside the document root.
+        """
+        assert self._root is not None
+        path = (self._root / address.path).resolve()
+        if not path.is_relative_to(self._root):
+            raise SourceError(f"{address.path} leads outside the document root {self._root}")
+        return path
+
+    def place(self, url: str) -> str:
+        """Where the bytes would come from, for people."""
+        address = read_address(url)
+        if address.kind == "local file" and self._root is not None:
+            path = self.file(address)
+            return str(path) if path.is_file() else f"through the server ({path} is not here)"
+        if address.kind == "address" and not self._is_own(url):
+            return url
+        return "inline" if address.kind == "inline" else "through the server"
+
+    def _is_own(self, url: str) -> bool:
+        return url.startswith((self._connection.url + "/", "/"))
+
+    def _through_server(self, image: ImageRef, address: Address) -> bytes:
+        if address.kind == "local file":
+            path = local_address(address.path)
+        elif address.kind == "upload":
+            path = _UPLOAD + quote(address.path)
+        elif address.kind == "cloud":
+            uri = base64.urlsafe_b64encode(address.path.encode()).decode()
+            path = f"/tasks/{image.task}/resolve/?fileuri={uri}"
+        else:
+            path = image.place.removeprefix(self._connection.url)
+        try:
+            answer = self._connection.fetch(path)
+            if answer.has_redirect_location and answer.next_request is not None:
+                # A signed address of the cloud that the server chose; without our key.
+                answer = httpx.get(answer.next_request.url, timeout=60)
+        except (httpx.HTTPError, LabelStudioError) as error:
+            raise SourceError(
+                f"{image.place}: the server does not hand it out ({error})"
+            ) from error
+        if answer.status_code != 200:
+            raise SourceError(
+                f"{image.place}: the server answers {answer.status_code}; "
+                + _advice(address, answer)
+            )
+        if len(answer.content) > MAX_BYTES:
+            raise SourceError(f"{image.place}: more than {MAX_BYTES:,} bytes")
+        return answer.content
+
+
+def _advice(address: Address, answer: httpx.Response) -> str:
+    if address.kind == "local file":
+        return (
+            "the file is gone, LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is off, or no storage "
+            "of kind “local files” covers its folder"
+        )
+    if address.kind == "cloud":
+        return "check the project's cloud storage"
+    return "the file is gone from the server" if answer.status_code == 404 else "check the key"
+
+
+def address_of(data: Mapping[str, Any], key: str) -> str | None:
+    """The image's address in a task's data; None when the task has none."""
+    value = data.get(key)
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, str) and value else None
+
+
+def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageRef]:
+    """One reference a task; tasks without an image are left out, names are unique."""
+    images: list[ImageRef] = []
+    taken: set[str] = set()
+    for task in tasks:
+        url = address_of(task["data"], key)
+        if url is None:
+            continue
+        address = read_address(url)
+        name = f"{task['id']}.jpg" if address.kind == "inline" else urlsplit(address.path).path
+        name = name.strip("/") or str(task["id"])
+        if name in taken:
+            name = f"{task['id']}/{name}"
+        taken.add(name)
+        images.append(ImageRef(name, url, None, int(task["id"])))
+    return images
+
+
+def images_of_project(
+    connection: Connection, project: int, *, only_unlabelled: bool = False, key: str | None = None
+) -> list[ImageRef]:
+    """The images of a project's tasks.
+
+    Args:
+        connection: the server.
+        project: its number.
+        only_unlabelled: leave out tasks that have an annotation.
+        key: which part of the task's data holds the image; None asks the configuration.
+    """
+    if key is None:
+        key = image_key(connection, project)
+    tasks = connection.pages({"project": project, "include": "id,data,total_annotations"})
+    return images_of_tasks(
+        (t for t in tasks if not (only_unlabelled and t.get("total_annotations"))), key
+    )
+
+
+def image_key(connection: Connection, project: int) -> str:
+    """Which part of a task's data holds the image, by the project's configuration."""
+    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
+    match = re.search(r"<Image\b[^>]*\bvalue\s*=\s*[\"']\$(\w+)", str(found["label_config"]))
+    if match is None:
+        raise LabelStudioError(
+            f'project {project} has no <Image value="$…"> in its labeling configuration'
+        )
+    return match[1]
+
+
+def check_images(
+    connection: Connection, project: int, images: TaskImages, count: int = 5
+) -> list[Checked]:
+    """Open the images of a few tasks, spread over the project, and say what came of each."""
+    from io import BytesIO
+
+    from PIL import Image, ImageOps
+
+    refs = images_of_project(connection, project)
+    step = max(1, len(refs) // count)
+    found = []
+    for ref in refs[::step][:count]:
+        address = read_address(ref.place)
+        assert ref.task is not None
+        place = "nowhere"
+        try:
+            place = images.place(ref.place)
+            with Image.open(BytesIO(images.read(ref))) as file:
+                picture = ImageOps.exif_transpose(file)
+            status, ok = f"ok, {picture.width} x {picture.height} px", True
+        except (SourceError, OSError, Image.DecompressionBombError) as error:
+            status, ok = str(error), False
+        found.append(Checked(ref.task, ref.place[:200], address.kind, place[:300], status, ok))
+    return found

@@ -1,0 +1,176 @@
+"""A real Label Studio server for the session, projects on it, and a proxy that injects faults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.engine import Engine
+from app.labelstudio.connection import Connection
+from app.labelstudio.images import images_of_project, local_address
+from app.runs.command import settings_of
+from app.runs.store import ImageRef, Run
+
+REPO = Path(__file__).resolve().parents[3]
+TOKEN = "abcdef0123456789abcdef0123456789abcdef01"
+EMAIL, PASSWORD = "labeler@example.com", "a-long-password"
+CONFIG = """<View>
+  <Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="cat"/><Label value="cup"/>
+  </RectangleLabels>
+</View>"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The running server."""
+
+    url: str
+    files: Path
+
+    def connect(self, key: str = TOKEN, **more: Any) -> Connection:
+        return Connection(self.url, key, **more)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Label Studio as pip gives it: SQLite, legacy tokens on, local files served."""
+    if running := os.environ.get("LABEL_STUDIO_TEST_SERVER"):  # "URL FOLDER", while writing tests
+        url, root = running.split(" ", 1)
+        yield Server(url, Path(root))
+        return
+    venv = Path(os.environ.get("LABEL_STUDIO_VENV", REPO / ".ls-venv"))
+    program = venv / "bin" / "label-studio"
+    if not program.exists():
+        pytest.fail(f"no Label Studio in {venv}; run `make label-studio`, or set LABEL_STUDIO_VENV")
+    folder = tmp_path_factory.mktemp("label-studio")
+    files = folder / "files"
+    files.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("LABEL_STUDIO")},
+        "LABEL_STUDIO_USERNAME": EMAIL,
+        "LABEL_STUDIO_PASSWORD": PASSWORD,
+        "LABEL_STUDIO_USER_TOKEN": TOKEN,
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(files),
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "data"),
+        "LABEL_STUDIO_HOST": url,
+        "COLLECT_ANALYTICS": "False",
+        "LATEST_VERSION_CHECK": "False",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("PYTHONPATH", None)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
+             "--log-level", "WARNING"],
+            env=environment, cwd=folder, stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 240
+            while True:
+                try:
+                    if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                        break
+                except httpx.HTTPError:
+                    pass
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(
+                        f"Label Studio did not start:\n{(folder / 'log').read_text()[-3000:]}"
+                    )
+                time.sleep(0.5)
+            yield Server(url, files)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[Connection]:
+    made = server.connect()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_project(connection: Connection) -> Callable[..., int]:
+    """`make_project(urls, config)`: a project with one task an address; returns its number."""
+
+    def make(urls: list[str], config: str = CONFIG, title: str = "test project") -> int:
+        project = connection.write(
+            "POST", "/api/projects/", json={"title": title, "label_config": config}
+        )["id"]
+        if urls:
+            connection.write(
+                "POST", f"/api/projects/{project}/import", json=[{"image": url} for url in urls]
+            )
+        return int(project)
+
+    return make
+
+
+@pytest.fixture
+def photos_on_server(server: Server, request: pytest.FixtureRequest) -> Path:
+    """A folder of three noisy photos below the document root; one is turned by EXIF."""
+    folder = server.files / request.node.name.replace("[", "-").replace("]", "")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name, turn in (("a.jpg", 1), ("b ü#1+%20.jpg", 1), ("turned.jpg", 6)):
+        pixels = generator.integers(0, 255, (12, 16, 3), np.uint8)
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        image = Image.fromarray(pixels).resize((320, 240), Image.Resampling.NEAREST)
+        image.save(folder / name, exif=exif)
+    return folder
+
+
+@pytest.fixture
+def many_run(
+    connection: Connection, make_project: Callable[..., int], shared_engine: Engine, tmp_path: Path
+) -> Callable[..., tuple[Run, int]]:
+    """`many_run(n)`: a project of n tasks and a run with boxes for each, one in five empty."""
+
+    def make(count: int, boxes: int = 3) -> tuple[Run, int]:
+        import supervision as sv
+
+        project = make_project([local_address(f"none/{i}.jpg") for i in range(count)])
+        settings = settings_of(shared_engine, "cat, cup", threshold=0.3)
+        images: list[ImageRef] = images_of_project(connection, project)
+        run = Run.create(tmp_path / f"run{project}", settings, images)
+        generator = np.random.default_rng(project)
+        for row in run.images():
+            corner = generator.uniform(0, 300, (boxes, 2))
+            xyxy = np.concatenate([corner, corner + generator.uniform(5, 300, (boxes, 2))], 1)
+            scores = -np.sort(-generator.uniform(0.31, 0.99, boxes))
+            found = sv.Detections(xyxy, confidence=scores, class_id=generator.integers(0, 2, boxes))
+            if row.id % 5 == 0:
+                found = sv.Detections.empty()
+            run.save(row, found, f"{row.id}", (640, 640), 0.01)
+        return run, project
+
+    return make
