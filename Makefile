@@ -11,13 +11,16 @@ export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin: they would take the cores from those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint bench label-studio clean
+.PHONY: demo test test-slow lint bench label-studio clean
 
 demo: $(READY)
 	$(BIN)/python -m app $(ARGS)
 
 test: $(READY) $(LS_READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY) $(LS_READY)
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

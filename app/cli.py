@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from app.labelstudio import commands as labelstudio
+from app.labelstudio.connection import LabelStudioError
 from app.runs import command
 from app.runs.command import INTERRUPTED, OK, SOME_FAILED, USAGE, UsageError, run_detect
 
@@ -36,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(detect)
+    labelstudio.add_commands(commands)
     return parser
 
 
@@ -50,8 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help and usage errors; a caller in Python gets a code, too
         return int(stop.code or 0)
     try:
-        return run_detect(arguments, _say)
-    except UsageError as error:
+        if arguments.command == "detect":
+            return run_detect(arguments, _say)
+        code: int = arguments.act(arguments)
+        return code
+    except (UsageError, LabelStudioError, ValueError, OSError) as error:
+        if arguments.command == "detect" and not isinstance(error, UsageError | LabelStudioError):
+            raise
         _say(f"error: {error}")
         return USAGE
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -181,6 +181,7 @@ def plan(
     version = run.model_version
     key = labels.target.data_key
     urls: dict[int, str] = {}
+    digests: dict[str, list[int]] = {}
     there: dict[int, list[Existing]] = {}
     for task in connection.pages(
         {"project": project, "fields": "all", "include": "id,data,predictions"}
@@ -188,9 +189,10 @@ def plan(
         url = address_of(task["data"], key)
         if url is not None:
             urls[task["id"]] = url
+            digests.setdefault(str(task["data"].get("sha256")), []).append(task["id"])
             there[task["id"]] = [_existing(task["id"], made) for made in task["predictions"]]
     rows = list(run.images("done", "empty"))
-    tasks, unmatched = match_tasks(rows, urls, document_root)
+    tasks, unmatched = match_tasks(rows, urls, document_root, digests)
     create, replace, skip = [], [], []
     doubled: list[int] = []
     older: list[int] = []
@@ -270,12 +272,14 @@ def chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 def match_tasks(
-    rows: Iterable[ImageRow], urls: dict[int, str], document_root: Path | None = None
-) -> tuple[list[tuple[ImageRow, int]], list[str]]:
+    rows: Iterable[ImageRow], urls: dict[int, str], document_root: Path | None = None,
+    digests: Mapping[str, list[int]] | None = None,
+) -> tuple[list[tuple[ImageRow, int]], list[str]]:  # fmt: skip
     """Which task each image belongs to, and the names of images that have none.
 
-    The task the image came from; else the same file below the document root; else the only task
-    whose address ends like the image's name. Of doubled tasks each gets the boxes.
+    The task the image came from; else tasks whose data has the digest of its content, as our
+    uploads have; else the same file below the document root; else the only task whose address ends
+    like the image's name. Of doubled tasks each gets the boxes.
     """
     by_key: dict[str, list[int]] = {}
     by_name: dict[str, list[int]] = {}
@@ -289,7 +293,7 @@ def match_tasks(
         if row.task is not None:
             found = [row.task] if row.task in urls else []
         else:
-            found = by_key.get(_key(row, root), [])
+            found = (digests or {}).get(row.sha256 or "", []) or by_key.get(_key(row, root), [])
             if not found and root is None:
                 found = _ending(row, by_name, urls)
         pairs += [(row, task) for task in found]

@@ -1,0 +1,245 @@
+"""`app.cli push · pull · calibrate · serve-backend`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.coco import write_bytes
+from app.labelstudio.connection import KEY_VARIABLES, URL_VARIABLES, Connection
+from app.runs.store import Run
+
+DOCUMENT_ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to argparse's sub-parsers."""
+    push = commands.add_parser(
+        "push", help="send a run's boxes to a Label Studio project as pre-labels",
+        description="Compare a run with a project and send what is missing. The same push twice "
+        "changes nothing; one that was interrupted goes on.",
+    )  # fmt: skip
+    push.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    _server(push)
+    push.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, write nothing"
+    )
+    push.add_argument(
+        "--replace", action="store_true",
+        help="delete the predictions of other prompts or checkpoints once the new ones are there",
+    )  # fmt: skip
+    push.add_argument("--control", metavar="NAME", help="the RectangleLabels to use")
+    push.add_argument(
+        "--create-project", metavar="TITLE", help="make a project with one label a class first"
+    )
+    push.add_argument(
+        "--create-tasks", choices=("local", "upload"),
+        help="make tasks for images that have none: below the document root, or uploaded",
+    )  # fmt: skip
+    push.add_argument("--add-labels", action="store_true", help="add missing labels to the project")
+    push.set_defaults(act=run_push)
+
+    pull = commands.add_parser(
+        "pull", help="fetch what labelers made of the pushed boxes, and the minutes it spared",
+        description="Every submitted annotation that began as a prediction, box by box.",
+    )  # fmt: skip
+    _server(pull)
+    pull.add_argument("--model-version", metavar="V", help="only of this version")
+    pull.add_argument("--out", type=Path, metavar="FILE", help="write a JSON of all boxes")
+    pull.set_defaults(act=run_pull)
+
+    calibrate = commands.add_parser(
+        "calibrate", help="propose thresholds from what labelers accepted",
+        description="Precision and recall against the threshold, per class, with 95 % Wilson "
+        "intervals; the lowest threshold that surely reaches the wanted precision.",
+    )  # fmt: skip
+    _server(calibrate)
+    calibrate.add_argument("--precision", type=float, default=0.8, metavar="P", help="default: 0.8")
+    calibrate.add_argument("--model-version", metavar="V", help="only of this version")
+    calibrate.add_argument(
+        "--apply", type=Path, metavar="RUN", help="set the proposals in this run; no model runs"
+    )
+    calibrate.set_defaults(act=run_calibrate)
+
+    serve = commands.add_parser(
+        "serve-backend", help="serve the model to Label Studio as a live ML backend",
+        description="Label Studio's ML-backend protocol. Connect it in a project's settings, "
+        "Model. Prompts come from the project's labels, or from a <TextArea>.",
+    )  # fmt: skip
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
+    serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
+    serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
+    serve.add_argument("--threshold", type=float, default=0.3, metavar="T", help="default: 0.3")
+    serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
+    serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
+    serve.add_argument(
+        "--document-root", type=Path, metavar="DIR", help=f"default: ${DOCUMENT_ROOT}"
+    )
+    serve.add_argument(
+        "--basic-auth",
+        metavar="USER",
+        help="ask for this user and the password in $BACKEND_PASSWORD",
+    )
+    serve.set_defaults(act=run_backend)
+
+
+def _server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project", type=int, metavar="ID", help="the project's number")
+    parser.add_argument("--url", metavar="URL", help=f"default: ${' or $'.join(URL_VARIABLES)}")
+    # never as an argument: other users of the machine can read those
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE",
+        help=f"file that holds the key; default: ${' or $'.join(KEY_VARIABLES)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--document-root", type=Path, metavar="DIR",
+        help=f"Label Studio's folder of local files; default: ${DOCUMENT_ROOT}",
+    )  # fmt: skip
+
+
+def run_push(arguments: argparse.Namespace) -> int:
+    """Dry run, then push."""
+    from tqdm import tqdm
+
+    from app.labelstudio.push import plan, push
+    from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+    from app.runs import sources
+
+    root = _root(arguments)
+    with ExitStack() as stack:
+        run = Run(arguments.run)
+        stack.callback(run.close)
+        connection = stack.enter_context(closing(_connect(arguments)))
+        project = arguments.project
+        if project is None and arguments.create_project and arguments.dry_run:
+            raise ValueError("a dry run makes no project; name one with --project")
+        if project is None and arguments.create_project:
+            project = create_project(connection, arguments.create_project, run.view.vocabulary)
+            print(f"made project {project} at {connection.url}/projects/{project}")
+        project = _project(project)
+        refs = [row.ref for row in run.images("done", "empty")]
+        if arguments.create_tasks and arguments.dry_run:
+            print("dry run: images below that have no task would get one")
+        elif arguments.create_tasks == "local":
+            if root is None:
+                raise ValueError(f"--create-tasks local needs --document-root or ${DOCUMENT_ROOT}")
+            made = create_local_tasks(connection, project, refs, root)
+            print(f"{made.created} tasks made, {made.there} there already")
+        elif arguments.create_tasks == "upload":
+            made = upload_tasks(connection, project, refs, sources.read)
+            print(f"{made.created} images uploaded, {made.there} there already")
+        options: dict[str, Any] = {
+            "old": "replace" if arguments.replace else "keep",
+            "control": arguments.control, "document_root": root,
+        }  # fmt: skip
+        planned = plan(run, connection, project, **options)
+        if arguments.add_labels and planned.labels.missing and not arguments.dry_run:
+            change = {"label_config": planned.labels.completed}
+            connection.write("PATCH", f"/api/projects/{project}/", json=change)
+            planned = plan(run, connection, project, **options)
+        print("\n".join(planned.lines()))
+        if arguments.dry_run:
+            print("dry run: nothing was written")
+            return 0
+        with tqdm(total=len(planned.writes), unit="task", file=sys.stderr) as bar:
+            report = push(planned, connection, lambda done, total: bar.update(done - bar.n))
+    print(
+        f"{report.created} created, {report.replaced} replaced, {report.skipped} there already, "
+        f"{report.deleted} deleted, {report.retried} sent again; read back and equal; "
+        f"{report.rate:.0f} tasks/s"
+    )
+    return 0
+
+
+def run_pull(arguments: argparse.Namespace) -> int:
+    """Print verdicts and minutes; write boxes."""
+    from app.labelstudio.pull import effort, pull
+
+    with closing(_connect(arguments)) as connection:
+        project = _project(arguments.project)
+        tasks = list(pull(connection, project, model_version=arguments.model_version))
+    if arguments.out:
+        content = [asdict(task) for task in tasks]
+        write_bytes(arguments.out, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    print(f"{len(tasks)} annotations began as predictions")
+    print(effort(tasks).sentence())
+    return 0
+
+
+def run_calibrate(arguments: argparse.Namespace) -> int:
+    """Print proposals; apply them to a run."""
+    from app.labelstudio.calibrate import curves, propose, with_thresholds
+    from app.labelstudio.pull import pull
+
+    with closing(_connect(arguments)) as connection:
+        project = _project(arguments.project)
+        tasks = list(pull(connection, project, model_version=arguments.model_version))
+    found = curves(tasks)
+    proposals = [propose(one, arguments.precision) for one in found.values()]
+    for one in proposals:
+        what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
+        print(f"{one.name}: {what}; {one.reason}")
+    if not proposals:
+        print("no labels yet: labelers have to submit tasks that began as predictions")
+    if arguments.apply:
+        run = Run(arguments.apply)
+        vocabulary = with_thresholds(run.view.vocabulary, proposals)
+        counts = run.apply(vocabulary.serialise())
+        print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
+        print(f"the next push is version {run.model_version}")
+        run.close()
+    return 0
+
+
+def run_backend(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    import uvicorn
+
+    from app.labelstudio.backend import Backend, build_backend
+    from app.labelstudio.images import TaskImages
+
+    def load() -> Any:
+        from app.engine import Engine
+
+        return Engine.load(arguments.model, size=arguments.size).predictor
+
+    images = TaskImages(_connect(arguments), document_root=_root(arguments))
+    backend = Backend(load, images, threshold=arguments.threshold, size=arguments.size)
+    login = None
+    if arguments.basic_auth:
+        password = os.environ.get("BACKEND_PASSWORD", "")
+        if not password:
+            raise ValueError("--basic-auth needs the password in $BACKEND_PASSWORD")
+        login = (arguments.basic_auth, password)
+    if arguments.host in ("127.0.0.1", "localhost"):
+        print("Label Studio connects to local addresses only with USE_DEFAULT_BANNED_SUBNETS=false")
+    print(f"ML backend on http://{arguments.host}:{arguments.port}  (Ctrl-C stops)", flush=True)
+    uvicorn.run(
+        build_backend(backend, login), host=arguments.host, port=arguments.port, log_level="warning"
+    )
+    return 0
+
+
+def _connect(arguments: argparse.Namespace) -> Connection:
+    key = None
+    if arguments.key_file is not None:
+        key = arguments.key_file.read_text(encoding="utf-8").strip()
+    return Connection.from_environment(arguments.url, key)
+
+
+def _root(arguments: argparse.Namespace) -> Path | None:
+    written = arguments.document_root or os.environ.get(DOCUMENT_ROOT)
+    return None if not written else Path(written)
+
+
+def _project(project: int | None) -> int:
+    if project is None:
+        raise ValueError("name the project with --project, or make one with --create-project TITLE")
+    return project

@@ -1,0 +1,152 @@
+"""Tasks for a run's images: referred to through local-files storage, or uploaded; never twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.labelstudio.config_map import config_for
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.images import address_of, image_key, local_address, read_address
+from app.runs.store import ImageRef
+from detclipv2.language.vocabulary import Vocabulary
+
+_CHUNK = 500
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """Tasks made, and images that had one."""
+
+    created: int
+    there: int
+
+
+def create_project(connection: Connection, title: str, vocabulary: Vocabulary) -> int:
+    """A project with one label a class; returns its number."""
+    body = {"title": title, "label_config": config_for(vocabulary)}
+    made = connection.write("POST", "/api/projects/", json=body, what=f"a project {title!r}")
+    return int(made["id"])
+
+
+def create_local_tasks(
+    connection: Connection, project: int, images: Sequence[ImageRef], document_root: Path,
+    tell: Tell = lambda done, total: None,
+) -> TaskReport:  # fmt: skip
+    """Tasks that refer to files below the document root; what storage sync made is not doubled.
+
+    A lost answer is no risk: what the project has is read again before anything is repeated.
+
+    Raises:
+        LabelStudioError: a file lies outside the document root, or the server refuses.
+    """
+    root = document_root.resolve()
+    relative = []
+    for image in images:
+        path = Path(image.place).resolve()
+        if image.member is not None or not path.is_relative_to(root) or path.parent == root:
+            raise LabelStudioError(
+                f"{image.place} must lie in a folder below the document root {root}; move it "
+                "there, or upload the images"
+            )
+        relative.append(path.relative_to(root).as_posix())
+    _ensure_storage(connection, project, root, relative)
+    wanted = {f"local file:{name}": {"address": local_address(name)} for name in relative}
+    return _create(connection, project, wanted, tell)
+
+
+def upload_tasks(
+    connection: Connection, project: int, images: Sequence[ImageRef],
+    read: Callable[[ImageRef], bytes], tell: Tell = lambda done, total: None,
+) -> TaskReport:  # fmt: skip
+    """Upload images and make tasks; one that was uploaded before is known by its content."""
+    key = image_key(connection, project)
+    known = {
+        str(task["data"].get("sha256"))
+        for task in connection.pages({"project": project, "include": "id,data"})
+    }
+    created = there = 0
+    for number, image in enumerate(images, 1):
+        content = read(image)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest in known:
+            there += 1
+            continue
+        name = image.file_name.rpartition("/")[2]
+        # Nobody sees the file until a task names it, so a file that was sent twice does no harm.
+        sent = connection.write(
+            "POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"},
+            files={"file": (name, content)}, what=image.file_name,
+        )  # fmt: skip
+        file = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
+        address = f"/data/{file}" if not str(file).startswith("/data/") else str(file)
+        data = {key: address, "sha256": digest, "file_name": image.file_name}
+        _import([data], connection, project, lambda task: task.get("sha256"))
+        known.add(digest)
+        created += 1
+        tell(number, len(images))
+    return TaskReport(created, there)
+
+
+def _create(
+    connection: Connection, project: int, wanted: dict[str, dict[str, str]], tell: Tell
+) -> TaskReport:
+    key = image_key(connection, project)
+
+    def name(data: dict[str, Any]) -> str | None:
+        url = address_of(data, key)
+        return None if url is None else read_address(url).key
+
+    present = {
+        name(task["data"]) for task in connection.pages({"project": project, "include": "id,data"})
+    }
+    missing = [{key: v["address"]} for k, v in wanted.items() if k not in present]
+    for start in range(0, len(missing), _CHUNK):
+        _import(missing[start : start + _CHUNK], connection, project, name)
+        tell(min(start + _CHUNK, len(missing)), len(missing))
+    return TaskReport(len(missing), len(wanted) - len(missing))
+
+
+def _import(
+    data: list[dict[str, Any]], connection: Connection, project: int,
+    name: Callable[[dict[str, Any]], str | None],
+) -> None:  # fmt: skip
+    """Send tasks; after an answer that was lost, send those that reading back does not show."""
+    import time
+
+    left = data
+    for attempt in range(4):
+        try:
+            connection.write(
+                "POST", f"/api/projects/{project}/import", json=left, what=f"project {project}"
+            )
+            return
+        except LabelStudioError as error:
+            if not (error.lost or error.status == 429) or attempt == 3:
+                raise
+        time.sleep(1.0 * 2**attempt)  # the server may still be at it
+        tasks = connection.pages({"project": project, "include": "id,data"})
+        present = {name(task["data"]) for task in tasks}
+        left = [one for one in left if name(one) not in present]
+        if not left:
+            return
+
+
+def _ensure_storage(
+    connection: Connection, project: int, root: Path, relative: Sequence[str]
+) -> None:
+    """The server only hands out local files that a storage of kind "local files" covers."""
+    there = connection.get("/api/storages/localfiles", params={"project": project})
+    covered = [Path(str(storage["path"])) for storage in there]
+    for top in sorted({name.split("/")[0] for name in relative}):
+        if any((root / top).is_relative_to(path) for path in covered):
+            continue
+        body = {
+            "project": project, "path": str(root / top), "use_blob_urls": True,
+            "title": f"{top} (detclipv2)", "recursive_scan": True,
+        }  # fmt: skip
+        connection.write("POST", "/api/storages/localfiles", json=body, what=f"storage {top}")

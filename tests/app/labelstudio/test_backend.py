@@ -1,0 +1,154 @@
+"""The live backend, connected to the real server: retrieved predictions are named boxes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.engine import Engine
+from app.labelstudio.backend import Backend
+from app.labelstudio.connection import Connection
+from app.labelstudio.images import TaskImages, local_address
+from app.labelstudio.tasks import create_local_tasks
+from app.runs import sources
+
+from .conftest import CONFIG, TOKEN, Server
+
+REPO = Path(__file__).resolve().parents[3]
+LOW = CONFIG.replace('name="label"', 'name="label" model_score_threshold="0.02"')
+
+
+@pytest.fixture(scope="module")
+def backend(server: Server, tiny_checkpoint: Path) -> Iterator[str]:
+    """The command as users start it, with a password."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ, "LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": TOKEN,
+        "BACKEND_PASSWORD": "secret", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve-backend", "--model", str(tiny_checkpoint),
+         "--port", str(port), "--basic-auth", "ls"],
+        cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = httpx.get(f"{url}/health", auth=("ls", "secret"), timeout=5)
+            if answer.json().get("model") == "ready":
+                break
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() < deadline and process.poll() is None, "the backend does not start"
+        time.sleep(0.2)
+    yield url
+    process.terminate()
+    process.wait(20)
+
+
+def ask(backend: str, path: str, body: dict[str, Any], **more: Any) -> httpx.Response:
+    return httpx.post(f"{backend}{path}", json=body, timeout=60, auth=("ls", "secret"), **more)
+
+
+def test_retrieve_predictions_gives_named_boxes(
+    backend: str, server: Server, connection: Connection, photos_on_server: Path,
+    make_project: Callable[..., int],
+) -> None:  # fmt: skip
+    project = make_project([], LOW)
+    refs = sources.find_images([photos_on_server])
+    create_local_tasks(connection, project, refs, server.files)
+    connection.write(
+        "POST", "/api/ml/",
+        json={"project": project, "url": backend, "title": "DetCLIPv2", "is_interactive": True,
+              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
+    )  # fmt: skip
+    fields = {"fields": "all", "include": "id,predictions"}
+    ids = [task["id"] for task in connection.pages({"project": project, "include": "id"})]
+    connection.write(
+        "POST", "/api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project},
+        json={"selectedItems": {"all": False, "included": ids}},
+    )  # fmt: skip
+    made = [p for t in connection.pages({"project": project, **fields}) for p in t["predictions"]]
+    assert len(made) == 3
+    regions = [region for one in made for region in one["result"]]
+    assert regions and {r["value"]["rectanglelabels"][0] for r in regions} <= {"cat", "cup"}
+    assert all(one["model_version"].startswith("detclipv2-tiny@") for one in made)
+    assert {(r["original_width"], r["original_height"]) for r in regions} == {
+        (320, 240),
+        (240, 320),
+    }
+
+
+def test_one_answer_a_task_also_when_an_image_is_gone(
+    backend: str, photos_on_server: Path, server: Server, connection: Connection,
+    make_project: Callable[..., int],
+) -> None:  # fmt: skip
+    project = make_project([], LOW)
+    create_local_tasks(connection, project, sources.find_images([photos_on_server]), server.files)
+    urls = [local_address(f"{photos_on_server.name}/{n}") for n in ("a.jpg", "gone.jpg")]
+    tasks: list[dict[str, Any]] = [{"id": i, "data": {"image": url}} for i, url in enumerate(urls)]
+    tasks.append({"id": 9, "data": {"text": "no image"}})
+    body = {"tasks": tasks, "label_config": LOW, "project": f"{project}.17"}
+    answer = ask(backend, "/predict", body).json()["results"]
+    assert [bool(one["result"]) for one in answer] == [True, False, False]
+    versions = set()
+    for words in ("cat", "cup: mug, cat", "dog\ncup"):
+        typed = {"result": [{"type": "textarea", "value": {"text": [words]}}]}
+        context = {"params": {"context": typed}}
+        answer = ask(backend, "/predict", {**body, "tasks": tasks[:1], **context}).json()["results"]
+        versions.add(answer[0]["model_version"])
+        names = {r["value"]["rectanglelabels"][0] for r in answer[0]["result"]}
+        assert names == ({"cat"} if words == "cat" else {"cup"})
+    assert len(versions) == 3, "the version follows the prompts"
+    remembered = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
+    assert remembered["model_version"] in versions
+    event = {"action": "PROJECT_UPDATED", "project": {"id": project}}
+    assert ask(backend, "/webhook", event).json()["status"] == "ok"
+    forgotten = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
+    assert forgotten["model_version"] not in versions
+    bad = {**body, "label_config": "<View><Text name='t' value='$t'/></View>"}
+    answer_ = ask(backend, "/predict", bad)
+    assert answer_.status_code == 422 and "Rectangle" in answer_.text
+
+
+def test_setup_gives_the_version_and_a_wrong_password_nothing(backend: str) -> None:
+    found = ask(backend, "/setup", {"project": "1.1", "schema": LOW}).json()
+    assert found["model_version"].startswith("detclipv2-tiny@")
+    other = LOW.replace('"cup"', '"mug"')
+    assert ask(backend, "/setup", {"schema": other}).json() != found, (
+        "other labels, another version"
+    )
+    assert httpx.get(f"{backend}/health").status_code == 401
+    assert httpx.post(f"{backend}/predict", json={}, auth=("ls", "no")).status_code == 401
+
+
+def test_health_and_setup_do_not_wait_for_the_model(server: Server, engine: Engine) -> None:
+    gate = threading.Event()
+
+    def load() -> Any:
+        gate.wait(20)
+        return engine.predictor
+
+    made = Backend(load, TaskImages(server.connect()))
+    start = time.perf_counter()
+    assert made.health()["model"] == "loading"
+    assert made.setup("1", CONFIG)["model_version"]
+    assert time.perf_counter() - start < 1
+    gate.set()
+    assert made.predict([], CONFIG, "1")["results"] == []
+    broken = Backend(lambda: 1 / 0, TaskImages(server.connect()))
+    with pytest.raises(TimeoutError, match="division by zero"):
+        broken.predict([], CONFIG, "1")

@@ -1,0 +1,255 @@
+"""From labelers back: verdicts, thresholds, queue; and tasks made without doubles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.cli import main
+from app.engine import Engine
+from app.labelstudio.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
+from app.labelstudio.config_map import config_for, read_config
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.images import TaskImages, check_images, images_of_project, read_address
+from app.labelstudio.pull import Effort, effort, pull
+from app.labelstudio.push import plan, push
+from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
+from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+from app.runs import sources
+from app.runs.command import settings_of
+from app.runs.jobs import process
+from app.runs.store import ImageRef, Run
+from detclipv2.language.vocabulary import Vocabulary
+
+from .conftest import TOKEN, Server
+
+ManyRun = Callable[..., tuple[Run, int]]
+
+
+def submit(connection: Connection, task: int, change: Callable[[list[dict]], list[dict]]) -> None:
+    """What the page does when a labeler submits a prediction after changing it."""
+    whole = connection.get(f"/api/tasks/{task}/")
+    made = whole["predictions"][-1]
+    body = {
+        "result": change(json.loads(json.dumps(made["result"]))),
+        "parent_prediction": made["id"],
+        "lead_time": 12.5,
+    }
+    connection.write("POST", f"/api/tasks/{task}/annotations/", json=body)
+
+
+def test_verdicts_and_minutes(many_run: ManyRun, connection: Connection) -> None:
+    run, project = many_run(4)
+    push(plan(run, connection, project), connection)
+    tasks = [row.task for row in run.images("done")]
+
+    def edit(regions: list[dict]) -> list[dict]:
+        first, second, _gone = regions
+        first["value"]["width"] *= 0.8
+        other = {"cat": "cup", "cup": "cat"}
+        second["value"]["rectanglelabels"] = [other[second["value"]["rectanglelabels"][0]]]
+        value = {"x": 90, "y": 90, "width": 5, "height": 5, "rotation": 0}
+        drawn = {**first, "id": "drawn", "value": {**value, "rectanglelabels": ["cat"]}}
+        return [first, second, drawn]
+
+    submit(connection, tasks[0], lambda regions: regions)
+    submit(connection, tasks[1], edit)
+    reviewed = {task.task: task for task in pull(connection, project)}
+    assert [box.verdict for box in reviewed[tasks[0]].boxes] == ["kept"] * 3
+    verdicts = sorted(box.verdict for box in reviewed[tasks[1]].boxes)
+    assert verdicts == ["added", "deleted", "moved", "renamed"]
+    assert {t.model_version for t in reviewed.values()} == {run.model_version}
+    assert list(pull(connection, project, model_version="another")) == []
+    found = effort(list(reviewed.values()))
+    assert (found.kept, found.moved, found.renamed, found.deleted, found.added) == (3, 1, 1, 1, 1)
+    assert found.minutes_without == pytest.approx(6 * 7 / 60)
+    assert found.minutes_with == pytest.approx((6 * 0.8 + 2 * 4 + 1.5 + 7) / 60)
+    assert "estimate" in found.sentence()
+    assert Effort(deleted=10).minutes_saved < 0, "bad boxes cost time"
+    assert by_labelers(reviewed.values())[0].task == tasks[1]
+
+
+def test_wilson_against_known_values() -> None:
+    # Newcombe (1998), Table I: 81/263 and 0/20
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_threshold_is_proposed_only_when_it_is_sure() -> None:
+    good = [Judged(0.5 + i / 1000, True) for i in range(100)]
+    bad = [Judged(0.3 + i / 1000, False) for i in range(50)]
+    found = curve("cat", [*good, *bad], missed=25)
+    proposal = propose(found, 0.9)
+    assert proposal.threshold is not None and 0.3 < proposal.threshold <= 0.5
+    assert found.points[0].threshold == pytest.approx(0.3)
+    assert found.points[0].precision == pytest.approx(100 / 150)
+    assert found.points[0].recall == pytest.approx(100 / 125)
+    kept = [one for one in [*good, *bad] if one.score >= proposal.threshold]
+    assert wilson(sum(one.right for one in kept), len(kept))[0] >= 0.9
+    assert "too few to say" in propose(curve("cat", good[:10], 0)).reason
+    assert "no threshold reaches" in propose(curve("cat", bad, 0)).reason
+    changed = with_thresholds(Vocabulary.parse("cat @0.2\ndog\n!shadow"), [proposal])
+    assert changed.thresholds == {0: proposal.threshold}
+    assert changed.negatives == ("shadow",)
+
+
+def test_calibrate_end_to_end(
+    many_run: ManyRun, connection: Connection, server: Server, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, project = many_run(60, boxes=4)
+    push(plan(run, connection, project), connection)
+    for row in run.images("done"):
+        assert row.task is not None
+        submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
+    found = curves(pull(connection, project))
+    assert set(found) == {"cat", "cup"} and all(one.enough for one in found.values())
+    for one in found.values():
+        threshold = propose(one, 0.9).threshold
+        assert threshold is not None and 0.45 < threshold < 0.62
+    monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    boxes = sum(run.class_counts().values())
+    command = ["calibrate", "--project", str(project), "--precision", "0.9"]
+    assert main([*command, "--apply", str(run.folder)]) == 0
+    assert "cat: threshold 0." in capsys.readouterr().out
+    again = Run(run.folder)
+    assert sum(again.class_counts().values()) < boxes
+    assert main(["pull", "--project", str(project)]) == 0
+    assert "saved about" in capsys.readouterr().out
+
+
+def test_the_queue_is_what_the_server_sorts_by(many_run: ManyRun, connection: Connection) -> None:
+    run, project = many_run(12)
+    push(plan(run, connection, project), connection)
+    ranked = by_threshold(run, margin=0.3)
+    assert write_queue(ranked, connection, project, run.model_version) == 12
+    tasks = connection.pages(
+        {"project": project, "include": "id", "query": json.dumps({"ordering": [
+            "tasks:predictions_score"]})}
+    )  # fmt: skip
+    order = [task["id"] for task in tasks]
+    urgent = [one.task for one in ranked if one.urgency > 0]
+    assert urgent and order[: len(urgent)] == urgent
+    assert all(one.urgency == 0 for one in by_comparison(run, run))
+    with pytest.raises(LabelStudioError, match="push the run first"):
+        write_queue(ranked, connection, project, "another")
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("/data/local-files/?d=a%20b/c%23%C3%BC.jpg", "local file:a b/c#ü.jpg"),
+        ("/data/local-files/?d=a b/c#ü.jpg", "local file:a b/c#ü.jpg"),
+        ("https://host/sub/path/data/local-files/?d=a%20b/c%23ü.jpg", "local file:a b/c#ü.jpg"),
+        ("/data/local-files/?d=a%20b\\c%23ü.jpg", "local file:a b/c#ü.jpg"),
+        ("http://host/data/upload/3/12345678-x%20y.png", "upload:3/12345678-x y.png"),
+        ("s3://bucket/a b.jpg", "cloud:s3://bucket/a b.jpg"),
+        ("https://elsewhere/a.jpg", "address:https://elsewhere/a.jpg"),
+    ],
+)
+def test_one_key_for_every_spelling(url: str, key: str) -> None:
+    assert read_address(url).key == key
+
+
+def test_tasks_from_a_folder_do_not_double_what_sync_made(
+    connection: Connection, server: Server, photos_on_server: Path
+) -> None:
+    project = create_project(connection, "from a folder", Vocabulary.parse("cat, cup"))
+    storage = connection.write(
+        "POST", "/api/storages/localfiles",
+        json={"project": project, "path": str(photos_on_server), "use_blob_urls": True,
+              "regex_filter": ".*(a|turned).jpg"},
+    )  # fmt: skip
+    connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
+    refs = sources.find_images([photos_on_server])
+    made = create_local_tasks(connection, project, refs, server.files)
+    assert (made.created, made.there) == (1, 2)
+    again = create_local_tasks(connection, project, refs, server.files)
+    assert (again.created, again.there) == (0, 3)
+    checked = check_images(connection, project, TaskImages(connection), 5)
+    assert [one.ok for one in checked] == [True] * 3, checked
+    assert any("240 x 320" in one.status for one in checked), "upright"
+    (photos_on_server / "a.jpg").unlink()
+    checked = check_images(connection, project, TaskImages(connection), 5)
+    assert "the file is gone" in next(one.status for one in checked if not one.ok)
+    with pytest.raises(LabelStudioError, match="below the document root"):
+        create_local_tasks(connection, project, [ImageRef("x", "/nowhere/x.jpg")], server.files)
+
+
+def test_uploads_detect_push_and_nothing_twice(
+    connection: Connection, server: Server, photos_on_server: Path, tmp_path: Path,
+    shared_engine: Engine, checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    settings = settings_of(shared_engine, "cat, cup", threshold=0.02, floor=0.02)
+    run = Run.create(tmp_path / "run", settings, sources.find_images([photos_on_server]))
+    for _ in process(run, shared_engine.predictor, sources.read):
+        pass
+    project = create_project(connection, "uploads", run.view.vocabulary)
+    command = ["push", str(run.folder), "--project", str(project), "--create-tasks", "upload"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "nothing was written" in capsys.readouterr().out
+    for created in (3, 0):
+        assert main(command) == 0
+        assert f"{created} created" in capsys.readouterr().out
+    refs = images_of_project(connection, project)
+    assert len(refs) == 3
+    assert upload_tasks(connection, project, [r.ref for r in run.images()], sources.read).there == 3
+    images = TaskImages(connection)
+    contents = {images.read(ref) for ref in refs}
+    assert contents == {path.read_bytes() for path in photos_on_server.iterdir()}
+    # and back: a run over the project's own tasks, only those without labels
+    task = refs[0].task
+    assert task is not None
+    submit(connection, task, lambda regions: regions)
+    out = tmp_path / "from-project"
+    words = ["--prompts", "cat", "--model", str(checkpoint), "--threshold", "0.02"]
+    where = ["--project", str(project), "--only-unlabelled", "--run", str(out)]
+    assert main(["detect", *where, *words]) == 0
+    assert Run(out).counts().total == 2
+    key = (out / "run.json").read_bytes() + (out / "ledger.sqlite").read_bytes()
+    assert TOKEN.encode() not in key
+
+
+def test_configurations_are_written_as_they_are_read() -> None:
+    vocabulary = Vocabulary.parse('"<b>", cat & dog\ntür: door\ncup: mug')
+    found = read_config(config_for(vocabulary), vocabulary)
+    assert {m.how for m in found.matches} == {"exact"}
+    config = (
+        '<View><Image name="i" value="$img"/><RectangleLabels name="a" toName="i">'
+        '<Label value="x"/></RectangleLabels><RectangleLabels name="b" toName="i">'
+        '<Label value="Traffic_Light"/><Label value="door"/><Label value="Vehicle" '
+        'predicted_values="jeep, cab"/><Label value="Person" alias="p"/></RectangleLabels></View>'
+    )
+    words = Vocabulary.parse("traffic light\nTür: door\njeep\nperson\nghost")
+    found = read_config(config, words)
+    assert found.target.from_name == "b" and found.target.data_key == "img"
+    assert [(m.label, m.how) for m in found.matches] == [
+        ("Traffic_Light", "case"), ("door", "alias"), ("Vehicle", "predicted_values"),
+        ("p", "alias"), (None, "unmatched"),
+    ]  # fmt: skip
+    assert '<Label value="ghost"/>' in found.completed
+
+
+def test_a_push_from_the_command_line_says_what_is_wrong(
+    many_run: ManyRun, server: Server, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, _ = many_run(1)
+    monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    assert main(["push", str(run.folder), "--project", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "does not accept this legacy token" in said and "0" * 40 not in said
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    assert main(["push", str(run.folder)]) == 2
+    assert "--project" in capsys.readouterr().err
+    assert httpx.get(f"{server.url}/health").status_code == 200
