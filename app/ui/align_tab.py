@@ -198,7 +198,18 @@ def inspector(elem_id: str) -> gr.HTML:
     )  # fmt: skip
 
 
-def build(engine: Engine) -> None:
+@dataclass(frozen=True, eq=False)
+class AlignParts:
+    """What other tabs need to open a photo here: put it and its caption in, then `run`."""
+
+    photo: Photo
+    caption: gr.Textbox
+    run: Any
+    inputs: list[Any]
+    shown: list[Any]
+
+
+def build(engine: Engine) -> AlignParts:
     """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
     defaults = AlignSettings()
     config = engine.predictor.model.config
@@ -272,6 +283,8 @@ def build(engine: Engine) -> None:
             partial(actions.pick_sample, index), settings, [photo, caption, *shown],
             show_progress_on=[status], **MODEL, **PRIVATE,
         )  # fmt: skip
+    inputs = [photo, caption, session, *settings]
+    return AlignParts(photo, caption, actions.align, inputs, shown)
 
 
 def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import align_tab, compare_tab, detect_tab, render
+from app.ui import align_tab, browse_tab, compare_tab, detect_tab, render
 from app.ui.photo import cache_folder
 
 _HERE = Path(__file__).parent
@@ -22,11 +22,13 @@ def build_app(engine: Engine) -> gr.Blocks:
     # uploads and drawings older than a day are removed, checked every hour
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Detect", id="detect"):
-                detect_tab.build(engine)
+                prompts = detect_tab.build(engine)
             with gr.Tab("Align", id="align"):
-                align_tab.build(engine)
+                align = align_tab.build(engine)
+            with gr.Tab("Browse", id="browse"):
+                browse_tab.build(engine, prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
                 compare_tab.build(engine, cache_folder())
     return app

@@ -32,8 +32,9 @@ Separate classes with **commas** or **new lines**. Any words will do.
 """
 
 
-def build(engine: Engine) -> None:
-    """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
+def build(engine: Engine) -> gr.Textbox:
+    """Lay the tab out inside the current gr.Blocks and connect it to `engine`; gives the prompts'
+    box."""
     defaults = Settings()
     session = gr.State(Session())
     with gr.Row(equal_height=False):
@@ -133,6 +134,7 @@ def build(engine: Engine) -> None:
         source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
             None, js=render.click_on(name), **PRIVATE
         )
+    return prompts
 
 
 def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:

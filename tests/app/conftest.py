@@ -71,7 +71,15 @@ def make_image(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def browse_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the served app keeps its browse runs."""
+    return tmp_path_factory.mktemp("browse")
+
+
+@pytest.fixture(scope="session")
+def served(
+    checkpoint: Path, browse_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Address of the real app, started as users start it."""
     model = str(checkpoint)  # "nano" drives the shipped model instead
     with socket.socket() as probe:
@@ -82,6 +90,7 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         **os.environ,
         "DETCLIPV2_CACHE": str(cache),
         "GRADIO_TEMP_DIR": str(cache / "gradio"),
+        "DETCLIPV2_BROWSE": str(browse_folder),
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
@@ -110,8 +119,9 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def browser() -> Iterator[BrowserContext]:
     """One Chromium profile: the tabs share its cache, so that only the first one loads it all."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.fail("this test drives Chromium and finds none; apt-get install chromium")

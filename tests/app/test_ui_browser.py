@@ -19,7 +19,6 @@ DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 COFFEE = DEMO / "coffee.jpg"
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 
 
 def upload(page: Page, file: Path) -> None:
