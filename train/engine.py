@@ -126,6 +126,7 @@ class Run:
         task: Callable[[Batch, Backprop], dict[str, Tensor]],
         batches: Callable[[range], Iterator[Batch]],
         evaluate: Callable[[], dict[str, float]] | None = None,
+        observe: Callable[[int], object] | None = None,
     ) -> None:
         """Train to the end, or until the process is asked to stop; then a checkpoint is written.
 
@@ -134,6 +135,8 @@ class Run:
             batches: gives the batches of a range of steps.
             evaluate: figures of the averaged weights, called with these in the model's place, by
                 all processes; `ap` among them steers a plateau.
+            observe: called at each checkpoint with its step, the averaged weights in the model's
+                place, by the first process only.
 
         Raises:
             FloatingPointError: a loss is not finite; the last checkpoint stays as it was.
@@ -167,6 +170,7 @@ class Run:
                     evaluated = time.monotonic()
                 if due[1] or self._hopeless():
                     self.save()
+                    self._observe(observe)
                     saved = time.monotonic()
                 if self._hopeless():
                     logger.info("no more gain at step %d", self.step)
@@ -176,6 +180,7 @@ class Run:
                     break
                 began = time.monotonic() if any(due) else now
             self.save()
+            self._observe(observe)
             if evaluate and self.step == self._loop.steps and not self._optim.plateau:
                 self._evaluate(evaluate, log)
         finally:
@@ -240,6 +245,17 @@ class Run:
                 self._progress = self._progress.after(figures["ap"], self._optim.plateau)
             if log:
                 log.line("eval", self.step, self._seconds, figures)
+        finally:
+            self.average.swap()
+            self._model.train()
+
+    def _observe(self, observe: Callable[[int], object] | None) -> None:
+        if observe is None or not self.world.main:
+            return
+        self.average.swap()
+        self._model.eval()
+        try:
+            observe(self.step)
         finally:
             self.average.swap()
             self._model.train()

@@ -36,6 +36,7 @@ from train.memory import keep_freed_memory
 from train.pairs import PairsConfig, PairsTask
 from train.plan import plan
 from train.schedule import shares_of
+from train.snapshots import write_snapshot
 from train.task import Backprop, BoxesTask
 from train.texts import Texts, known_texts
 
@@ -207,7 +208,8 @@ def pretrain(
         look = zero_shot(experiment.root)
     # Sharded weights cannot be asked photo by photo; they are judged when the run is over.
     evaluate = partial(look, model) if look and not replica.sharded else None
-    run.train(task, batches, evaluate)
+    observe = None if replica.sharded else partial(write_snapshot, model, experiment.out)
+    run.train(task, batches, evaluate, observe)
     run.average.swap()
     save_model(model, experiment.out / "checkpoint", run.step, replica)
     run.average.swap()

@@ -16,18 +16,11 @@ from app.ui import render
 from app.ui.actions import DEMO
 from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import Photo
+from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import Phrase, PhraseModelError
 from detclipv2.learning.proposals import OBJECTNESS
-
-CAPTIONS = (
-    ("astronaut.jpg", "A smiling woman in an orange space suit stands before a flag"),
-    ("coffee.jpg", "A red cup of coffee on a saucer with a spoon, and a dog on the table"),
-    ("chelsea.jpg", "A cat with green eyes looks up, its ears pricked, beside a bicycle"),
-    ("rocket.jpg", "A white rocket lifts off beside a tower in a cloud of smoke"),
-)
-"""Shipped photos with captions; two of them name something that is not there."""
 
 RANKINGS = {
     "text_batch": "likeness to any phrase, also of others (the paper's)",

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import align_tab, browse_tab, compare_tab, detect_tab, render
+from app.ui import align_tab, browse_tab, compare_tab, detect_tab, render, train_tab
 from app.ui.photo import cache_folder
 
 _HERE = Path(__file__).parent
@@ -31,6 +31,8 @@ def build_app(engine: Engine) -> gr.Blocks:
                 browse_tab.build(engine, prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
                 compare_tab.build(engine, cache_folder())
+            with gr.Tab("Train", id="train"):
+                train_tab.build()
     return app
 
 

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from detclipv2 import PRESETS
+from detclipv2.assets import CAPTIONS, FOLDER
+from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from train.data.coco import read_coco
 from train.data.sample import Sample, pair
@@ -24,6 +26,7 @@ from train.experiment import Experiment, Stream, describe, override
 from train.optim import MovingAverage, OptimConfig, parameter_groups, schedule
 from train.pairs import PairsConfig
 from train.pretrain import begin_with, blocks_of, build_model, pretrain
+from train.snapshots import SNAPSHOTS
 from train.state import STATE
 from train.task import BoxesConfig
 
@@ -88,6 +91,15 @@ def test_a_run_writes_its_log_checkpoint_and_model(drawn_set: Path, tmp_path: Pa
     last = json.loads((tmp_path / "run" / LOG).read_text().splitlines()[-1])
     assert {"lr", "images_per_second"} <= last.keys()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
+    (snapshot,) = sorted((tmp_path / "run" / SNAPSHOTS).iterdir())
+    told = json.loads(snapshot.read_text())
+    assert told["step"] == 8
+    assert [p["photo"] for p in told["photos"]] == [name for name, _ in CAPTIONS]
+    # The checkpoint keeps matrices in half precision.
+    found = Predictor(model, cache_dir=tmp_path).align(FOLDER / "demo" / "coffee.jpg",
+                                                       CAPTIONS[1][1])  # fmt: skip
+    assert told["photos"][1]["similarity"] == pytest.approx(found.similarity, abs=0.05)
+    assert [p["text"] for p in told["photos"][1]["phrases"]] == list(found.phrases)
 
 
 def test_a_run_can_begin_with_another_ones_weights(drawn_set: Path, tmp_path: Path) -> None:

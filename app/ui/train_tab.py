@@ -1,0 +1,168 @@
+"""The Train tab: runs of train/ as they go on; starting one stays with the command line."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from app.render import PALETTE
+from app.training import (
+    Point,
+    TrainingError,
+    TrainingRun,
+    find_training_runs,
+    read_run,
+    read_snapshot,
+    thinned,
+)
+from app.ui import render
+from app.ui.events import PRIVATE
+from detclipv2.assets import FOLDER
+
+COMMAND = """\
+python -m train.pretrain nano_boxes root=DATA out=runs/mine      # again: goes on where it was
+python -m train.pretrain nano_joint --plan root=DATA             # what it would cost
+python -m train.pretrain nano_joint --smoke root=DATA out=runs/try"""
+_COLUMNS = ["step", "series", "value"]
+Outputs = tuple[Any, ...]
+_LATEST = "latest"
+
+
+def find(root: str) -> Outputs:
+    """The runs below a folder: status, list, timer."""
+    try:
+        runs = find_training_runs(Path(root.strip() or "runs").expanduser())
+    except TrainingError as error:
+        return render.status("error", str(error)), gr.Dropdown(choices=[], value=None)
+    choices = [(str(run.relative_to(runs[0].parent) if run.is_relative_to(runs[0].parent) else run),
+                str(run)) for run in runs]  # fmt: skip
+    return render.status("ok", f"{len(runs)} runs"), gr.Dropdown(
+        choices=choices, value=str(runs[0])
+    )
+
+
+def show(folder: str | None, chosen: str | None = None) -> Outputs:
+    """A run's curves and facts: status, losses, figures, speed, configuration, snapshots."""
+    if not folder:
+        return tuple(gr.skip() for _ in range(6))
+    try:
+        run = read_run(Path(folder))
+    except TrainingError as error:
+        return render.status("error", str(error)), *(gr.skip() for _ in range(5))
+    steps = [(f"step {int(file.stem.split('-')[1]):,}", str(file)) for file in run.snapshots]
+    choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
+    keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
+    return (
+        told(run), _frame(run.losses), _frame(run.figures), _frame(run.speed), run.config,
+        gr.Dropdown(choices=choices, value=keep),
+    )  # fmt: skip
+
+
+def told(run: TrainingRun) -> str:
+    """Where a run stands, in a line."""
+    rate = run.seconds / run.step if run.step else 0
+    left = rate * (run.steps - run.step)
+    words = f"step {run.step:,} of {run.steps:,} · {run.seconds / 60:.0f} min of training"
+    if not run.step:
+        return render.status("hint", "Begun; its first line of the log is not written yet.")
+    if left > 0:
+        words += f" · {left / 60:.0f} min left at this pace"
+    lines = []
+    if not run.figures:
+        lines.append("No zero-shot AP: it is measured where `root` has the development set.")
+    if not run.snapshots:
+        lines.append("No alignments: runs keep them at each checkpoint since they were introduced.")
+    return render.status("ok" if run.step >= run.steps else "idle", words, lines)
+
+
+def alignments(folder: str | None, chosen: str | None) -> str:
+    """The alignments of a snapshot as pictures; every word is escaped."""
+    if not folder or not chosen:
+        return ""
+    try:
+        file = read_run(Path(folder)).snapshots[-1] if chosen == _LATEST else Path(chosen)
+        snapshot = read_snapshot(file)
+        return (
+            f'<p class="label">step {int(snapshot["step"]):,}</p>'
+            + '<div class="cards">'
+            + "".join(map(_card, snapshot["photos"]))
+            + "</div>"
+        )
+    except (TrainingError, IndexError, KeyError, TypeError, ValueError) as error:
+        return render.status("error", f"the snapshot cannot be shown: {error}")
+
+
+def _card(told: dict[str, Any]) -> str:
+    width, height = told["size"]
+    shapes, words = [], []
+    for index, phrase in enumerate(told["phrases"]):
+        colour = PALETTE[index % len(PALETTE)]
+        x1, y1, x2, y2 = (float(v) for v in phrase["box"])
+        shapes.append(
+            f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
+            f'fill="none" stroke="{colour}" stroke-width="{max(width, height) / 110:.1f}"/>'
+        )
+        words.append(
+            f'<span class="tag" style="border-color:{colour}">{escape(str(phrase["text"]))} '
+            f"{float(phrase['evidence']):+.1f}</span>"
+        )
+    file = FOLDER / "demo" / Path(str(told["photo"])).name
+    data = base64.b64encode(file.read_bytes()).decode() if file.is_file() else ""
+    return (
+        f'<div class="card"><svg viewBox="0 0 {float(width)} {float(height)}">'
+        f'<image href="data:image/jpeg;base64,{data}" width="100%" height="100%"/>'
+        f"{''.join(shapes)}</svg><p>{escape(str(told['caption']))}</p><div>{''.join(words)}</div>"
+        f"<small>similarity {float(told['similarity']):.3f}</small></div>"
+    )
+
+
+def _frame(points: tuple[Point, ...]) -> pd.DataFrame:
+    return pd.DataFrame([(p.step, p.series, p.value) for p in thinned(points)], columns=_COLUMNS)
+
+
+def build() -> None:
+    """Lay the tab out inside the current gr.Blocks."""
+    with gr.Row(equal_height=True):
+        root = gr.Textbox(
+            label="Folder of runs on this machine", placeholder="runs", max_lines=1,
+            elem_id="train-root",
+        )  # fmt: skip
+        run = gr.Dropdown([], label="Run", elem_id="train-run", allow_custom_value=True)
+        live = gr.Checkbox(True, label="Refresh every 10 s", elem_id="train-live")
+    button = gr.Button("Show the runs", variant="primary", elem_id="train-find")
+    status = gr.HTML(
+        render.status("idle", "Curves, figures and alignments of training runs, as they go on."),
+        elem_id="train-status",
+    )
+    empty = pd.DataFrame(columns=_COLUMNS)
+    axes: dict[str, Any] = {"x": "step", "y": "value", "color": "series", "height": 260}
+    losses = gr.LinePlot(empty, title="Losses by data type", elem_id="train-losses", **axes)
+    with gr.Row():
+        figures = gr.LinePlot(empty, title="Zero-shot, %", elem_id="train-ap", **axes)
+        speed = gr.LinePlot(empty, title="Throughput", elem_id="train-speed", **axes)
+    with gr.Row():
+        snapshot = gr.Dropdown([], label="Alignments at", elem_id="train-snapshot")
+    pictures = gr.HTML(elem_id="train-pictures", apply_default_css=False)
+    with gr.Accordion("Configuration", open=False, elem_id="train-config"):
+        config = gr.JSON(show_label=False)
+    with gr.Accordion("Start a run", open=True):
+        gr.Code(COMMAND, language="shell", interactive=False, show_label=False)
+    timer = gr.Timer(10)
+
+    shown = [status, losses, figures, speed, config, snapshot]
+    quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+    looked = ([run, snapshot], pictures)
+    gr.on([button.click, root.submit], find, root, [status, run], **quiet).then(
+        show, run, shown, **quiet
+    ).then(alignments, *looked, **quiet)
+    run.input(show, run, shown, **quiet).then(alignments, *looked, **quiet)
+    snapshot.input(alignments, *looked, **quiet)
+    timer.tick(
+        lambda folder, chosen, on: show(folder if on else None, chosen), [run, snapshot, live],
+        shown, **quiet,
+    ).then(alignments, *looked, **quiet)  # fmt: skip
