@@ -16,6 +16,7 @@ from app import coco
 from app.engine import Engine, EngineError, Result, Settings
 from app.render import draw, encode
 from app.ui import render
+from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
@@ -160,6 +161,26 @@ class Actions:
         result, source = self._on_screen(session)
         picture = encode(draw(self.engine.open(source), result.detections), "PNG")
         return str(self._file(picture, f"{Path(source).stem}.boxes.png"))
+
+    def link(
+        self, session: Session, prompts: str, threshold: float, nms_iou: float, max_boxes: float
+    ) -> str:
+        """The query of a link to what is on screen."""
+        _, source = self._on_screen(session)
+        settings = {"threshold": threshold, "nms_iou": nms_iou, "max_boxes": int(max_boxes)}
+        return Link("detect", keep_photo(source), prompts, settings).query()
+
+    def follow(self, link: Link) -> Outputs:
+        """The tab as a link describes it: prompts, three sliders, and what `detect` gives."""
+        told = link.settings
+        sliders = (
+            float(told.get("threshold", 0.3)), float(told.get("nms_iou", 0.6)),
+            float(told.get("max_boxes", 100)),
+        )  # fmt: skip
+        path = find_photo(link.photo)
+        if path is None:
+            return (link.words, *sliders, *self._say("error", NOT_HERE))
+        return (link.words, *sliders, *self.detect(str(path), Session(), link.words, *sliders))
 
     def api_detect(
         self,

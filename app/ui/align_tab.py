@@ -15,6 +15,7 @@ from app.engine import Engine, EngineError
 from app.ui import render
 from app.ui.actions import DEMO
 from app.ui.events import MODEL, PRIVATE
+from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.photo import Photo
 from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
@@ -86,6 +87,42 @@ class AlignActions:
         looking = Looking(str(DEMO / name), caption)
         return (str(DEMO / name), caption, *self._show(looking, settings, progress))
 
+    def link(
+        self, session: Looking, matching: str, temperature: float, ranking: str, regions: float,
+        event: gr.EventData,
+    ) -> str:  # fmt: skip
+        """The query of a link to what is on screen."""
+        assert session.source is not None
+        edited = session.phrases
+        return Link(
+            "align", keep_photo(session.source), session.caption,
+            {"matching": matching, "temperature": temperature, "ranking": ranking,
+             "regions": int(regions), "whole": session.whole},
+            None if edited is None else [(p.text, p.start, p.end) for p in edited],
+            dict(event._data),
+        ).query()  # fmt: skip
+
+    def follow(self, link: Link) -> Outputs:
+        """The tab as a link describes it: photo, caption, the four settings, status, view,
+        session."""
+        told = link.settings
+        settings = (
+            str(told.get("matching", "max")), float(told.get("temperature", 0.1)),
+            str(told.get("ranking", "text_batch")), float(told.get("regions", 100)),
+        )  # fmt: skip
+        path = find_photo(link.photo)
+        if path is None:
+            return (None, link.words, *settings, *self._say(NOT_HERE))
+        rows = link.phrases
+        phrases = None
+        if rows is not None:
+            phrases = read_phrases([{"text": t, "span": [a, b]} for t, a, b in rows], link.words)
+        looking = Looking(str(path), link.words, phrases, bool(told.get("whole", True)))
+        status, value, session = self._show(looking, settings, None)
+        if isinstance(value, dict):
+            value["screen"] = link.screen
+        return (str(path), link.words, *settings, status, value, session)
+
     def api_align(
         self, photo: str | None, caption: str, phrases: str = "", whole: bool = True,
         matching: str = "max", temperature: float = 0.1, ranking: str = "text_batch",
@@ -111,7 +148,9 @@ class AlignActions:
             phrase["present"] = phrase["evidence"] >= self.engine.evidence
         return {**told, "least_evidence": self.engine.evidence, **self.engine.facts()}
 
-    def _show(self, looking: Looking, settings: Sequence[Any], progress: gr.Progress) -> Outputs:
+    def _show(
+        self, looking: Looking, settings: Sequence[Any], progress: gr.Progress | None
+    ) -> Outputs:
         if looking.source is None:
             return self._say("No photo yet. Upload, drop or paste one, or pick a sample.")
         if not looking.caption and not looking.phrases:
@@ -198,8 +237,10 @@ class AlignParts:
     photo: Photo
     caption: gr.Textbox
     run: Any
+    follow: Any
     inputs: list[Any]
     shown: list[Any]
+    settings: list[Any]
 
 
 def build(engine: Engine) -> AlignParts:
@@ -271,13 +312,17 @@ def build(engine: Engine) -> AlignParts:
         actions.edit, [session, *settings], shown, trigger_mode="always_last",
         show_progress="hidden", **MODEL, **PRIVATE,
     )  # fmt: skip
+    address = gr.Textbox(visible=False)
+    view.link(actions.link, [session, *settings], address, **PRIVATE).success(
+        None, address, js=render.COPY_LINK, **PRIVATE
+    )
     for index, sample in enumerate(samples):
         sample.click(
             partial(actions.pick_sample, index), settings, [photo, caption, *shown],
             show_progress_on=[status], **MODEL, **PRIVATE,
         )  # fmt: skip
     inputs = [photo, caption, session, *settings]
-    return AlignParts(photo, caption, actions.align, inputs, shown)
+    return AlignParts(photo, caption, actions.align, actions.follow, inputs, shown, settings)
 
 
 def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:

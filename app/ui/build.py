@@ -10,6 +10,8 @@ from gradio import themes
 
 from app.engine import Engine
 from app.ui import align_tab, browse_tab, compare_tab, detect_tab, render, train_tab
+from app.ui.events import MODEL, PRIVATE
+from app.ui.permalink import Link, LinkError
 from app.ui.photo import cache_folder
 
 _HERE = Path(__file__).parent
@@ -24,16 +26,47 @@ def build_app(engine: Engine) -> gr.Blocks:
         gr.HTML(render.header(engine), elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Detect", id="detect"):
-                prompts = detect_tab.build(engine)
+                detect = detect_tab.build(engine)
             with gr.Tab("Align", id="align"):
                 align = align_tab.build(engine)
             with gr.Tab("Browse", id="browse"):
-                browse_tab.build(engine, prompts, align, tabs)
+                browse_tab.build(engine, detect.prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
                 compare_tab.build(engine, cache_folder())
             with gr.Tab("Train", id="train"):
                 train_tab.build()
+        _follow_links(app, tabs, detect, align)
     return app
+
+
+def _follow_links(
+    app: gr.Blocks, tabs: gr.Tabs, detect: detect_tab.DetectParts, align: align_tab.AlignParts
+) -> None:
+    """Restore what the page's address describes."""
+    of_align = [align.photo, align.caption, *align.settings, *align.shown]
+
+    def follow(request: gr.Request) -> tuple[Any, ...]:
+        same = [gr.skip() for _ in (*detect.shown, *of_align)]
+        query = {name: str(value) for name, value in dict(request.query_params).items()}
+        try:
+            link = Link.read(query)
+        except LinkError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        if link is None:
+            return (gr.skip(), *same)
+        try:
+            if link.view == "detect":
+                shown = [*detect.follow(link), *same[len(detect.shown) :]]
+            else:
+                shown = [*same[: len(detect.shown)], *align.follow(link)]
+        except (TypeError, ValueError) as error:
+            raise gr.Error(
+                f"this link cannot be followed: {error}", print_exception=False
+            ) from error
+        return (gr.Tabs(selected=link.view), *shown)
+
+    app.load(follow, None, [tabs, *detect.shown, *of_align], show_progress="hidden", **MODEL,
+             **PRIVATE)  # fmt: skip
 
 
 def launch_options() -> dict[str, Any]:

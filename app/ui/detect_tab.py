@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import gradio as gr
 from gradio.events import api
@@ -32,9 +34,17 @@ Separate classes with **commas** or **new lines**. Any words will do.
 """
 
 
-def build(engine: Engine) -> gr.Textbox:
-    """Lay the tab out inside the current gr.Blocks and connect it to `engine`; gives the prompts'
-    box."""
+@dataclass(frozen=True, eq=False)
+class DetectParts:
+    """What the page and other tabs need of this one: its prompts, and how it follows a link."""
+
+    prompts: gr.Textbox
+    follow: Any
+    shown: list[Any]
+
+
+def build(engine: Engine) -> DetectParts:
+    """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
     defaults = Settings()
     session = gr.State(Session())
     with gr.Row(equal_height=False):
@@ -93,6 +103,7 @@ def build(engine: Engine) -> gr.Textbox:
     with gr.Column(visible=False) as results:
         with gr.Row():
             json_button = gr.Button("Download COCO JSON", elem_id="get-json", size="md")
+            link_button = gr.Button("Copy link", elem_id="get-link", size="md")
             png_button = gr.Button("Download picture (PNG)", elem_id="get-png", size="md")
             json_file = gr.DownloadButton(elem_id="file-json", elem_classes="hidden-part")
             png_file = gr.DownloadButton(elem_id="file-png", elem_classes="hidden-part")
@@ -134,7 +145,11 @@ def build(engine: Engine) -> gr.Textbox:
         source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
             None, js=render.click_on(name), **PRIVATE
         )
-    return prompts
+    address = gr.Textbox(visible=False)
+    link_button.click(actions.link, [session, prompts, *sliders], address, **PRIVATE).success(
+        None, address, js=render.COPY_LINK, **PRIVATE
+    )
+    return DetectParts(prompts, actions.follow, [prompts, *sliders, *shown])
 
 
 def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:

@@ -145,6 +145,7 @@ function savePng() {
   };
   picture.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(drawnAlone());
 }
+const screenNow = () => ({ evidence: state.evidence, level: state.level, numbers: state.numbers, all: state.all, pinPhrase: state.pinPhrase, pinBox: state.pinBox, sort: state.sort, up: state.up });
 function saveJson() {
   const { photo, maps, ...told } = data;
   const screen = { evidence: state.evidence, level: state.level, numbers: state.numbers, sorted_by: state.sort, phrase: state.pinPhrase, region: state.pinBox };
@@ -172,6 +173,7 @@ function draw() {
       make("span", { class: "downloads" }, "Download ",
         make("button", { type: "button", class: "get-json", onclick: saveJson }, "JSON"),
         make("button", { type: "button", class: "get-png", onclick: savePng }, "PNG"),
+        make("button", { type: "button", class: "get-link", title: "A link to this photo, these phrases and this view", onclick: () => trigger("link", screenNow()) }, "Copy link"),
         make("button", { type: "button", class: "get-svg", onclick: () => save(drawnAlone(), "image/svg+xml", "alignment.svg") }, "SVG"))),
     make("div", { class: "columns" },
       make("div", { class: "left" }, parts.figure, parts.editor),

@@ -1,0 +1,101 @@
+"""Links to a state: what they say, and that the page they open is the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from app.ui.permalink import Link, LinkError, find_photo, keep_photo
+
+DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+
+
+def test_a_link_is_read_as_it_was_written() -> None:
+    link = Link(
+        "align", "0123456789abcdef", "a & b = ü #1\n<b>", {"regions": 5, "whole": True},
+        [("a & b", 0, 5)], {"evidence": 0.5, "pinBox": None},
+    )  # fmt: skip
+    query = dict(parse_qsl(link.query()[1:]))
+    assert Link.read(query) == Link(**{**vars(link), "phrases": [("a & b", 0, 5)]})
+    assert Link.read({}) is None
+    assert Link.read({"view": "elsewhere"}) is None
+    for wrong in (
+        {"photo": "../../etc"},
+        {"state": "{"},
+        {"state": "[1]"},
+        {"state": '{"phrases":3}'},
+    ):
+        with pytest.raises(LinkError):
+            Link.read({**query, **wrong})
+
+
+def test_photos_are_kept_by_their_content(tmp_path: Path) -> None:
+    assert find_photo(keep_photo(DEMO / "coffee.jpg", tmp_path), tmp_path) == DEMO / "coffee.jpg"
+    mine = tmp_path / "mine.jpg"
+    shutil.copy(DEMO / "coffee.jpg", mine)
+    mine.write_bytes(mine.read_bytes() + b"\0")
+    key = keep_photo(mine, tmp_path / "shelf")
+    mine.unlink()
+    kept = find_photo(key, tmp_path / "shelf")
+    assert kept is not None and kept.name == "mine.jpg"
+    assert find_photo("0" * 16, tmp_path) is None
+    assert find_photo("../..", tmp_path) is None
+
+
+@pytest.mark.browser
+def test_a_link_of_detect_shows_the_same_boxes(
+    page: Page, browser: BrowserContext, tmp_path: Path
+) -> None:
+    mine = tmp_path / "my own.jpg"
+    mine.write_bytes((DEMO / "coffee.jpg").read_bytes() + b"\0")
+    page.set_input_files("#photo input[type=file]", mine)
+    expect(page.locator("#status")).to_contain_text("Photo ready")
+    page.fill("#prompts textarea", "cup, a red mug @0.04")
+    field = page.locator("#threshold input[type=number]")
+    field.fill("0.03")
+    field.press("Enter")
+    page.click("#detect")
+    expect(page.locator("#status .status.ok")).to_be_visible()
+    found = re.search(r"(\d+) box", page.inner_text("#status"))
+    page.click("#get-link")
+    page.wait_for_url("**view=detect**")
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("#status .status.ok")).to_contain_text(found[0] if found else "?")
+    expect(other.locator("#prompts textarea")).to_have_value("cup, a red mug @0.04")
+    expect(other.locator("#threshold input[type=number]")).to_have_value("0.03")
+    gone = page.url.replace(dict(parse_qsl(urlsplit(page.url).query))["photo"], "0" * 16)
+    other.goto(gone)
+    expect(other.locator("#status .error")).to_contain_text("not on this machine")
+    expect(other.locator("#prompts textarea")).to_have_value("cup, a red mug @0.04")
+    other.close()
+
+
+@pytest.mark.browser
+def test_a_link_of_align_shows_the_same_matrix_and_view(
+    page: Page, browser: BrowserContext
+) -> None:
+    page.get_by_role("tab", name="Align").click()
+    page.click("#align-sample-1")
+    inspector = page.locator("#inspector")
+    expect(inspector.locator(".matrix")).to_be_visible()
+    inspector.locator(".phrase[data-phrase='1']").click()
+    page.click("#inspector .drop")
+    expect(inspector.locator(".matrix thead th")).to_have_count(7)
+    inspector.locator(".phrase[data-phrase='2']").click()
+    page.mouse.move(2, 2)
+    before = inspector.locator(".matrix").inner_text()
+    details = inspector.locator(".details").inner_text()
+    page.click("#inspector .get-link")
+    page.wait_for_url("**view=align**")
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("#inspector .matrix")).to_be_visible()
+    assert other.locator("#inspector .matrix").inner_text() == before
+    assert other.locator("#inspector .details").inner_text() == details
+    other.close()
