@@ -9,10 +9,21 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import align_tab, browse_tab, compare_tab, detect_tab, render, train_tab
+from app.ui import (
+    align_tab,
+    batch_tab,
+    browse_tab,
+    calibrate_tab,
+    compare_tab,
+    detect_tab,
+    labelstudio_tab,
+    render,
+    train_tab,
+)
 from app.ui.events import MODEL, PRIVATE
 from app.ui.permalink import Link, LinkError
 from app.ui.photo import cache_folder
+from app.ui.run_folders import RunFolders
 
 _HERE = Path(__file__).parent
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
@@ -24,6 +35,8 @@ def build_app(engine: Engine) -> gr.Blocks:
     # uploads and drawings older than a day are removed, checked every hour
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
+        # a State among the tabs would shift their names
+        runs, label_studio = RunFolders(), gr.State(None)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Detect", id="detect"):
                 detect = detect_tab.build(engine)
@@ -33,6 +46,12 @@ def build_app(engine: Engine) -> gr.Blocks:
                 browse_tab.build(engine, detect.prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
                 compare_tab.build(engine, cache_folder())
+            with gr.Tab("Batch", id="batch") as batch:
+                batch_tab.build(engine, runs, label_studio, batch)
+            with gr.Tab("Label Studio", id="labelstudio") as pushing:
+                labelstudio_tab.build(runs, label_studio, pushing)
+            with gr.Tab("Calibrate", id="calibrate") as calibrating:
+                calibrate_tab.build(runs, label_studio, calibrating)
             with gr.Tab("Train", id="train"):
                 train_tab.build()
         _follow_links(app, tabs, detect, align)

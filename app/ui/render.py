@@ -53,6 +53,11 @@ def status(kind: Kind, headline: str, lines: Iterable[str] = ()) -> str:
     )
 
 
+def bar(done: int, total: int) -> str:
+    """How far a job is."""
+    return f'<progress class="bar" max="{max(1, total)}" value="{done}"></progress>'
+
+
 def summary(result: Result) -> str:
     """What was found, or what to do when nothing was."""
     found = len(result.detections)

@@ -91,6 +91,7 @@ def served(
         "DETCLIPV2_CACHE": str(cache),
         "GRADIO_TEMP_DIR": str(cache / "gradio"),
         "DETCLIPV2_BROWSE": str(browse_folder),
+        "DETCLIPV2_RUNS": str(cache / "runs"),
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(

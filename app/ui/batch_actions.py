@@ -1,0 +1,241 @@
+"""What the Batch tab does: from many photos and words to a run folder and its exports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.engine import Engine
+from app.labelstudio.config_map import ConfigError
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.images import TaskImages, images_of_project
+from app.runs import sources
+from app.runs.command import settings_of
+from app.runs.export import FORMATS, export
+from app.runs.jobs import Job, estimate
+from app.runs.store import ImageRef, Run, RunError
+from app.ui import render
+from app.ui.run_folders import RunFolders
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+
+TROUBLE = (
+    RunError, sources.SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
+    ValueError,
+)  # fmt: skip
+FORMAT_NAMES = {
+    "COCO": "coco", "YOLO": "yolo", "Pascal VOC": "voc", "CSV": "csv",
+    "Label Studio tasks": "labelstudio",
+}  # fmt: skip
+assert set(FORMAT_NAMES.values()) == set(FORMATS)
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class BatchActions:
+    """The tab's handlers.
+
+    Args:
+        engine: the one engine of this app.
+        runs: where runs live.
+        downloads: where exports are packed; inside gradio's cache, which it empties.
+    """
+
+    engine: Engine
+    runs: RunFolders
+    downloads: Path
+
+    def estimate(
+        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
+        hosts: str, prompts: str, connection: Connection | None,
+    ) -> str:  # fmt: skip
+        """How many photos there are and how long they will take, measured on three of them."""
+        try:
+            Vocabulary.parse(prompts)
+            images = self._images(files, places, project, unlabelled, connection)
+            seconds = estimate(
+                images, self.engine.predictor, self._reader(hosts, connection), prompts
+            )
+        except TROUBLE as error:
+            return render.status("error", str(error))
+        return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
+
+    def start(
+        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
+        hosts: str, prompts: str, threshold: float, name: str, connection: Connection | None,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Begin a run; returns the list of runs and the status."""
+        folder = self.runs.new(name)
+        try:
+            vocabulary = Vocabulary.parse(prompts)
+            images = self._images(files, places, project, unlabelled, connection, folder / "inputs")
+            settings = settings_of(
+                self.engine, vocabulary.serialise(), threshold=threshold,
+                source=places.strip() or (f"project {int(project)}" if project else "uploads"),
+            )  # fmt: skip
+            run = Run.create(folder, settings, images)
+        except TROUBLE as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            return gr.skip(), render.status("error", str(error))
+        self._work(run, self._reader(hosts, connection))
+        return gr.Dropdown(choices=self.runs.names(), value=folder.name), self.status(folder.name)
+
+    def resume(
+        self, name: str | None, hosts: str, retry: bool, connection: Connection | None
+    ) -> str:
+        """Go on with a paused, cancelled or interrupted run."""
+        try:
+            job = self.runs.jobs.get(name or "")
+            if job is not None and job.progress().phase == "paused":
+                job.resume()
+            elif job is None or job.progress().over:
+                run = self.runs.open(name)
+                if run.settings.checkpoint != self.engine.fingerprint:
+                    raise RunError(
+                        f"this run was begun with checkpoint {run.settings.checkpoint[:8]}; start "
+                        f"the app with that model ({run.settings.model}) to go on"
+                    )
+                if retry:
+                    run.retry_failed()
+                self._work(run, self._reader(hosts, connection))
+        except TROUBLE as error:
+            return render.status("error", str(error))
+        return self.status(name)
+
+    def pause(self, name: str | None) -> str:
+        """Stop after the present photo, until it goes on."""
+        if name in self.runs.jobs:
+            self.runs.jobs[name or ""].pause()
+        return self.status(name)
+
+    def cancel(self, name: str | None) -> str:
+        """Stop after the present photo; what is done stays."""
+        if name in self.runs.jobs:
+            job = self.runs.jobs[name or ""]
+            job.cancel()
+            job.wait(10)
+        return self.status(name)
+
+    def status(self, name: str | None) -> str:
+        """Where a run stands, as HTML."""
+        try:
+            run = self.runs.open(name)
+        except RunError as error:
+            return render.status("idle", str(error))
+        job = self.runs.jobs.get(run.folder.name)
+        counts = run.counts()
+        phase = "stopped" if counts.pending else "finished"
+        left, problem = None, ""
+        if job is not None:
+            now = job.progress()
+            phase, left, problem = now.phase, now.seconds_left, now.problem
+        words = f"{run.folder.name}: {phase}, {counts.looked_at:,} of {counts.total:,} photos"
+        if left and phase == "running":
+            words += f", about {duration(left)} left"
+        lines = [
+            f"{counts.done} with boxes · {counts.empty} empty · {counts.failed} failed",
+            f"version {run.model_version}",
+        ]
+        if problem:
+            return render.status("error", f"{words}. {problem}", lines)
+        bar = render.bar(counts.looked_at, counts.total)
+        return bar + render.status("ok" if not counts.pending else "idle", words, lines)
+
+    def refresh(self, name: str | None) -> tuple[Any, ...]:
+        """The list of runs again, and the chosen one's status and table."""
+        names = self.runs.names()
+        chosen = name if name in names else (names[0] if names else None)
+        listed = gr.Dropdown(choices=names, value=chosen)
+        return listed, self.status(chosen), self.rows(chosen)
+
+    def rows(self, name: str | None) -> list[list[Any]]:
+        """Photos of a run: failed ones first, each with why."""
+        try:
+            run = self.runs.open(name)
+        except RunError:
+            return []
+        rows = []
+        view = run.view
+        for states in (("failed",), ("done", "empty")):
+            for image in run.images(*states):
+                boxes = 0 if image.state == "failed" else len(run.boxes(image, view))
+                rows.append([image.file_name, image.state, boxes, image.reason or ""])
+                if len(rows) >= _MOST_SHOWN:
+                    return rows
+        return rows
+
+    def export(self, name: str | None, kind: str) -> str:
+        """A file of that format to download; folders are packed into a zip archive."""
+        try:
+            run = self.runs.open(name)
+            self.downloads.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.downloads))
+            made = export(run, FORMAT_NAMES[kind], folder, read=self._reader("", None))
+            if made.is_dir():
+                return shutil.make_archive(str(folder / made.name), "zip", made)
+            return str(made)
+        except TROUBLE as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _work(self, run: Run, read: Callable[[ImageRef], bytes]) -> None:
+        job = Job(run, self.engine.predictor, read)
+        self.runs.jobs[run.folder.name] = job
+        job.start()
+
+    def _images(
+        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
+        connection: Connection | None, keep: Path | None = None,
+    ) -> list[ImageRef]:  # fmt: skip
+        """What the form names; uploads are copied into `keep`, since gradio's cache is emptied."""
+        if project:
+            return images_of_project(
+                _connected(connection), int(project), only_unlabelled=unlabelled
+            )
+        paths: list[str] = [line.strip() for line in places.splitlines() if line.strip()]
+        if files and keep is not None:
+            keep.mkdir(parents=True)
+            for file in files:
+                target, count = keep / Path(file).name, 1
+                while target.exists():
+                    count += 1
+                    target = keep / f"{Path(file).stem}-{count}{Path(file).suffix}"
+                shutil.copyfile(file, target)
+                paths.append(str(target))
+        elif files:
+            paths += files
+        if not paths:
+            raise RunError("no photos yet: upload some, name a folder, or a Label Studio project")
+        return sources.find_images([os.path.expanduser(path) for path in paths])
+
+    @staticmethod
+    def _reader(hosts: str, connection: Connection | None) -> Callable[[ImageRef], bytes]:
+        allowed = sources.Hosts.of(hosts.strip() or None)
+
+        def read(image: ImageRef) -> bytes:
+            if image.task is None:
+                return sources.read(image, allowed)
+            try:
+                return TaskImages(_connected(connection), hosts=allowed).read(image)
+            except LabelStudioError as error:
+                raise sources.SourceError(str(error)) from error
+
+        return read
+
+
+def _connected(connection: Connection | None) -> Connection:
+    return connection or Connection.from_environment()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words people use."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

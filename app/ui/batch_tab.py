@@ -1,0 +1,106 @@
+"""The Batch tab's layout and wiring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.engine import Engine, Settings
+from app.ui import render
+from app.ui.batch_actions import FORMAT_NAMES, BatchActions
+from app.ui.photo import cache_folder
+from app.ui.run_folders import RunFolders
+
+_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+def build(engine: Engine, runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
+    """Lay the tab out inside the current gr.Blocks; `connection` is Label Studio's, if any."""
+    actions = BatchActions(engine, runs, cache_folder() / "exports")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=340):
+            files = gr.File(
+                label="Photos or .zip archives", file_count="multiple", type="filepath",
+                elem_id="batch-files", height=140,
+            )  # fmt: skip
+            places = gr.Textbox(
+                value="",
+                label="… or where they are", lines=2, max_lines=8, elem_id="batch-places",
+                placeholder="/home/me/photos\n/home/me/**/*.jpg\nhttps://images.example/1.jpg",
+                info="Folders, patterns, archives, addresses or lists of addresses; one a line.",
+            )  # fmt: skip
+            with gr.Accordion("… or a Label Studio project", open=False):
+                project = gr.Number(
+                    label="Project number", precision=0, value=None, elem_id="batch-project",
+                    info="Connect in the Label Studio tab first.",
+                )  # fmt: skip
+                unlabelled = gr.Checkbox(label="Only tasks without labels", value=True)
+            with gr.Accordion("Hosts that addresses may name", open=False):
+                hosts = gr.Textbox(
+                value="",
+                    label="Hosts", placeholder="images.example, localhost:8000",
+                    info="Nothing is fetched from any other.",
+                )  # fmt: skip
+        with gr.Column(scale=2, min_width=340):
+            prompts = gr.Textbox(
+                value="",
+                label="What to look for", lines=4, max_lines=12, elem_id="batch-prompts",
+                placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
+            )  # fmt: skip
+            threshold = gr.Slider(
+                0.05, 1, Settings().threshold, step=0.01, label="Threshold",
+                elem_id="batch-threshold", info="Lower boxes are kept, so it can change later.",
+            )  # fmt: skip
+            name = gr.Textbox(
+                value="", label="Name of the run (optional)", elem_id="batch-name", max_lines=1
+            )
+            with gr.Row():
+                measure = gr.Button("Estimate", elem_id="batch-estimate")
+                start = gr.Button("Start", variant="primary", elem_id="batch-start")
+            said = gr.HTML(
+                render.status("idle", "Name photos and words, then start."),
+                elem_id="batch-said", elem_classes="plain",
+            )  # fmt: skip
+    gr.Markdown("### Runs")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=340):
+            chosen = gr.Dropdown(
+                choices=runs.names(), label="Run", elem_id="batch-run", interactive=True
+            )
+            with gr.Row():
+                pause = gr.Button("Pause", elem_id="batch-pause", min_width=70)
+                resume = gr.Button("Go on", elem_id="batch-resume", min_width=70)
+                cancel = gr.Button("Cancel", elem_id="batch-cancel", min_width=70)
+            retry = gr.Checkbox(label="Try failed photos again", value=False)
+            status = gr.HTML(actions.status(None), elem_id="batch-status", elem_classes="plain")
+            with gr.Row():
+                kind = gr.Dropdown(
+                    list(FORMAT_NAMES), value="COCO", label="Format", elem_id="batch-format",
+                    min_width=120,
+                )  # fmt: skip
+                make = gr.Button("Export", elem_id="batch-export", min_width=90)
+            file = gr.File(label="Export", interactive=False, elem_id="batch-file", height=90)
+        with gr.Column(scale=3, min_width=340):
+            table = gr.Dataframe(
+                headers=["photo", "state", "boxes", "why"],
+                datatype=("str", "str", "number", "str"),
+                type="array", interactive=False, elem_id="batch-rows", max_height=360,
+                label="Photos of the run (failed ones first, at most 200)", row_count=1,
+                column_count=4, buttons=[], wrap=True,
+            )  # fmt: skip
+    form = [files, places, project, unlabelled, hosts, prompts]
+    measure.click(actions.estimate, [*form, connection], said, **_MODEL, **_PRIVATE)
+    start.click(actions.start, [*form, threshold, name, connection], [chosen, said], **_PRIVATE)
+    pause.click(actions.pause, chosen, status, **_PRIVATE)
+    resume.click(actions.resume, [chosen, hosts, retry, connection], status, **_PRIVATE)
+    cancel.click(actions.cancel, chosen, status, **_PRIVATE)
+    make.click(actions.export, [chosen, kind], file, **_PRIVATE)
+    shown = [chosen, status, table]
+    tab.select(actions.refresh, chosen, shown, show_progress="hidden", **_PRIVATE)
+    chosen.input(actions.refresh, chosen, shown, show_progress="hidden", **_PRIVATE)
+    gr.Timer(1.5).tick(
+        lambda run: (actions.status(run), actions.rows(run)), chosen, [status, table],
+        show_progress="hidden", **_PRIVATE,
+    )  # fmt: skip

@@ -1,0 +1,65 @@
+"""The Calibrate tab's layout and wiring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.ui import render
+from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.run_folders import RunFolders
+
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_LEGEND = (
+    '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
+    '<span class="recall">recall</span>, <span class="chosen">proposed threshold</span></p>'
+)
+
+
+def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
+    """Lay the tab out inside the current gr.Blocks."""
+    actions = LabelStudioActions(runs)
+    proposals = gr.State(None)
+    gr.Markdown(
+        "Thresholds from what labelers kept, moved and deleted. Only boxes that were shown can be "
+        "judged, so a threshold is never proposed below the one they were pushed with."
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=340):
+            project = gr.Number(
+                label="Project number", precision=0, value=None, elem_id="cal-project",
+                info="Connect in the Label Studio tab first.",
+            )  # fmt: skip
+            precision = gr.Slider(
+                0.5, 0.99, 0.8, step=0.01, label="Wanted precision", elem_id="cal-precision",
+                info="The lower end of the interval has to reach it.",
+            )  # fmt: skip
+            fetch = gr.Button("Fetch labels", variant="primary", elem_id="cal-fetch")
+            status = gr.HTML(
+                render.status("idle", "Nothing fetched yet."),
+                elem_id="cal-status", elem_classes="plain",
+            )  # fmt: skip
+            run = gr.Dropdown(
+                choices=runs.names(), label="Run", elem_id="cal-run", interactive=True
+            )
+            apply = gr.Button("Apply to the run, without the model", elem_id="cal-apply")
+            applied = gr.HTML("", elem_id="cal-applied", elem_classes="plain")
+        with gr.Column(scale=3, min_width=340):
+            table = gr.Dataframe(
+                headers=["label", "threshold", "judged", "missed", "why"], type="array",
+                interactive=False, visible=False, elem_id="cal-table", label="Proposals",
+                row_count=1, column_count=5, buttons=[], wrap=True, max_height=300,
+                column_widths=["20%", "16%", "13%", "13%", "38%"],
+            )  # fmt: skip
+            gr.HTML(_LEGEND, elem_classes="plain")
+            plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
+    fetch.click(
+        actions.calibrate, [connection, project, precision], [proposals, status, table, plots],
+        **_PRIVATE,
+    )  # fmt: skip
+    apply.click(actions.apply, [proposals, run], applied, **_PRIVATE)
+    tab.select(
+        lambda chosen: gr.Dropdown(choices=runs.names(), value=chosen or None), run, run,
+        show_progress="hidden", **_PRIVATE,
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The Label Studio tab's layout and wiring."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gradio as gr
+
+from app.labelstudio.commands import DOCUMENT_ROOT
+from app.labelstudio.connection import URL_VARIABLES
+from app.ui import render
+from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.run_folders import RunFolders
+
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
+    """Lay the tab out inside the current gr.Blocks; it sets `connection`."""
+    actions = LabelStudioActions(runs)
+    made = gr.State(None)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=340):
+            gr.Markdown("### 1 · Connect")
+            url = gr.Textbox(
+                label="Address", elem_id="ls-url", max_lines=1,
+                value=next((os.environ[n] for n in URL_VARIABLES if os.environ.get(n)), ""),
+                placeholder="http://localhost:8080",
+            )  # fmt: skip
+            key = gr.Textbox(
+                value="",
+                label="Key", type="password", elem_id="ls-key", max_lines=1,
+                info="From Account & Settings, of either kind; empty: from the environment.",
+            )  # fmt: skip
+            connect = gr.Button("Connect", elem_id="ls-connect")
+            who = gr.HTML(
+                render.status("idle", "Not connected."), elem_id="ls-who", elem_classes="plain"
+            )
+            gr.Markdown("### 2 · Run and project")
+            run = gr.Dropdown(choices=runs.names(), label="Run", elem_id="ls-run", interactive=True)
+            project = gr.Number(
+                label="Project number", precision=0, value=None, elem_id="ls-project"
+            )
+            with gr.Accordion("No project or no tasks yet?", open=False, elem_id="ls-make"):
+                title = gr.Textbox(
+                    value="", label="Title of a new project", max_lines=1, elem_id="ls-title"
+                )
+                new = gr.Button("Make a project from the run's classes", elem_id="ls-new")
+                how = gr.Radio(
+                    ["Upload the photos", "Refer to local files"], value="Upload the photos",
+                    label="Tasks for the run's photos", elem_id="ls-how",
+                )  # fmt: skip
+                tasks = gr.Button("Make tasks", elem_id="ls-tasks")
+            root = gr.Textbox(
+                label="Label Studio's document root (only for local files)", elem_id="ls-root",
+                value=os.environ.get(DOCUMENT_ROOT, ""), max_lines=1,
+            )  # fmt: skip
+        with gr.Column(scale=3, min_width=340):
+            gr.Markdown("### 3 · Check, dry run, push")
+            with gr.Row():
+                check = gr.Button("Check five images", elem_id="ls-check", min_width=120)
+                dry = gr.Button("Dry run", elem_id="ls-dry", min_width=100)
+                go = gr.Button(
+                    "Push", variant="primary", elem_id="ls-push", interactive=False, min_width=100
+                )
+            replace = gr.Checkbox(
+                label="Delete predictions of older prompts once the new ones are there",
+                value=False, elem_id="ls-replace",
+            )  # fmt: skip
+            status = gr.HTML(
+                render.status("idle", "A dry run shows what a push would do, and writes nothing."),
+                elem_id="ls-status", elem_classes="plain",
+            )  # fmt: skip
+            mapping = gr.Dataframe(
+                headers=["class", "label", "found by"], type="array", interactive=False,
+                visible=False, elem_id="ls-map", label="Where classes go", row_count=1,
+                column_count=3, buttons=[], max_height=260,
+            )  # fmt: skip
+            missing = gr.Code(
+                language="html", label="Labels to add to the project's configuration",
+                visible=False, elem_id="ls-missing", interactive=False,
+            )  # fmt: skip
+            add = gr.Button("Add missing labels to the project", elem_id="ls-add", size="sm")
+            images = gr.Dataframe(
+                headers=["task", "address", "kind", "file", "status"], type="array",
+                interactive=False, visible=False, elem_id="ls-images", label="Images", row_count=1,
+                column_count=5, buttons=[], wrap=True, max_height=300,
+            )  # fmt: skip
+            with gr.Accordion("Which task first?", open=False):
+                by = gr.Radio(
+                    ["scores near the threshold", "what labelers changed"],
+                    value="scores near the threshold", label="Rank tasks by",
+                )  # fmt: skip
+                rank = gr.Button("Write the order", elem_id="ls-queue")
+    connect.click(actions.connect, [url, key], [connection, key, who], **_PRIVATE)
+    key.submit(actions.connect, [url, key], [connection, key, who], **_PRIVATE)
+    check.click(actions.check, [connection, project, root], [status, images], **_PRIVATE)
+    new.click(actions.make_project, [connection, run, title], [project, status], **_PRIVATE)
+    tasks.click(
+        actions.make_tasks, [connection, run, project, root, how], status,
+        show_progress_on=[status], **_PRIVATE,
+    )  # fmt: skip
+    dry.click(
+        actions.dry_run, [connection, run, project, root, replace],
+        [made, status, mapping, missing, go], **_PRIVATE,
+    )  # fmt: skip
+    add.click(actions.add_labels, [connection, made], status, **_PRIVATE)
+    go.click(
+        actions.push, [connection, made], [made, status, go], show_progress_on=[status], **_PRIVATE
+    )
+    rank.click(actions.queue, [connection, run, project, by], status, **_PRIVATE)
+    # what the dry run showed must be what the push does
+    for changed in (run, project, replace, root):
+        changed.change(
+            lambda: (None, gr.Button(interactive=False)), None, [made, go],
+            show_progress="hidden", **_PRIVATE,
+        )  # fmt: skip
+    tab.select(
+        lambda chosen: gr.Dropdown(choices=runs.names(), value=chosen or None), run, run,
+        show_progress="hidden", **_PRIVATE,
+    )  # fmt: skip
