@@ -31,7 +31,7 @@ COLOURS = {
 _PROGRESS = gr.Progress()
 _ROWS = 1000
 _EXAMPLE = (
-    "astronaut.jpg", "woman, rocket, flag", "person, rocket: space shuttle, flag\n!patch", 0.42,
+    "astronaut.jpg", "woman, rocket, flag", "person\nrocket: space shuttle\nflag\n!patch", 0.38,
 )  # fmt: skip
 _LABELLED = 15
 """Changes of a photo that carry their words; the others show them when pointed at."""
@@ -303,8 +303,8 @@ def build(engine: Engine, folder: Path) -> None:
         render.status("idle", "See what other words, another template or checkpoint change."),
         elem_id="compare-status",
     )
-    with gr.Row(equal_height=False):
-        shown = gr.HTML(elem_id="compare-picture", min_height=60)
+    with gr.Row(equal_height=False, elem_id="compare-results"):
+        shown = gr.HTML(elem_id="compare-picture", min_height=60, min_width=320)
         table = gr.Dataframe(
             headers=HEADERS, type="array", interactive=False, elem_id="compare-table",
             datatype=("str", "str", "str", "number", "str", "number", "number"), max_height=460,

@@ -103,8 +103,8 @@ def build(engine: Engine) -> DetectParts:
     with gr.Column(visible=False) as results:
         with gr.Row():
             json_button = gr.Button("Download COCO JSON", elem_id="get-json", size="md")
-            link_button = gr.Button("Copy link", elem_id="get-link", size="md")
             png_button = gr.Button("Download picture (PNG)", elem_id="get-png", size="md")
+            link_button = gr.Button("Copy link", elem_id="get-link", size="md")
             json_file = gr.DownloadButton(elem_id="file-json", elem_classes="hidden-part")
             png_file = gr.DownloadButton(elem_id="file-png", elem_classes="hidden-part")
         boxes = gr.Dataframe(

@@ -58,7 +58,7 @@ def show(folder: str | None, chosen: str | None = None) -> Outputs:
     choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
     keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
     return (
-        told(run), _frame(run.losses), _frame(run.figures), _frame(run.speed), run.config,
+        told(run), _plot(run.losses), _plot(run.figures), _plot(run.speed), run.config,
         gr.Dropdown(choices=choices, value=keep),
     )  # fmt: skip
 
@@ -74,9 +74,11 @@ def told(run: TrainingRun) -> str:
         words += f" · {left / 60:.0f} min left at this pace"
     lines = []
     if not run.figures:
-        lines.append("No zero-shot AP: it is measured where `root` has the development set.")
+        lines.append(
+            "No zero-shot AP: it is measured where the run's root has the development set."
+        )
     if not run.snapshots:
-        lines.append("No alignments: runs keep them at each checkpoint since they were introduced.")
+        lines.append("No alignments yet: they are kept at each checkpoint, every few minutes.")
     return render.status("ok" if run.step >= run.steps else "idle", words, lines)
 
 
@@ -121,8 +123,11 @@ def _card(told: dict[str, Any]) -> str:
     )
 
 
-def _frame(points: tuple[Point, ...]) -> pd.DataFrame:
-    return pd.DataFrame([(p.step, p.series, p.value) for p in thinned(points)], columns=_COLUMNS)
+def _plot(points: tuple[Point, ...]) -> gr.LinePlot:
+    if not points:  # without any, the axes would be lists of words, or endless
+        return gr.LinePlot(visible=False)
+    rows = [(p.step, p.series, p.value) for p in thinned(points)]
+    return gr.LinePlot(pd.DataFrame(rows, columns=_COLUMNS), visible=True)
 
 
 def build() -> None:
@@ -139,12 +144,14 @@ def build() -> None:
         render.status("idle", "Curves, figures and alignments of training runs, as they go on."),
         elem_id="train-status",
     )
-    empty = pd.DataFrame(columns=_COLUMNS)
-    axes: dict[str, Any] = {"x": "step", "y": "value", "color": "series", "height": 260}
-    losses = gr.LinePlot(empty, title="Losses by data type", elem_id="train-losses", **axes)
+    axes: dict[str, Any] = {
+        "x": "step", "y": "value", "color": "series", "height": 260, "color_title": "",
+        "y_title": "", "visible": False,
+    }  # fmt: skip
+    losses = gr.LinePlot(title="Losses by data type", elem_id="train-losses", **axes)
     with gr.Row():
-        figures = gr.LinePlot(empty, title="Zero-shot, %", elem_id="train-ap", **axes)
-        speed = gr.LinePlot(empty, title="Throughput", elem_id="train-speed", **axes)
+        figures = gr.LinePlot(title="Zero-shot, %", elem_id="train-ap", **axes)
+        speed = gr.LinePlot(title="Throughput", elem_id="train-speed", **axes)
     with gr.Row():
         snapshot = gr.Dropdown([], label="Alignments at", elem_id="train-snapshot")
     pictures = gr.HTML(elem_id="train-pictures", apply_default_css=False)

@@ -255,6 +255,11 @@ class _Line:
                 f"{self._written(self._text)!r}: write a class and its aliases as "
                 "'cup: mug, tumbler', one class a line, with quotes round words that hold a colon"
             )
+        if "," in head:
+            raise VocabularyError(
+                f"{self._written(self._text)!r}: a class with aliases needs a line of its own; "
+                "write the classes before it on other lines"
+            )
         if "@" in head:
             raise VocabularyError(
                 f"{self._written(head)!r}: the threshold goes behind the last alias"
