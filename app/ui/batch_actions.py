@@ -84,7 +84,8 @@ class BatchActions:
             shutil.rmtree(folder, ignore_errors=True)
             return gr.skip(), render.status("error", str(error))
         self._work(run, self._reader(hosts, connection))
-        return gr.Dropdown(choices=self.runs.names(), value=folder.name), self.status(folder.name)
+        said = render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs.")
+        return gr.Dropdown(choices=self.runs.names(), value=folder.name), said
 
     def resume(
         self, name: str | None, hosts: str, retry: bool, connection: Connection | None
@@ -170,7 +171,7 @@ class BatchActions:
                     return rows
         return rows
 
-    def export(self, name: str | None, kind: str) -> str:
+    def export(self, name: str | None, kind: str) -> Any:
         """A file of that format to download; folders are packed into a zip archive."""
         try:
             run = self.runs.open(name)
@@ -178,8 +179,9 @@ class BatchActions:
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
             made = export(run, FORMAT_NAMES[kind], folder, read=self._reader("", None))
             if made.is_dir():
-                return shutil.make_archive(str(folder / made.name), "zip", made)
-            return str(made)
+                packed = shutil.make_archive(str(folder / made.name), "zip", made)
+                return gr.File(packed, visible=True)
+            return gr.File(str(made), visible=True)
         except TROUBLE as error:
             raise gr.Error(str(error), print_exception=False) from error
 

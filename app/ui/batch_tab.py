@@ -81,7 +81,9 @@ def build(engine: Engine, runs: RunFolders, connection: gr.State, tab: gr.Tab) -
                     min_width=120,
                 )  # fmt: skip
                 make = gr.Button("Export", elem_id="batch-export", min_width=90)
-            file = gr.File(label="Export", interactive=False, elem_id="batch-file", height=90)
+            file = gr.File(
+                label="Export", interactive=False, elem_id="batch-file", visible=False, height=90
+            )
         with gr.Column(scale=3, min_width=340):
             table = gr.Dataframe(
                 headers=["photo", "state", "boxes", "why"],

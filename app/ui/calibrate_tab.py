@@ -60,6 +60,6 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
     )  # fmt: skip
     apply.click(actions.apply, [proposals, run], applied, **_PRIVATE)
     tab.select(
-        lambda chosen: gr.Dropdown(choices=runs.names(), value=chosen or None), run, run,
+        runs.listed, run, run,
         show_progress="hidden", **_PRIVATE,
     )  # fmt: skip

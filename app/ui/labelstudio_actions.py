@@ -108,12 +108,13 @@ class LabelStudioActions:
             )  # fmt: skip
         except TROUBLE as error:
             said = render.status("error", str(error))
-            return None, said, gr.skip(), gr.skip(), gr.Button(interactive=False)
+            return None, said, gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)
         rows = [[m.name, m.label or "–", m.how] for m in made.labels.matches]
         missing = made.labels.addition
         return (
             made, plan_html(made), gr.Dataframe(rows, visible=True),
-            gr.Code(missing, visible=bool(missing)), gr.Button(interactive=True),
+            gr.Code(missing, visible=bool(missing)), gr.Button(visible=bool(missing)),
+            gr.Button(interactive=True),
         )  # fmt: skip
 
     def add_labels(self, connection: Connection | None, made: Plan | None) -> str:

@@ -81,7 +81,9 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 language="html", label="Labels to add to the project's configuration",
                 visible=False, elem_id="ls-missing", interactive=False,
             )  # fmt: skip
-            add = gr.Button("Add missing labels to the project", elem_id="ls-add", size="sm")
+            add = gr.Button(
+                "Add missing labels to the project", elem_id="ls-add", size="sm", visible=False
+            )
             images = gr.Dataframe(
                 headers=["task", "address", "kind", "file", "status"], type="array",
                 interactive=False, visible=False, elem_id="ls-images", label="Images", row_count=1,
@@ -103,7 +105,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
     )  # fmt: skip
     dry.click(
         actions.dry_run, [connection, run, project, root, replace],
-        [made, status, mapping, missing, go], **_PRIVATE,
+        [made, status, mapping, missing, add, go], **_PRIVATE,
     )  # fmt: skip
     add.click(actions.add_labels, [connection, made], status, **_PRIVATE)
     go.click(
@@ -117,6 +119,6 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             show_progress="hidden", **_PRIVATE,
         )  # fmt: skip
     tab.select(
-        lambda chosen: gr.Dropdown(choices=runs.names(), value=chosen or None), run, run,
+        runs.listed, run, run,
         show_progress="hidden", **_PRIVATE,
     )  # fmt: skip

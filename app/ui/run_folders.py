@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gradio as gr
+
 from app.runs.jobs import Job
 from app.runs.store import Run, RunError, find_runs
 
@@ -30,6 +32,12 @@ class RunFolders:
     def names(self) -> list[str]:
         """Names of the run folders, newest first."""
         return [folder.name for folder in find_runs(self.root)] if self.root.is_dir() else []
+
+    def listed(self, chosen: str | None) -> gr.Dropdown:
+        """The list of runs for a page that has just come up; the newest is chosen if none was."""
+        names = self.names()
+        fallback = names[0] if names else None
+        return gr.Dropdown(choices=names, value=chosen if chosen in names else fallback)
 
     def open(self, name: str | None) -> Run:
         """The run of that name.

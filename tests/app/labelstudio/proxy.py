@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 Fault = Callable[[str, str], str]
-"""(method, path) → "pass", "lose" (do it, drop the answer), "double" (do it twice), "slow",
-"drop" (drop the request), or a status to answer, e.g. "500"."""
+"""(method, path) → "pass", "lose" (do it, drop the answer), "double" (do it twice),
+"slow" (do it, answer late), "drop" (drop the request), or a status to answer, e.g. "500"."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -35,6 +36,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.command, self.target + self.path, content=body, headers=headers, timeout=120
             )
         assert answer is not None
+        if what == "slow":
+            time.sleep(8)
         if what == "lose":
             self.close_connection = True
             return

@@ -65,7 +65,7 @@ def same(run: Run, connection: Connection, project: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("what", ["lose", "double", "500", "429", "drop"])
+@pytest.mark.parametrize("what", ["lose", "double", "500", "429", "drop", "slow"])
 def test_one_fault_on_a_write_is_healed(
     what: str, server: Server, connection: Connection, many_run: ManyRun
 ) -> None:
@@ -79,7 +79,7 @@ def test_one_fault_on_a_write_is_healed(
         return "pass"
 
     with faulty(server.url, fault) as url:
-        through = Connection(url, TOKEN)
+        through = Connection(url, TOKEN, timeout=4)
         push(plan(run, through, project), through)
     assert not left and same(run, connection, project)
 
