@@ -108,6 +108,8 @@ class Sampler:
         return BatchPlan(step, canvas, tuple((int(i),) for i in indices))
 
     def _shape_of(self, width: int, height: int) -> int:
+        if not (width and height):  # not known: the squarest canvas
+            return 0
         ratios = _RATIOS if self._config.limit else _RATIOS[:2]
         wide = math.log(max(width, height) / min(width, height))
         nearest = min(range(len(ratios)), key=lambda i: abs(wide - math.log(ratios[i])))
