@@ -1,4 +1,4 @@
-"""`app.cli push · pull · calibrate · serve-backend`."""
+"""`app.cli push · pull · calibrate · queue · serve-backend`."""
 
 from __future__ import annotations
 
@@ -66,6 +66,20 @@ def add_commands(commands: Any) -> None:
         "--apply", type=Path, metavar="RUN", help="set the proposals in this run; no model runs"
     )
     calibrate.set_defaults(act=run_calibrate)
+
+    queue = commands.add_parser(
+        "queue", help="write which task wants a look first, where Label Studio can sort by it",
+        description="Ranks tasks and writes the rank as the predictions' score: order by "
+        "“Prediction score”, ascending.",
+    )  # fmt: skip
+    queue.add_argument("run", type=Path, metavar="RUN", help="the run that was pushed")
+    _server(queue)
+    queue.add_argument(
+        "--by", choices=("threshold", "labelers", "comparison"), default="threshold",
+        help="scores near the threshold, what labelers changed, or differences to --other",
+    )  # fmt: skip
+    queue.add_argument("--other", type=Path, metavar="RUN", help="with --by comparison")
+    queue.set_defaults(act=run_queue)
 
     serve = commands.add_parser(
         "serve-backend", help="serve the model to Label Studio as a live ML backend",
@@ -195,6 +209,33 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
         print(f"the next push is version {run.model_version}")
         run.close()
+    return 0
+
+
+def run_queue(arguments: argparse.Namespace) -> int:
+    """Rank and write."""
+    from app.labelstudio.pull import pull
+    from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
+
+    if (arguments.by == "comparison") != (arguments.other is not None):
+        raise ValueError("--by comparison and --other RUN belong together")
+    with ExitStack() as stack:
+        run = Run(arguments.run)
+        stack.callback(run.close)
+        connection = stack.enter_context(closing(_connect(arguments)))
+        project = _project(arguments.project)
+        if arguments.by == "labelers":
+            ranked = by_labelers(pull(connection, project))
+        elif arguments.by == "comparison":
+            other = Run(arguments.other)
+            stack.callback(other.close)
+            ranked = by_comparison(run, other)
+        else:
+            ranked = by_threshold(run)
+        count = write_queue(ranked, connection, project, run.model_version)
+    for one in ranked[:5]:
+        print(f"task {one.task}: {one.urgency:.2f}, {one.reason}")
+    print(f"{count} tasks ranked; order by “Prediction score”, ascending")
     return 0
 
 

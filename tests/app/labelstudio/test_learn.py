@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,7 +125,10 @@ def test_calibrate_end_to_end(
     assert "saved about" in capsys.readouterr().out
 
 
-def test_the_queue_is_what_the_server_sorts_by(many_run: ManyRun, connection: Connection) -> None:
+def test_the_queue_is_what_the_server_sorts_by(
+    many_run: ManyRun, connection: Connection, server: Server, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     run, project = many_run(12)
     push(plan(run, connection, project), connection)
     ranked = by_threshold(run, margin=0.3)
@@ -137,6 +141,17 @@ def test_the_queue_is_what_the_server_sorts_by(many_run: ManyRun, connection: Co
     urgent = [one.task for one in ranked if one.urgency > 0]
     assert urgent and order[: len(urgent)] == urgent
     assert all(one.urgency == 0 for one in by_comparison(run, run))
+    other = tmp_path / "other"
+    shutil.copytree(run.folder, other)
+    Run(other).apply("cat @0.9, cup @0.9")
+    monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    command = ["queue", str(run.folder), "--project", str(project)]
+    assert main([*command, "--by", "comparison", "--other", str(other)]) == 0
+    assert "12 tasks ranked" in capsys.readouterr().out
+    assert main([*command, "--by", "comparison"]) == 2
+    differing = by_comparison(run, Run(other))
+    assert differing[0].urgency > differing[-1].urgency == 0
     with pytest.raises(LabelStudioError, match="push the run first"):
         write_queue(ranked, connection, project, "another")
 
