@@ -88,7 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             env=environment, cwd=folder, stdout=log, stderr=log,
         )  # fmt: skip
         try:
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + 480  # about a minute alone, more on a busy machine
             while True:
                 try:
                     if httpx.get(f"{url}/health", timeout=2).status_code == 200:
