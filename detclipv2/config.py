@@ -87,7 +87,7 @@ class ModelConfig:
     backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
     `knowledge_late` gives it stages from C4 to C5 of its own, as ImageNet left them.
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
-    `score_scale` and `score_bias` make probabilities of detections' scores, see
+    `score_scale` and `score_bias` make scores of checkpoints mean the same, see
     `inference.calibration`.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou" or the geometric mean of "both" as in OLN.

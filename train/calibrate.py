@@ -1,9 +1,10 @@
-"""Make scores mean something: python -m train.calibrate CHECKPOINT DATA [--write] [--photos N]
+"""Make scores mean the same: python -m train.calibrate CHECKPOINT DATA [--write] [--photos N]
 
 Boxes found for phrases of flickr8k's train split, and for as many that are not in the photo, are
 right where they lie on one of the phrase's boxes (IoU 0.5, every box once). One scale and one bias
-then turn scores into the share that is right (Platt scaling), and the val split says how well that
-holds and which threshold finds phrases best (F1). `--write` keeps both numbers in the checkpoint.
+turn scores into the share that is right (Platt scaling); the bias is then moved so that 0.3, the
+default threshold everywhere, is where those phrases are found best (F1). The val split says how
+well both hold. `--write` keeps scale and bias in the checkpoint.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +30,11 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from train.abstention import Photos, swapped
 from train.data.grounding import read_phrases
+from train.data.sample import Boxes
 
 CARD_KEY = "calibration"
 _FLOOR = 0.05
+_DEFAULT = 0.3
 _IOU = 0.5
 _BINS = 10
 _EDGE = 1e-6
@@ -50,6 +54,10 @@ class Found:
     right: Tensor
     wanted: int
 
+    def under(self, calibration: Calibration) -> Found:
+        """The same boxes with other scores."""
+        return Found(calibration.apply(self.scores), self.right, self.wanted)
+
 
 def collect(predictor: Predictor, photos: Photos, seed: int = 0) -> Found:
     """Boxes of each photo's phrases and of absent ones, with what is right of them."""
@@ -60,27 +68,34 @@ def collect(predictor: Predictor, photos: Photos, seed: int = 0) -> Found:
     for (path, phrases), (own, absent) in zip(tqdm(photos, mininterval=5), pairs, strict=True):
         if not own:
             continue
-        truth = {
-            text: torch.from_numpy(
-                np.unique(np.concatenate([p.boxes for p in phrases if p.text == text]), axis=0)
-            ).float()
-            for text in own
-        }
+        # A vocabulary holds "A man" and "a man" once.
+        named = [_plain(text) for text in own]
+        words = list(dict.fromkeys([*named, *map(_plain, absent)]))
+        truth = {name: _boxes([p.boxes for p in phrases if _plain(p.text) == name])
+                 for name in named}  # fmt: skip
         found = predictor.detect(
-            predictor.encode_image(path), [*own, *absent], threshold=_FLOOR, max_boxes=300
+            predictor.encode_image(path), words, threshold=_FLOOR, max_boxes=300
         )
         assert found.class_id is not None and found.confidence is not None
-        wanted += sum(len(truth[text]) for text in own)
+        wanted += sum(map(len, truth.values()))
         boxes = torch.from_numpy(found.xyxy).float()
         scores.append(torch.from_numpy(found.confidence))
         hit = torch.zeros(len(boxes), dtype=torch.bool)
-        for index, text in enumerate(own):
-            mine = torch.from_numpy(np.flatnonzero(found.class_id == index))
-            hit[mine] = matched(boxes[mine], truth[text])
+        for name, true in truth.items():
+            mine = torch.from_numpy(np.flatnonzero(found.class_id == words.index(name)))
+            hit[mine] = matched(boxes[mine], true)
         right.append(hit)
     if not scores:
         raise ValueError("no phrase with a box among these photos")
     return Found(torch.cat(scores), torch.cat(right), wanted)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _boxes(parts: Sequence[Boxes]) -> Tensor:
+    return torch.from_numpy(np.unique(np.concatenate(parts), axis=0)).float()
 
 
 def matched(boxes: Tensor, truth: Tensor) -> Tensor:
@@ -127,6 +142,13 @@ def fit(found: Found) -> Calibration:
     return Calibration(scale, bias)
 
 
+def anchored(calibration: Calibration, found: Found) -> Calibration:
+    """The same curve, moved so that the threshold with the best F1 becomes the default one."""
+    best = best_f1(found.under(calibration))[0]
+    shift = math.log(_DEFAULT / (1 - _DEFAULT)) - math.log(best / (1 - best))
+    return Calibration(calibration.scale, calibration.bias + shift)
+
+
 def expected_error(scores: Tensor, right: Tensor) -> float:
     """Expected calibration error: mean distance of score and share of right boxes, in ten bins."""
     place = (scores * _BINS).long().clamp(max=_BINS - 1)
@@ -170,16 +192,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = options.data / "flickr8k" / "grounding.json"
     train = read_phrases(file, split="train")
     seen = random.Random(0).sample(train, min(options.photos, len(train)))
-    calibration = fit(collect(predictor, seen))
-    raw = collect(predictor, read_phrases(file, split="val"))
-    after = Found(calibration.apply(raw.scores), raw.right, raw.wanted)
+    learned = collect(predictor, seen)
+    share = fit(learned)
+    calibration = anchored(share, learned)
+    held_out = collect(predictor, read_phrases(file, split="val"))
+    after = held_out.under(calibration)
     threshold, f1 = best_f1(after)
     told = {
-        "scale": calibration.scale, "bias": calibration.bias, "photos": len(seen),
-        "val_error_before": expected_error(raw.scores, raw.right),
-        "val_error_after": expected_error(after.scores, after.right),
-        "best_threshold": threshold, "best_f1": f1,
-        "f1_at_0.3": f1_at(after, 0.3),
+        "scale": calibration.scale, "bias": calibration.bias,
+        # What to add to a score's logit to have the share of right boxes.
+        "bias_to_share": share.bias - calibration.bias, "photos": len(seen),
+        "val_error_of_raw_scores": expected_error(held_out.scores, held_out.right),
+        "val_error_of_shares": expected_error(held_out.under(share).scores, held_out.right),
+        "val_best_threshold": threshold, "val_best_f1": f1, "val_f1_at_0.3": f1_at(after, 0.3),
+        "val_f1_of_raw_0.3": f1_at(held_out, 0.3),
     }  # fmt: skip
     print(json.dumps(told, indent=2))
     if options.write:

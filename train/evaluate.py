@@ -23,6 +23,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -122,6 +123,8 @@ def open_detector(
         )
         return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
     model = DetCLIPv2.from_pretrained(source)
+    # Raw scores: the ranking is the same, and a low floor lets the same boxes through.
+    model.config = replace(model.config, score_scale=1.0, score_bias=0.0)
     checkpoint = model.fingerprint[:8]
     if not knowledge:
         model.knowledge = None

@@ -24,10 +24,10 @@ from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 DEMO = FOLDER / "demo"
 
 SAMPLES = (
-    ("astronaut.jpg", "woman: astronaut, person @0.48\nface @0.5\nrocket: spaceship @0.43"),
+    ("astronaut.jpg", "person: woman\nface\nhelmet\nrocket: spaceship @0.2"),
     ("coffee.jpg", "cup: mug, espresso cup @0.6\n!table"),
-    ("chelsea.jpg", "cat: kitten @0.4"),
-    ("rocket.jpg", "rocket: space shuttle @0.45\ntower: crane @0.42"),
+    ("chelsea.jpg", "cat: kitten"),
+    ("rocket.jpg", "rocket: space shuttle\ntower: crane @0.45"),
 )
 """Shipped photos, each with prompts that show a piece of the syntax."""
 

@@ -1,4 +1,4 @@
-"""Scores that mean something: of boxes scored 0.3, about three in ten are right.
+"""Scores that mean the same in every checkpoint: at 0.3, the default, phrases are found best.
 
 A monotone map with two numbers a checkpoint (Platt scaling), fitted by `train.calibrate`. It moves
 no box past another, and no class's score depends on the other classes.

@@ -11,7 +11,7 @@ import torch
 
 from detclipv2.checkpoint import inspect
 from detclipv2.inference.calibration import Calibration
-from train.calibrate import Found, best_f1, expected_error, f1_at, fit, main, matched
+from train.calibrate import Found, anchored, best_f1, expected_error, f1_at, fit, main, matched
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 
@@ -35,6 +35,14 @@ def test_a_true_box_is_found_once() -> None:
     assert matched(boxes, truth[:0]).tolist() == [False] * 4
 
 
+def test_the_default_threshold_becomes_the_one_with_the_best_f1() -> None:
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5])
+    found = Found(scores, torch.tensor([True, True, True, False, False]), wanted=3)
+    moved = found.under(anchored(Calibration(2.0, -1.0), found))
+    assert best_f1(moved) == pytest.approx((0.3, 1.0), abs=1e-5)
+    assert (moved.scores.diff() < 0).all()
+
+
 def test_f1_counts_what_was_not_found() -> None:
     found = Found(torch.tensor([0.2, 0.9, 0.6]), torch.tensor([True, True, False]), wanted=3)
     assert best_f1(found) == pytest.approx((0.2, 4 / 6))
@@ -54,7 +62,7 @@ def test_the_command_writes_the_checkpoint(
                        "split": split})  # fmt: skip
         # Boxes everywhere, so that random ones are right now and then.
         boxes = [[0, 0, w, h] for w in range(200, 601, 100) for h in (200, 300, 400)]
-        phrases = [{"phrase": text, "boxes": boxes} for text in (f"a {name}", f"{name} 2")]
+        phrases = [{"phrase": text, "boxes": boxes} for text in (f"a {name}", f"A {name}", "two")]
         captions.append({"image_id": number, "phrases": phrases})
     (folder / "grounding.json").write_text(json.dumps({"images": images, "captions": captions}))
     checkpoint = tmp_path / "checkpoint"

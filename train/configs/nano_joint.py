@@ -41,6 +41,20 @@ def experiment(smoke: bool = False) -> Experiment:
     return _experiment([_detection(), _grounding(), _pairs(pair_samples, _PAIRS)], smoke)
 
 
+def shipped(smoke: bool = False) -> Experiment:
+    """The embedded checkpoint's second stage: `init` names the first, a run of `nano_boxes`."""
+    base = apart(smoke)
+    weights = {"pairs": 0.1, "tags": 0.6}
+    streams = [replace(s, weight=weights.get(s.name, s.weight)) for s in base.streams]
+    return replace(
+        base,
+        streams=tuple(streams),
+        loop=base.loop if smoke else replace(base.loop, steps=4000),
+        optim=replace(base.optim, lr=8e-4, backbone=0.2, warmup=200),
+        freeze=5,
+    )
+
+
 def apart(smoke: bool = False, fewer: bool = False) -> Experiment:
     """Captions and class names apart, as tables on data want them; a base, not a run.
 
