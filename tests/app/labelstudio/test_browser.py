@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image, ImageDraw
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from app.engine import Engine
 from app.labelstudio.connection import Connection
@@ -29,19 +27,6 @@ from .test_learn import submit
 pytestmark = pytest.mark.browser
 BOX = (40, 150, 140, 290)
 """Where the magenta thing is, in pixels of the upright photo."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("this test drives Chromium and finds none; apt-get install chromium")
-    with sync_playwright() as playwright:
-        process = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield process.new_context(viewport={"width": 1280, "height": 900})
-        process.close()
 
 
 def snap(page: Page, name: str) -> None:
