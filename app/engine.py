@@ -371,7 +371,7 @@ class Engine:
     ) -> tuple[sv.Detections, list[float | None]]:
         """Detections, and each class's best score before any threshold."""
         assert encoded is not None
-        bare = _without_thresholds(vocabulary)
+        bare = vocabulary.without_thresholds()
         found = self._candidates.get((key, bare.hash))
         if found is None:
             found = self.predictor.candidates(encoded, bare, floor=0.0)
@@ -404,8 +404,3 @@ class Engine:
                 alone = Vocabulary((concept, *negatives))
                 scores = self.predictor.candidates(encoded, alone, floor=0.0).scores
                 best[index] = float(scores[0]) if len(scores) else None
-
-
-def _without_thresholds(vocabulary: Vocabulary) -> Vocabulary:
-    """The same words; two vocabularies that differ in thresholds only have the same candidates."""
-    return Vocabulary(tuple(replace(concept, threshold=None) for concept in vocabulary.classes))

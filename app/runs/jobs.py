@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.runs.sources import SourceError
-from app.runs.store import Counts, ImageRef, ImageRow, Run, RunError, State, without_thresholds
+from app.runs.store import Counts, ImageRef, ImageRow, Run, RunError, State
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def look(
     from detclipv2.inference.postprocess import MAX_CANDIDATES, select
 
     encoded = detector.encode_image(image, size)
-    bare = without_thresholds(vocabulary)
+    bare = vocabulary.without_thresholds()
     found = detector.candidates(encoded, bare, floor=floor)
     boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
     if len(found.scores) < MAX_CANDIDATES:

@@ -268,7 +268,7 @@ class Run:
             vocabulary = view.vocabulary
         except VocabularyError as error:
             raise RunError(str(error)) from error
-        if _words(vocabulary) != _words(self.settings.vocabulary):
+        if vocabulary.without_thresholds() != self.settings.vocabulary.without_thresholds():
             raise RunError(
                 "other words need a new run; only thresholds can change in a finished one"
             )
@@ -361,7 +361,7 @@ class Run:
 
     def stored(self, image: ImageRow) -> list[Box]:
         """All boxes of an image down to the floor, best first."""
-        words = without_thresholds(self.settings.vocabulary).serialise()
+        words = self.settings.vocabulary.without_thresholds().serialise()
         return self.boxes(image, View(words, 0.0, 10**9))
 
     def detections(self, image: ImageRow, view: View | None = None) -> sv.Detections:
@@ -456,12 +456,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous=NORMAL")
     db.executescript(_SCHEMA)
     return db
-
-
-def without_thresholds(vocabulary: Vocabulary) -> Vocabulary:
-    """The same words without thresholds of their own."""
-    return Vocabulary(tuple(replace(concept, threshold=None) for concept in vocabulary.classes))
-
-
-def _words(vocabulary: Vocabulary) -> str:
-    return without_thresholds(vocabulary).serialise()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from unicodedata import category
 
@@ -171,6 +171,13 @@ class Vocabulary:
         """The thresholds of those returned classes that have one of their own, by index."""
         own = ((index, concept.threshold) for index, concept in enumerate(self.returned))
         return {index: threshold for index, threshold in own if threshold is not None}
+
+    def without_thresholds(self) -> Vocabulary:
+        """The same words, no class with a threshold of its own.
+
+        Vocabularies that differ in thresholds only have the same candidates, so one `hash` here.
+        """
+        return Vocabulary(tuple(replace(concept, threshold=None) for concept in self.classes))
 
     @property
     def _ordered(self) -> tuple[ConceptClass, ...]:

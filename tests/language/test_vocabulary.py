@@ -51,6 +51,15 @@ def test_aliases_thresholds_negatives_and_comments() -> None:
     assert vocabulary.thresholds == {0: 0.35, 1: 0.25, 3: 1.0}
 
 
+def test_words_without_thresholds_keep_all_else() -> None:
+    vocabulary = Vocabulary.parse("cup = with a handle: mug @0.35\nkettle\n!shadow")
+    bare = vocabulary.without_thresholds()
+    assert bare == Vocabulary.parse("cup = with a handle: mug\nkettle\n!shadow")
+    assert bare.without_thresholds() == bare
+    other = Vocabulary.parse("cup = with a handle: mug @0.9\nkettle @0.1\n!shadow")
+    assert other.without_thresholds().hash == bare.hash != vocabulary.hash
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
