@@ -21,8 +21,8 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from app.labelstudio.config_map import ConfigError, read_config
 from app.labelstudio.images import TaskImages, address_of
 from app.labelstudio.payload import prediction
+from app.runs.records import Box, ImageRef
 from app.runs.sources import SourceError
-from app.runs.store import Box, ImageRef
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote_plus, urlsplit
 import httpx
 
 from app.labelstudio.connection import Connection, LabelStudioError
+from app.runs.records import ImageRef
 from app.runs.sources import MAX_BYTES, Hosts, SourceError, fetch
-from app.runs.store import ImageRef
 
 Kind = Literal["local file", "upload", "cloud", "address", "inline"]
 

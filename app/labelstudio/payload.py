@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.runs.store import Box
+from app.runs.records import Box
 
 _DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
 

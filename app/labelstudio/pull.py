@@ -11,7 +11,7 @@ import numpy as np
 from app.labelstudio.connection import Connection
 from app.labelstudio.payload import to_boxes
 from app.runs.diff import iou
-from app.runs.store import Box
+from app.runs.records import Box
 
 Verdict = Literal["kept", "moved", "renamed", "deleted", "added"]
 _VERDICTS: tuple[Verdict, ...] = ("kept", "moved", "renamed", "deleted", "added")

@@ -21,7 +21,8 @@ from app.labelstudio.config_map import LabelMap, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, read_address
 from app.labelstudio.payload import fingerprint, prediction
-from app.runs.store import ImageRow, Run
+from app.runs.records import ImageRow
+from app.runs.store import Run
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.pull import ReviewedTask
 from app.runs.diff import compare_boxes
-from app.runs.store import ImageRow, Run
+from app.runs.records import ImageRow
+from app.runs.store import Run
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Priority:
 def by_threshold(run: Run, margin: float = 0.1) -> list[Priority]:
     """Images with boxes whose scores lie close to their class's threshold, on either side."""
     view = run.view
-    own = dict(zip(view.vocabulary.names, view.thresholds(), strict=True))
+    own = dict(zip(view.vocabulary.names, view.thresholds, strict=True))
     found = []
     for row in _with_task(run):
         near = [abs(box.score - own[box.name]) for box in run.stored(row)]

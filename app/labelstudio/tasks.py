@@ -11,7 +11,7 @@ from typing import Any
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key, local_address, read_address
-from app.runs.store import ImageRef
+from app.runs.records import ImageRef
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500

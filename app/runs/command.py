@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from app.coco import write_bytes
 from app.runs import sources
 from app.runs.export import FORMATS, export, to_coco
-from app.runs.store import FLOOR, ImageRef, Run, RunError, RunSettings, versions
+from app.runs.records import ImageRef, RunError
+from app.runs.settings import FLOOR, settings_of
+from app.runs.store import Run
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -188,16 +190,6 @@ def _begin(
     if folder is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
     return Run.create(folder, settings, images), engine, read
-
-
-def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
-    """The settings of a run that begins now with this engine."""
-    from datetime import UTC, datetime
-
-    return RunSettings(
-        engine.name, engine.fingerprint, prompts,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), versions=versions(), **settings,
-    )  # fmt: skip
 
 
 def _model_of(arguments: argparse.Namespace, run: Run) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from app.runs.store import Box, Run
+from app.runs.records import Box
+from app.runs.store import Run
 
 MATCH_IOU = 0.5
 """Two boxes that overlap at least so much are about the same thing."""

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from app.coco import CocoDataset, write_bytes, write_json
-from app.runs.store import ImageRef, ImageRow, Run
+from app.runs.records import ImageRef, ImageRow
+from app.runs.store import Run
 
 if TYPE_CHECKING:
     import supervision as sv

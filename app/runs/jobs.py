@@ -12,8 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
+from app.runs.settings import FLOOR
 from app.runs.sources import SourceError
-from app.runs.store import Counts, ImageRef, ImageRow, Run, RunError, State
+from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -97,7 +99,6 @@ def process(
             f"{detector.fingerprint[:8]}; load the same one, or start a new run"
         )
     vocabulary = settings.vocabulary
-    floor = min((settings.floor, settings.threshold, *vocabulary.thresholds.values()))
     with run.working():
         for row in run.images("pending"):
             if stop():
@@ -107,16 +108,16 @@ def process(
                 content = read(row.ref)
                 image = open_image(content)
             except (SourceError, ImageError) as error:
-                name = row.place if row.member is None else f"{row.place}, {row.member}"
-                reason = str(error).replace(f"the {len(content)} bytes", name) if isinstance(
-                    error, ImageError) else str(error)  # fmt: skip
+                reason = str(error)
+                if isinstance(error, ImageError):  # it knows the bytes, people know the file
+                    reason = reason.replace(f"the {len(content)} bytes", _place(row))
                 run.fail(row, reason)
                 yield Outcome(row, "failed", reason)
                 continue
             try:
                 found = look(
-                    detector, image, vocabulary, floor=floor, threshold=settings.threshold,
-                    nms_iou=settings.nms_iou, size=settings.size,
+                    detector, image, vocabulary, floor=settings.lowest,
+                    threshold=settings.threshold, nms_iou=settings.nms_iou, size=settings.size,
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
@@ -128,34 +129,38 @@ def process(
             yield Outcome(row, state, image=image)
 
 
+def _place(row: ImageRow) -> str:
+    return row.place if row.member is None else f"{row.place}, {row.member}"
+
+
 def estimate(
     images: Sequence[ImageRef], detector: Detector[Any], read: Reader, prompts: str,
     size: int | None = None, samples: int = 3,
 ) -> float:  # fmt: skip
-    """Seconds that all of `images` will take, measured on a few of them after one warm-up.
+    """Seconds that all of `images` will take, measured on a few of them after a warm-up on another.
 
     Raises:
         SourceError: none of the samples could be used.
     """
     from detclipv2.inference.images import ImageError, open_image
 
-    step = max(1, len(images) // samples)
+    step = max(1, len(images) // (samples + 1))
     vocabulary = Vocabulary.parse(prompts)
     times: list[float] = []
     problem = "no images"
-    for number, ref in enumerate([images[0], *images[::step][:samples]] if images else []):
+    for ref in images[::step][: samples + 1]:
         start = time.perf_counter()
         try:
             image = open_image(read(ref))
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        look(detector, image, vocabulary, floor=0.05, threshold=0.3, nms_iou=0.6, size=size)
-        if number:
-            times.append(time.perf_counter() - start)
+        look(detector, image, vocabulary, floor=FLOOR, threshold=0.3, nms_iou=0.6, size=size)
+        times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")
-    return sum(times) / len(times) * len(images)
+    measured = times[1:] or times
+    return sum(measured) / len(measured) * len(images)
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,20 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from app.coco import write_json
+from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
+from app.runs.settings import RunSettings, View
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
     import supervision as sv
 
-State = Literal["pending", "done", "empty", "failed"]
-
-FLOOR = 0.05
-"""Lowest score that is stored unless a threshold lies lower."""
 _FORMAT = 1
 _SETTINGS, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
 _SCHEMA = """
@@ -42,149 +41,6 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
-class RunError(ValueError):
-    """A run folder or a setting that cannot be used; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a run's boxes were made; never changed once the run exists.
-
-    Attributes:
-        model: the detector's name.
-        checkpoint: hex digest of its weights.
-        prompts: the written vocabulary.
-        threshold: lowest score of classes without their own, in 0..1.
-        nms_iou: of two boxes of one class that overlap more, the weaker went.
-        max_boxes: boxes an image that are shown, the best ones.
-        size: long side of the network's input, None for the model's own.
-        floor: lowest score that is stored.
-        source: where the images came from, in the user's words.
-        created: when, ISO 8601 UTC.
-        versions: of the packages that made the boxes.
-    """
-
-    model: str
-    checkpoint: str
-    prompts: str
-    threshold: float = 0.3
-    nms_iou: float = 0.6
-    max_boxes: int = 100
-    size: int | None = None
-    floor: float = FLOOR
-    source: str = ""
-    created: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "nms_iou", "floor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RunError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        if self.max_boxes < 1:
-            raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
-
-
-@dataclass(frozen=True)
-class View:
-    """Which of the stored boxes count: the vocabulary's thresholds, else `threshold`."""
-
-    prompts: str
-    threshold: float
-    max_boxes: int
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
-
-    def thresholds(self) -> tuple[float, ...]:
-        """The threshold of every returned class."""
-        return tuple(
-            self.threshold if concept.threshold is None else concept.threshold
-            for concept in self.vocabulary.returned
-        )
-
-
-@dataclass(frozen=True)
-class ImageRef:
-    """Where an image lies.
-
-    Attributes:
-        file_name: how the run and its exports name it; unique, with forward slashes.
-        place: a file, an archive, or an address.
-        member: the name inside the archive.
-        task: the Label Studio task it belongs to.
-    """
-
-    file_name: str
-    place: str
-    member: str | None = None
-    task: int | None = None
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    """One image of the ledger; sizes in pixels of the upright original, None until looked at."""
-
-    id: int
-    file_name: str
-    place: str
-    member: str | None
-    task: int | None
-    state: State
-    reason: str | None
-    sha256: str | None
-    width: int | None
-    height: int | None
-    seconds: float | None
-
-    @property
-    def ref(self) -> ImageRef:
-        """Where it lies."""
-        return ImageRef(self.file_name, self.place, self.member, self.task)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height; only of images that were looked at."""
-        if self.width is None or self.height is None:
-            raise RunError(f"{self.file_name} was not looked at yet ({self.state})")
-        return self.width, self.height
-
-
-@dataclass(frozen=True)
-class Box:
-    """One box: the class's name, its score, xyxy in pixels of the upright original."""
-
-    name: str
-    score: float
-    xyxy: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many images are in each state."""
-
-    pending: int = 0
-    done: int = 0
-    empty: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        """All images of the run."""
-        return self.pending + self.done + self.empty + self.failed
-
-    @property
-    def looked_at(self) -> int:
-        """Images that are not pending."""
-        return self.total - self.pending
-
-
 class Run:
     """An open run folder. Thread-safe; several readers and one worker may have it open."""
 
@@ -199,9 +55,12 @@ class Run:
         if stored.pop("format", None) != _FORMAT:
             raise RunError(f"{path} was written by another version; use the version that made it")
         self.folder = folder
-        self.settings = RunSettings(**{k: v for k, v in stored.items() if k != "vocabulary"})
+        stored.pop("vocabulary")
+        self.settings = RunSettings(**stored)
         self._lock = Lock()
         self._db = _connect(folder / _LEDGER)
+        begun = self.settings
+        self._view = "", View(begun.prompts, begun.threshold, begun.max_boxes)
 
     @classmethod
     def create(cls, folder: Path, settings: RunSettings, images: Iterable[ImageRef]) -> Run:
@@ -234,13 +93,12 @@ class Run:
 
     @property
     def view(self) -> View:
-        """Which boxes count at present."""
+        """Which boxes count at present; another process may change it."""
         with self._lock:
             row = self._db.execute("SELECT value FROM meta WHERE key = 'view'").fetchone()
-        if row is None:
-            s = self.settings
-            return View(s.prompts, s.threshold, s.max_boxes)
-        return View(**json.loads(row[0]))
+        if row is not None and row[0] != self._view[0]:
+            self._view = row[0], View(**json.loads(row[0]))
+        return self._view[1]
 
     @property
     def model_version(self) -> str:
@@ -272,8 +130,8 @@ class Run:
             raise RunError(
                 "other words need a new run; only thresholds can change in a finished one"
             )
-        floors = self._floors()
-        for name, wanted, floor in zip(vocabulary.names, view.thresholds(), floors, strict=True):
+        floor = self.settings.lowest
+        for name, wanted in zip(vocabulary.names, view.thresholds, strict=True):
             if not floor <= wanted <= 1:
                 raise RunError(
                     f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
@@ -288,7 +146,7 @@ class Run:
                 " JOIN json_each(?) AS own ON own.key = boxes.class"
                 " WHERE boxes.image = images.id AND boxes.score >= own.value)"
                 " THEN 'done' ELSE 'empty' END WHERE state IN ('done', 'empty')",
-                (json.dumps(view.thresholds()),),
+                (json.dumps(view.thresholds),),
             )
         return self.counts()
 
@@ -321,7 +179,7 @@ class Run:
         seconds: float,
     ) -> State:  # fmt: skip
         """Write what was found, down to the floor, in one transaction; returns the state."""
-        own = self.view.thresholds()
+        own = self.view.thresholds
         rows = []
         if detections.class_id is not None and detections.confidence is not None:
             classes, scores = detections.class_id.tolist(), detections.confidence.tolist()
@@ -361,8 +219,7 @@ class Run:
 
     def stored(self, image: ImageRow) -> list[Box]:
         """All boxes of an image down to the floor, best first."""
-        words = self.settings.vocabulary.without_thresholds().serialise()
-        return self.boxes(image, View(words, 0.0, 10**9))
+        return self.boxes(image, self._everything)
 
     def detections(self, image: ImageRow, view: View | None = None) -> sv.Detections:
         """The same as `supervision.Detections`; `class_id` indexes the vocabulary's names."""
@@ -379,10 +236,10 @@ class Run:
 
     def class_counts(self) -> dict[str, int]:
         """Boxes that count, by class, over all images."""
-        names = self.view.vocabulary.names
-        counts = dict.fromkeys(names, 0)
+        view = self.view
+        counts = dict.fromkeys(view.vocabulary.names, 0)
         for image in self.images("done"):
-            for box in self.boxes(image):
+            for box in self.boxes(image, view):
                 counts[box.name] += 1
         return counts
 
@@ -410,7 +267,7 @@ class Run:
             self._db.close()
 
     def _rows(self, image: int, view: View) -> list[tuple[int, Box]]:
-        names, own = view.vocabulary.names, view.thresholds()
+        names, own = view.vocabulary.names, view.thresholds
         with self._lock:
             rows = self._db.execute(
                 "SELECT class, score, x1, y1, x2, y2 FROM boxes WHERE image = ? ORDER BY rank",
@@ -421,32 +278,15 @@ class Run:
         ]
         return found[: view.max_boxes]
 
-    def _floors(self) -> tuple[float, ...]:
-        """The lowest score that was stored of every class."""
-        own = self.settings.vocabulary.thresholds
-        lowest = min((self.settings.floor, self.settings.threshold, *own.values()))
-        return (lowest,) * len(self.settings.vocabulary.returned)
+    @cached_property
+    def _everything(self) -> View:
+        return View(_words(self.settings.vocabulary), 0.0, 10**9)
 
 
 def find_runs(folder: Path) -> list[Path]:
     """Run folders directly below `folder`, newest first."""
     found = [path.parent for path in folder.glob(f"*/{_SETTINGS}")]
     return sorted(found, key=lambda path: (path / _SETTINGS).stat().st_mtime, reverse=True)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what makes boxes."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("torch", "torchvision", "timm", "transformers", "supervision", "pillow"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # pragma: no cover - a vendored install
-            found[name] = "unknown"
-    from detclipv2 import __version__
-
-    return {"detclipv2": __version__, **found}
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -17,10 +17,11 @@ from app.labelstudio.config_map import ConfigError
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, images_of_project
 from app.runs import sources
-from app.runs.command import settings_of
 from app.runs.export import FORMATS, export
 from app.runs.jobs import Job, estimate
-from app.runs.store import ImageRef, Run, RunError
+from app.runs.records import ImageRef, RunError
+from app.runs.settings import settings_of
+from app.runs.store import Run
 from app.ui import render
 from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError

@@ -9,7 +9,8 @@ from pathlib import Path
 import gradio as gr
 
 from app.runs.jobs import Job
-from app.runs.store import Run, RunError, find_runs
+from app.runs.records import RunError
+from app.runs.store import Run, find_runs
 
 RUNS_VARIABLE = "DETCLIPV2_RUNS"
 

@@ -21,7 +21,7 @@ from PIL import Image
 from app import cli
 from app.engine import Engine
 from app.runs.command import picture_names
-from app.runs.store import ImageRef
+from app.runs.records import ImageRef
 
 REPO = Path(__file__).resolve().parents[2]
 LOW = "0.02"  # a threshold that the scores of a random tiny model pass

@@ -20,8 +20,9 @@ from PIL import Image
 from app.engine import Engine
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import images_of_project, local_address
-from app.runs.command import settings_of
-from app.runs.store import ImageRef, Run
+from app.runs.records import ImageRef
+from app.runs.settings import settings_of
+from app.runs.store import Run
 
 REPO = Path(__file__).resolve().parents[3]
 TOKEN = "abcdef0123456789abcdef0123456789abcdef01"

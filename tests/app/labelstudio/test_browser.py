@@ -18,7 +18,7 @@ from app.labelstudio.images import images_of_project
 from app.labelstudio.push import plan, push
 from app.labelstudio.tasks import create_project, upload_tasks
 from app.runs import sources
-from app.runs.command import settings_of
+from app.runs.settings import settings_of
 from app.runs.store import Run
 
 from .conftest import EMAIL, PASSWORD, TOKEN, Server

@@ -21,9 +21,10 @@ from app.labelstudio.push import plan, push
 from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
 from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
 from app.runs import sources
-from app.runs.command import settings_of
 from app.runs.jobs import process
-from app.runs.store import ImageRef, Run
+from app.runs.records import ImageRef
+from app.runs.settings import settings_of
+from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 
 from .conftest import TOKEN, Server

@@ -143,8 +143,8 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     from app.engine import Engine
     from app.labelstudio.images import local_address
     from app.runs import sources
-    from app.runs.command import settings_of
     from app.runs.jobs import process
+    from app.runs.settings import settings_of
 
     assert isinstance(shared_engine, Engine)
     root = photos_on_server.parent

@@ -16,9 +16,9 @@ from PIL import Image
 from app.engine import Engine
 from app.labelstudio.payload import to_boxes
 from app.runs import sources
-from app.runs.command import settings_of
 from app.runs.export import FORMATS, export, flat_names
 from app.runs.jobs import process
+from app.runs.settings import settings_of
 from app.runs.store import Run
 
 

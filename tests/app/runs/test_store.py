@@ -18,10 +18,11 @@ import pytest
 from app.cli import main
 from app.engine import Engine
 from app.runs import sources
-from app.runs.command import settings_of
 from app.runs.diff import compare_boxes, compare_runs
 from app.runs.jobs import Job, estimate, process
-from app.runs.store import Box, Counts, ImageRef, Run, RunError
+from app.runs.records import Box, Counts, ImageRef, RunError
+from app.runs.settings import settings_of
+from app.runs.store import Run
 
 REPO = Path(__file__).resolve().parents[3]
 PROMPTS = "cat\ncup: mug @0.06\n!shadow"
@@ -148,7 +149,7 @@ import sys
 from pathlib import Path
 from app.runs import sources
 from app.engine import Engine
-from app.runs.command import settings_of
+from app.runs.settings import settings_of
 from app.runs.jobs import process
 from app.runs.store import Run
 folder, photos, model, log = map(Path, sys.argv[1:])
