@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from app.labelstudio import commands as labelstudio
 from app.labelstudio.connection import LabelStudioError
-from app.runs import command
+from app.runs.arguments import EXAMPLES, add_arguments
 from app.runs.command import INTERRUPTED, OK, SOME_FAILED, USAGE, UsageError, run_detect
 
 __all__ = ["INTERRUPTED", "OK", "SOME_FAILED", "USAGE", "UsageError", "build_parser", "main"]
@@ -34,10 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="find the classes you name in images and folders",
         description="Find the classes you name; writes COCO JSON and drawn pictures (--out), or a "
         "run folder that can be resumed, exported and pushed (--run).",
-        epilog=command.EXAMPLES,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_arguments(detect)
+    add_arguments(detect)
     labelstudio.add_commands(commands)
     return parser
 

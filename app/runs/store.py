@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from app.coco import write_json
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import RunSettings, View
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -280,7 +280,8 @@ class Run:
 
     @cached_property
     def _everything(self) -> View:
-        return View(_words(self.settings.vocabulary), 0.0, 10**9)
+        words = self.settings.vocabulary.without_thresholds().serialise()
+        return View(words, 0.0, 10**9)
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -164,6 +164,21 @@ def test_usage_errors_are_one_line_and_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_resume_takes_the_runs_model_unless_one_is_named(
+    photos: Path, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "run")
+    words = ["--prompts", "cat", "--model", str(checkpoint), "--run", folder]
+    assert cli.main(["detect", str(photos / "sub"), *words]) == 0
+    assert cli.main(["detect", "--resume", folder, "--model", str(checkpoint)]) == 0
+    assert cli.main(["detect", "--resume", folder, "--model", "nano"]) == 2
+    assert "was begun with checkpoint" in capsys.readouterr().err
+    assert cli.main(["detect", "--resume", folder]) == 2
+    assert "name the checkpoint with --model" in capsys.readouterr().err
+    assert cli.main(["detect", "x", "--prompts", "c", "--out", "o", "--retry-failed"]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_names_of_pictures_are_unique_where_case_does_not_count() -> None:
     items = [ImageRef(p, p) for p in ("a/x.jpg", "b/X.png", "b/x-2.jpg", "c/x.jpg")]
     names = picture_names(items)
@@ -182,7 +197,7 @@ def test_the_parser_has_no_surprising_defaults() -> None:
     arguments = cli.build_parser().parse_args(["detect", "x", "--prompts", "c", "--out", "o"])
     assert isinstance(arguments, argparse.Namespace)
     assert (arguments.threshold, arguments.nms, arguments.max_boxes) == (0.3, 0.6, 100)
-    assert (arguments.model, arguments.size) == ("nano", None)
+    assert (arguments.model, arguments.size) == (None, None), "a resumed run has its own"
 
 
 def test_the_command_runs_and_needs_no_gradio(

@@ -1,0 +1,101 @@
+"""The arguments of `app.cli detect`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from app.runs import sources
+from app.runs.export import FORMATS
+from app.runs.settings import FLOOR
+
+MODEL = "nano"
+"""The model when none is named."""
+
+EXAMPLES = """\
+prompts:
+  classes are separated by commas or lines; a line may carry synonyms, its own threshold, or a
+  distractor that competes but is never returned:
+      cat
+      cup: mug, tumbler @0.35
+      !shadow
+
+examples:
+  python -m app.cli detect photos/ --prompts "cat, a red mug" --out result
+  python -m app.cli detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
+  python -m app.cli detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
+  python -m app.cli detect --resume runs/cats
+  python -m app.cli detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
+
+exit codes: 0 fine, 1 some images failed, 2 usage error, 130 stopped with Ctrl-C (what is done is
+written)
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `detect`."""
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH",
+        help="images, folders (recursive), globs, .zip archives, addresses or .txt lists of them",
+    )  # fmt: skip
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')
+    words.add_argument(
+        "--prompts-file", type=Path, metavar="FILE", help="UTF-8 text file with the classes"
+    )
+    where = parser.add_argument_group("where results go (at least one)")
+    where.add_argument(
+        "--out", type=Path, metavar="DIR", help="result folder: detections.json and pictures/"
+    )
+    where.add_argument(
+        "--run", type=Path, metavar="DIR",
+        help="run folder that can be resumed, re-filtered, exported again and pushed",
+    )  # fmt: skip
+    where.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with a run folder, as it was begun"
+    )
+    where.add_argument(
+        "--format", action="append", choices=FORMATS, default=[], dest="formats",
+        help="also export to RUN/exports; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="with --resume: try failed images again"
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.3, metavar="T",
+        help="lowest score that is kept, 0 to 1; a class's own @T goes first (default: 0.3)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--floor", type=float, default=FLOOR, metavar="T",
+        help=f"lowest score a run folder stores for later thresholds (default: {FLOOR})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nms", type=float, default=0.6, metavar="IOU",
+        help="of two boxes of one class that overlap more, the weaker goes (default: 0.6)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-boxes", type=int, default=100, metavar="N", help="boxes an image (default: 100)"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME",
+        help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
+        "run's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=int, metavar="PX",
+        help="long side the model sees, a multiple of 32; larger finds smaller things and takes "
+        "longer (default: the model's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="with --out: write only detections.json"
+    )
+    parser.add_argument(
+        "--hosts", metavar="A,B",
+        help=f"hosts that addresses may name (default: ${sources.HOSTS_VARIABLE})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--project", type=int, metavar="ID", help="look at the tasks of a Label Studio project"
+    )
+    parser.add_argument(
+        "--only-unlabelled", action="store_true", help="with --project: tasks without annotations"
+    )
