@@ -178,8 +178,13 @@ class DetCLIPv2(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of all weights, the name of a checkpoint whatever its file is called."""
-        return _digest(self.state_dict().items())
+        """Hex digest of what a checkpoint's scores come from, whatever its file is called.
+
+        All weights, and the calibration where there is one.
+        """
+        calibration = (self.config.score_scale, self.config.score_bias)
+        salt = b"" if calibration == (1.0, 0.0) else repr(calibration).encode()
+        return _digest(self.state_dict().items(), salt)
 
     @property
     def text_fingerprint(self) -> str:

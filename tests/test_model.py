@@ -143,6 +143,9 @@ def test_fingerprints_follow_what_they_depend_on() -> None:
     with torch.no_grad():
         model.bias.add_(1)
     assert model.fingerprint != whole and model.text_fingerprint == text
+    raw = model.fingerprint
+    model.config = dataclasses.replace(model.config, score_bias=0.5)
+    assert model.fingerprint != raw and model.text_fingerprint == text
     with torch.no_grad():
         model.text.projection.weight.add_(1)
     assert model.text_fingerprint != text

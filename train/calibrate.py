@@ -144,7 +144,8 @@ def fit(found: Found) -> Calibration:
 
 def anchored(calibration: Calibration, found: Found) -> Calibration:
     """The same curve, moved so that the threshold with the best F1 becomes the default one."""
-    best = best_f1(found.under(calibration))[0]
+    # A score may round to 1.
+    best = min(best_f1(found.under(calibration))[0], 1 - _EDGE)
     shift = math.log(_DEFAULT / (1 - _DEFAULT)) - math.log(best / (1 - best))
     return Calibration(calibration.scale, calibration.bias + shift)
 

@@ -123,9 +123,9 @@ def open_detector(
         )
         return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
     model = DetCLIPv2.from_pretrained(source)
+    checkpoint = model.fingerprint[:8]
     # Raw scores: the ranking is the same, and a low floor lets the same boxes through.
     model.config = replace(model.config, score_scale=1.0, score_bias=0.0)
-    checkpoint = model.fingerprint[:8]
     if not knowledge:
         model.knowledge = None
     settings = {"checkpoint": checkpoint, "knowledge": model.knowledge is not None}

@@ -113,7 +113,7 @@ class Predictor:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the weights."""
+        """Hex digest of weights and calibration."""
         return self.model.fingerprint
 
     def predict(

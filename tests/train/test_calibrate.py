@@ -43,6 +43,12 @@ def test_the_default_threshold_becomes_the_one_with_the_best_f1() -> None:
     assert (moved.scores.diff() < 0).all()
 
 
+def test_a_best_threshold_of_one_has_a_finite_bias() -> None:
+    found = Found(torch.tensor([1.0, 0.5]), torch.tensor([True, False]), wanted=1)
+    moved = anchored(Calibration(), found)
+    assert best_f1(found.under(moved)) == pytest.approx((0.3, 1.0), abs=1e-4)
+
+
 def test_f1_counts_what_was_not_found() -> None:
     found = Found(torch.tensor([0.2, 0.9, 0.6]), torch.tensor([True, True, False]), wanted=3)
     assert best_f1(found) == pytest.approx((0.2, 4 / 6))
