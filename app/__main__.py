@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)  # our own lines; libraries only speak up when something is wrong
-    from app.engine import Engine, EngineError
+    from app.engine import Engine
+    from app.results import EngineError
 
     log.info("Loading %s …", arguments.model)
     try:
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Loaded %s (checkpoint %s, %d px) on %s.",
         engine.name, engine.checkpoint, engine.size, engine.predictor.device,
     )  # fmt: skip
-    from app.ui.actions import DEMO, SAMPLES
+    from app.ui.detect_actions import DEMO, SAMPLES
 
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)

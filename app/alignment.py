@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from app.engine import Aligned
+    from app.results import Aligned
 
 _DECIMALS = 6  # finer than the 1e-5 that the page's numbers are tested to
 

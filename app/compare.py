@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from app.engine import EngineError, Settings
+from app.results import EngineError, Settings
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import select
 from detclipv2.inference.predictor import Predictor

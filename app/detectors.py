@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.engine import EngineError
+from app.results import EngineError
 from detclipv2.inference.detectors import Detector
 
 

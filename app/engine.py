@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from app.recent import Recent
+from app.results import Aligned, ClassReport, EngineError, Result, Settings
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE, ImageError, open_image
 from detclipv2.inference.postprocess import MAX_CANDIDATES, select
@@ -21,119 +23,16 @@ from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
-    from torch import Tensor
 
-    from detclipv2.inference.alignment import Alignment
     from detclipv2.inference.postprocess import Candidates
     from detclipv2.inference.predictor import EncodedImage, Predictor
     from detclipv2.language.phrases import Phrase
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 PREVIEW = 1280
 """Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
 
 Progress = Callable[..., object]
 """Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
-
-
-class EngineError(ValueError):
-    """A model or a setting that cannot be used; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What filters candidates: scores in 0…1, IoU in 0…1, boxes an image."""
-
-    threshold: float = 0.3
-    nms_iou: float = 0.6
-    max_boxes: int = 100
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise EngineError(f"the threshold must lie in 0…1, got {self.threshold}; try 0.3")
-        if not 0 <= self.nms_iou <= 1:
-            raise EngineError(f"the NMS IoU must lie in 0…1, got {self.nms_iou}; try 0.6")
-        if self.max_boxes < 1:
-            raise EngineError(f"the number of boxes must be 1 or more, got {self.max_boxes}")
-
-
-@dataclass(frozen=True)
-class ClassReport:
-    """One class of a result: its own threshold if any, boxes shown, best score before filtering."""
-
-    name: str
-    threshold: float | None
-    boxes: int
-    best: float | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """The boxes of one photo and how they came about.
-
-    Attributes:
-        detections: xyxy in pixels of the upright original, best first.
-        size: the original's width and height.
-        key: hex name of the photo's content.
-        seconds: from the request to the boxes.
-        image_ran: whether the image tower ran for this, or its output was still there.
-    """
-
-    detections: sv.Detections
-    classes: tuple[ClassReport, ...]
-    vocabulary: Vocabulary
-    settings: Settings
-    size: tuple[int, int]
-    key: str
-    seconds: float
-    image_ran: bool
-
-    def scaled_to(self, size: tuple[int, int]) -> sv.Detections:
-        """The detections on a copy of the photo of another size (width, height)."""
-        scale = np.array([size[0] / self.size[0], size[1] / self.size[1]] * 2)
-        return replace(self.detections, xyxy=self.detections.xyxy * scale)
-
-
-@dataclass(frozen=True, eq=False)
-class Aligned:
-    """The alignment of one photo and one caption, and how it came about.
-
-    Attributes:
-        maps: one (P, h, w) tensor of similarities a pyramid level, finest first.
-        share: which part of each map's width and height the photo takes, from the top left.
-        key: hex name of the photo's content.
-        seconds: from the request to the scores.
-        image_ran: whether the image tower ran for this, or its output was still there.
-    """
-
-    alignment: Alignment
-    maps: list[Tensor]
-    share: tuple[float, float]
-    key: str
-    seconds: float
-    image_ran: bool
-
-
-class _Recent(Generic[K, V]):
-    """A mapping that forgets what was not used for longest."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._items: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        if key not in self._items:
-            return None
-        self._items.move_to_end(key)
-        return self._items[key]
-
-    def put(self, key: K, value: V) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        while len(self._items) > self.capacity:
-            self._items.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -176,8 +75,8 @@ class Engine:
         self._asked = size
         self.fingerprint = predictor.model.fingerprint
         self.milliseconds: float | None = None
-        self._seen: _Recent[str, _Seen] = _Recent(photos)
-        self._candidates: _Recent[tuple[str, str], Candidates] = _Recent(4 * photos)
+        self._seen: Recent[str, _Seen] = Recent(photos)
+        self._candidates: Recent[tuple[str, str], Candidates] = Recent(4 * photos)
         self._lock = threading.RLock()
 
     @classmethod
@@ -230,9 +129,9 @@ class Engine:
         vocabulary = Vocabulary.coerce(prompts)
         with self._lock:
             passes = self.image_passes
-            key, seen = self._look_at(source, tell)
+            key, seen, encoded = self._look_at(source, tell)
             tell(0.8, desc="Comparing with your words")
-            detections, best = self._choose(key, seen.encoded, vocabulary, settings)
+            detections, best = self._choose(key, encoded, vocabulary, settings)
             ran = self.image_passes > passes
         tell(0.95, desc="Drawing")
         class_id = np.zeros(0, int) if detections.class_id is None else detections.class_id
@@ -264,15 +163,12 @@ class Engine:
         start = time.perf_counter()
         with self._lock:
             passes = self.image_passes
-            key, seen = self._look_at(source, tell)
-            assert seen.encoded is not None
+            key, _, encoded = self._look_at(source, tell)
             tell(0.7, desc="Comparing phrases with regions")
-            found = self.predictor.align(
-                seen.encoded, words, settings, caption=caption, whole=whole
-            )
-            maps = self.predictor.similarity_maps(seen.encoded, found.phrases)
+            found = self.predictor.align(encoded, words, settings, caption=caption, whole=whole)
+            maps = self.predictor.similarity_maps(encoded, found.phrases)
             ran = self.image_passes > passes
-        box = seen.encoded.letterbox
+        box = encoded.letterbox
         share = (box.scaled[0] / box.padded[0], box.scaled[1] / box.padded[1])
         return Aligned(found, maps, share, key, time.perf_counter() - start, ran)
 
@@ -325,8 +221,6 @@ class Engine:
 
     def describe(self, vocabulary: Vocabulary, settings: Settings) -> dict[str, Any]:
         """What a dataset must say of how its boxes were made, for COCO's `info`."""
-        from datetime import UTC, datetime
-
         return {
             "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": self.name,
@@ -339,15 +233,16 @@ class Engine:
             "max_boxes": settings.max_boxes,
         }
 
-    def _look_at(self, source: str | Path, tell: Progress) -> tuple[str, _Seen]:
-        """The photo's key and what is known of it, the image tower's output included."""
+    def _look_at(self, source: str | Path, tell: Progress) -> tuple[str, _Seen, EncodedImage]:
+        """The photo's key, what is known of it, and the image tower's output."""
         tell(0.1, desc="Reading the photo")
         key, seen = self._know(source)
-        if seen.encoded is None:
+        encoded = seen.encoded
+        if encoded is None:
             tell(0.3, desc="Looking at the photo")
-            seen = replace(seen, encoded=self.predictor.encode_image(source, self._asked))
-            self._seen.put(key, seen)
-        return key, seen
+            encoded = self.predictor.encode_image(source, self._asked)
+            self._seen.put(key, replace(seen, encoded=encoded))
+        return key, seen, encoded
 
     def _know(self, source: str | Path) -> tuple[str, _Seen]:
         """The photo's key and what is known of it; opens it when it is new."""
@@ -367,10 +262,9 @@ class Engine:
         return key, seen
 
     def _choose(
-        self, key: str, encoded: EncodedImage | None, vocabulary: Vocabulary, settings: Settings
+        self, key: str, encoded: EncodedImage, vocabulary: Vocabulary, settings: Settings
     ) -> tuple[sv.Detections, list[float | None]]:
         """Detections, and each class's best score before any threshold."""
-        assert encoded is not None
         bare = vocabulary.without_thresholds()
         found = self._candidates.get((key, bare.hash))
         if found is None:
@@ -385,10 +279,7 @@ class Engine:
             # again above the thresholds, which gives what the command line gives.
             self._fill_best(encoded, bare, best)
             found = self.predictor.candidates(encoded, vocabulary, floor=settings.threshold)
-        own = [
-            settings.threshold if concept.threshold is None else concept.threshold
-            for concept in vocabulary.returned
-        ]
+        own = [vocabulary.thresholds.get(i, settings.threshold) for i in range(len(best))]
         detections = select(
             found, threshold=own, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes
         )

@@ -66,7 +66,7 @@ def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
 
 def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
     """A new run, in a folder that `stack` removes if nobody named one; cheap mistakes go first."""
-    from app.engine import EngineError, Settings
+    from app.results import EngineError, Settings
     from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
     if arguments.out is None and arguments.run is None:
@@ -112,7 +112,8 @@ def _prompts(arguments: argparse.Namespace) -> str:
 
 
 def _load(model: str, size: int | None) -> Engine:
-    from app.engine import Engine, EngineError
+    from app.engine import Engine
+    from app.results import EngineError
 
     try:
         return Engine.load(model, size=size)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app import alignment
-from app.engine import Engine, EngineError
+from app.engine import Engine
 from app.ui import render
-from app.ui.actions import DEMO
+from app.ui.align_actions import AlignActions, Looking
 from app.ui.events import MODEL, PRIVATE
-from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.photo import Photo
 from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
-from detclipv2.inference.images import ImageError
-from detclipv2.language.phrases import Phrase, PhraseModelError
 from detclipv2.learning.proposals import OBJECTNESS
 
 RANKINGS = {
@@ -34,188 +29,6 @@ RANKINGS = {
 """The six selection scores of Table 2a in words."""
 
 _HERE = Path(__file__).parent / "align"
-_PROGRESS = gr.Progress()
-_TROUBLE = (ImageError, EngineError, PhraseModelError, ValueError)
-Outputs = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Looking:
-    """What one browser tab aligns: the photo's file, the caption, its phrases as edited."""
-
-    source: str | None = None
-    caption: str = ""
-    phrases: tuple[Phrase, ...] | None = None
-    whole: bool = True
-
-
-@dataclass(frozen=True)
-class AlignActions:
-    """The tab's handlers; they return the status, the inspector's value and the session."""
-
-    engine: Engine
-
-    def align(
-        self, photo: str | None, caption: str, session: Looking, *settings: Any,
-        progress: gr.Progress = _PROGRESS,
-    ) -> Outputs:  # fmt: skip
-        """Find the caption's phrases and align them."""
-        looking = Looking(photo, caption.strip(), None, session.whole)
-        return self._show(looking, settings, progress)
-
-    def edit(
-        self, session: Looking, matching: str, temperature: float, ranking: str, regions: float,
-        event: gr.EventData, progress: gr.Progress = _PROGRESS,
-    ) -> Outputs:  # fmt: skip
-        """Align the phrases as the page's editor left them."""
-        try:
-            phrases = read_phrases(event._data["phrases"], session.caption)
-        except (KeyError, TypeError, ValueError) as error:
-            return self._say(f"phrases that cannot be read ({error}); press Align again")
-        looking = replace(session, phrases=phrases, whole=bool(event._data.get("whole", True)))
-        return self._show(looking, (matching, temperature, ranking, regions), progress)
-
-    def again(self, session: Looking, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
-        """Apply moved settings to what is on screen; nothing before the first alignment."""
-        if session.source is None or not (session.caption or session.phrases):
-            return gr.skip(), gr.skip(), gr.skip()
-        return self._show(session, settings, progress)
-
-    def pick_sample(self, index: int, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
-        """A shipped photo with its caption."""
-        name, caption = CAPTIONS[index]
-        looking = Looking(str(DEMO / name), caption)
-        return (str(DEMO / name), caption, *self._show(looking, settings, progress))
-
-    def link(
-        self, session: Looking, matching: str, temperature: float, ranking: str, regions: float,
-        event: gr.EventData,
-    ) -> str:  # fmt: skip
-        """The query of a link to what is on screen."""
-        assert session.source is not None
-        edited = session.phrases
-        return Link(
-            "align", keep_photo(session.source), session.caption,
-            {"matching": matching, "temperature": temperature, "ranking": ranking,
-             "regions": int(regions), "whole": session.whole},
-            None if edited is None else [(p.text, p.start, p.end) for p in edited],
-            dict(event._data),
-        ).query()  # fmt: skip
-
-    def follow(self, link: Link) -> Outputs:
-        """The tab as a link describes it: photo, caption, the four settings, status, view,
-        session."""
-        told = link.settings
-        settings = (
-            str(told.get("matching", "max")), float(told.get("temperature", 0.1)),
-            str(told.get("ranking", "text_batch")), float(told.get("regions", 100)),
-        )  # fmt: skip
-        path = find_photo(link.photo)
-        if path is None:
-            return (None, link.words, *settings, *self._say(NOT_HERE))
-        rows = link.phrases
-        phrases = None
-        if rows is not None:
-            phrases = read_phrases([{"text": t, "span": [a, b]} for t, a, b in rows], link.words)
-        looking = Looking(str(path), link.words, phrases, bool(told.get("whole", True)))
-        status, value, session = self._show(looking, settings, None)
-        if isinstance(value, dict):
-            value["screen"] = link.screen
-        return (str(path), link.words, *settings, status, value, session)
-
-    def api_align(
-        self, photo: str | None, caption: str, phrases: str = "", whole: bool = True,
-        matching: str = "max", temperature: float = 0.1, ranking: str = "text_batch",
-        regions: float = 100,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Align a caption's noun phrases, or phrases given one a line, with a photo's regions.
-
-        Returns the scores with boxes, phrases and evidence as JSON.
-        """
-        if photo is None:
-            raise gr.Error("No photo yet: pass one.", print_exception=False)
-        given = tuple(line.strip() for line in phrases.splitlines() if line.strip())
-        words = tuple(_placed(text, caption) for text in given) or None
-        try:
-            settings = _settings(matching, temperature, ranking, regions)
-            found = self.engine.align(
-                photo, caption if words is None else words, settings, caption=caption, whole=whole
-            )
-        except _TROUBLE as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        told = found.alignment.to_json()
-        for phrase in told["phrases"]:
-            phrase["present"] = phrase["evidence"] >= self.engine.evidence
-        return {**told, "least_evidence": self.engine.evidence, **self.engine.facts()}
-
-    def _show(
-        self, looking: Looking, settings: Sequence[Any], progress: gr.Progress | None
-    ) -> Outputs:
-        if looking.source is None:
-            return self._say("No photo yet. Upload, drop or paste one, or pick a sample.")
-        if not looking.caption and not looking.phrases:
-            return self._say("No caption yet. Type one, e.g. “A red mug beside a kettle”.")
-        try:
-            chosen = _settings(*settings)
-            found = self.engine.align(
-                looking.source, looking.caption if looking.phrases is None else looking.phrases,
-                chosen, caption=looking.caption, whole=looking.whole, progress=progress,
-            )  # fmt: skip
-        except _TROUBLE as error:
-            return self._say(str(error))
-        preview, _ = self.engine.look(looking.source)
-        value = alignment.view(found, preview, self.engine.evidence)
-        value["whole"] = looking.whole and bool(looking.caption)
-        shown = replace(looking, phrases=_phrases(value["phrases"]))
-        return render.status("ok", _summary(found, self.engine.evidence)), value, shown
-
-    @staticmethod
-    def _say(text: str) -> Outputs:
-        return render.status("error", text), gr.skip(), gr.skip()
-
-
-def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, ...]:
-    """The phrases of the page's editor; a span counts only where the words really stand.
-
-    Raises:
-        ValueError: a phrase without words.
-    """
-    phrases = []
-    for row in rows:
-        text, span = " ".join(str(row["text"]).split()), row.get("span")
-        if not text:
-            raise ValueError("a phrase is empty")
-        start, end = (int(span[0]), int(span[1])) if span else (0, 0)
-        stands = 0 <= start < end <= len(caption) and caption[start:end] == row["text"]
-        phrases.append(Phrase(text, start, end) if stands else Phrase(text, 0, 0))
-    return tuple(phrases)
-
-
-def _phrases(rows: Sequence[dict[str, Any]]) -> tuple[Phrase, ...]:
-    return tuple(Phrase(row["text"], *(row["span"] or (0, 0))) for row in rows if not row["whole"])
-
-
-def _placed(text: str, caption: str) -> Phrase:
-    at = caption.lower().find(text.lower())
-    return (
-        Phrase(text, 0, 0) if at < 0 else Phrase(caption[at : at + len(text)], at, at + len(text))
-    )
-
-
-def _settings(matching: str, temperature: float, ranking: str, regions: float) -> AlignSettings:
-    return AlignSettings(
-        matching=matching,  # type: ignore[arg-type]
-        temperature=temperature,
-        objectness=ranking,  # type: ignore[arg-type]
-        regions=int(regions),
-    )
-
-
-def _summary(found: Any, evidence: float) -> str:
-    here = int(found.alignment.present(evidence).sum())
-    total = len(found.alignment.phrases)
-    time = f"{1000 * found.seconds:.0f} ms" + ("" if found.image_ran else ", photo remembered")
-    return f"{here} of {total} phrases found a region · {time}"
 
 
 def inspector(elem_id: str) -> gr.HTML:

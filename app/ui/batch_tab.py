@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.engine import Engine, Settings
+from app.engine import Engine
+from app.results import Settings
 from app.ui import render
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
 from app.ui.photo import cache_folder

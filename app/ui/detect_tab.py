@@ -11,10 +11,11 @@ import gradio as gr
 from gradio.events import api
 from PIL import Image
 
-from app.engine import Engine, Settings
+from app.engine import Engine
 from app.render import encode
+from app.results import Settings
 from app.ui import render, vocabulary_editor
-from app.ui.actions import DEMO, SAMPLES, Actions, Session
+from app.ui.detect_actions import DEMO, SAMPLES, Actions, Session
 from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import Photo, cache_folder
 from detclipv2.language.vocabulary import Vocabulary

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from app.render import colour_of, text_colour_on
 
 if TYPE_CHECKING:
-    from app.engine import Engine, Result
+    from app.engine import Engine
+    from app.results import Result
 
 Kind = Literal["idle", "ok", "hint", "error"]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-from app.render import PALETTE
 from app.training import (
     Point,
     TrainingError,
@@ -21,8 +18,9 @@ from app.training import (
     thinned,
 )
 from app.ui import render
+from app.ui.cards import Found, card, gallery, thumbnail
+from app.ui.detect_actions import DEMO
 from app.ui.events import PRIVATE
-from detclipv2.assets import FOLDER
 
 COMMAND = """\
 python -m train.pretrain nano_boxes root=DATA out=runs/mine      # again: goes on where it was
@@ -89,38 +87,21 @@ def alignments(folder: str | None, chosen: str | None) -> str:
     try:
         file = read_run(Path(folder)).snapshots[-1] if chosen == _LATEST else Path(chosen)
         snapshot = read_snapshot(file)
-        return (
-            f'<p class="label">step {int(snapshot["step"]):,}</p>'
-            + '<div class="cards">'
-            + "".join(map(_card, snapshot["photos"]))
-            + "</div>"
-        )
+        head = f'<p class="label">step {int(snapshot["step"]):,}</p>'
+        return head + gallery(map(_card, snapshot["photos"]))
     except (TrainingError, IndexError, KeyError, TypeError, ValueError) as error:
         return render.status("error", f"the snapshot cannot be shown: {error}")
 
 
 def _card(told: dict[str, Any]) -> str:
-    width, height = told["size"]
-    shapes, words = [], []
-    for index, phrase in enumerate(told["phrases"]):
-        colour = PALETTE[index % len(PALETTE)]
+    width, height = (int(side) for side in told["size"])
+    found = []
+    for phrase in told["phrases"]:
         x1, y1, x2, y2 = (float(v) for v in phrase["box"])
-        shapes.append(
-            f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
-            f'fill="none" stroke="{colour}" stroke-width="{max(width, height) / 110:.1f}"/>'
-        )
-        words.append(
-            f'<span class="tag" style="border-color:{colour}">{escape(str(phrase["text"]))} '
-            f"{float(phrase['evidence']):+.1f}</span>"
-        )
-    file = FOLDER / "demo" / Path(str(told["photo"])).name
-    data = base64.b64encode(file.read_bytes()).decode() if file.is_file() else ""
-    return (
-        f'<div class="card"><svg viewBox="0 0 {float(width)} {float(height)}">'
-        f'<image href="data:image/jpeg;base64,{data}" width="100%" height="100%"/>'
-        f"{''.join(shapes)}</svg><p>{escape(str(told['caption']))}</p><div>{''.join(words)}</div>"
-        f"<small>similarity {float(told['similarity']):.3f}</small></div>"
-    )
+        found.append(Found(str(phrase["text"]), float(phrase["evidence"]), (x1, y1, x2, y2)))
+    picture = thumbnail(DEMO / Path(str(told["photo"])).name)
+    note = f"similarity {float(told['similarity']):.3f}"
+    return card(str(told["caption"]), note, picture, (width, height), found)
 
 
 def _plot(points: tuple[Point, ...]) -> gr.LinePlot:

@@ -5,7 +5,6 @@ The text is the vocabulary's one home; the table is read from it and written bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import gradio as gr
 from app import coco
 from app.ui import render
 from app.ui.events import PRIVATE
+from app.ui.vocabulary_rows import from_rows, to_rows
 from app.vocabulary_files import SUFFIXES, read_vocabulary
-from detclipv2.language.concepts import load_concepts
-from detclipv2.language.embeddings import prompt_text
-from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 HEADERS = ["class", "also called", "threshold", "negative", "definition", "the dictionary says"]
 _MOST_ROWS = 1500
@@ -68,7 +66,7 @@ class VocabularyActions:
         said = (
             f"{count} of {len(written.classes)} classes have a definition; it is part of the prompt"
         )
-        return written.serialise(), to_rows(written), render.status("idle", said)
+        return written.serialise(), to_rows(written)[:_MOST_ROWS], render.status("idle", said)
 
     def load(self, file: str | None) -> tuple[Any, Any, str]:
         """A vocabulary from a file, in the text's place."""
@@ -90,55 +88,6 @@ class VocabularyActions:
         path = self.folder / vocabulary.hash / "vocabulary.txt"
         coco.write_bytes(path, (vocabulary.serialise() + "\n").encode())
         return str(path)
-
-
-def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
-    """One row a class, with the concept dictionary's definition of its name."""
-    dictionary = load_concepts()
-    rows: list[list[Any]] = []
-    for concept in vocabulary.classes:
-        known = dictionary.find(prompt_text("{}", concept.name))
-        rows.append([
-            concept.name, ", ".join(concept.aliases), concept.threshold, concept.negative,
-            concept.definition, known.definition if known else "",
-        ])  # fmt: skip
-    return rows
-
-
-def from_rows(rows: Sequence[Sequence[Any]]) -> Vocabulary:
-    """The vocabulary of an edited table; rows without a class are passed over.
-
-    Raises:
-        VocabularyError: a value that cannot be used.
-    """
-    classes = []
-    for name, aliases, threshold, negative, definition, *_ in rows:
-        name = " ".join(str(name or "").split())
-        if name:
-            others = [a.strip() for a in str(aliases or "").split(",") if a.strip()]
-            classes.append(
-                ConceptClass(
-                    name, tuple(others), _number(threshold, name), _true(negative),
-                    " ".join(str(definition or "").split()),
-                )
-            )  # fmt: skip
-    return Vocabulary(tuple(classes))
-
-
-def _number(cell: Any, name: str) -> float | None:
-    text = "" if cell is None else str(cell).strip().replace(",", ".")
-    if text in ("", "nan", "None", "null"):
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise VocabularyError(
-            f"the threshold {text!r} of {name!r} is no number; write one in 0..1, e.g. 0.35"
-        ) from error
-
-
-def _true(cell: Any) -> bool:
-    return cell is True or str(cell).strip().lower() in ("true", "yes", "1")
 
 
 def build(prompts: gr.Textbox, prefix: str, folder: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from app.compare import Change, Side, changes, compare, total
+from app.compare import Change, Comparison, Side, changes, compare, total
 from app.detectors import open_detector
-from app.engine import EngineError, Settings
-from app.ui import compare_tab
+from app.results import EngineError, Settings
+from app.ui.compare_picture import picture
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
@@ -117,8 +117,6 @@ def test_the_picture_escapes_names_of_files_and_classes(tmp_path: Path) -> None:
     path = tmp_path / "<b>a&b.png"
     Image.new("RGB", (40, 30)).save(path)
     evil = '"><script>alert(1)</script>'
-    drawn = compare_tab.picture(
-        compare_tab.Comparison(path, (Change("gained", (1, 1, 9, 9), None, (evil, 0.5)),))
-    )
+    drawn = picture(Comparison(path, (Change("gained", (1, 1, 9, 9), None, (evil, 0.5)),)))
     assert "<script" not in drawn and "<b>" not in drawn
     assert "&lt;script&gt;" in drawn and "&lt;b&gt;a&amp;b.png" in drawn

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.engine import Engine, EngineError, Settings
+from app.engine import Engine
+from app.results import EngineError, Settings
 from app.ui.render import shows_at
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError

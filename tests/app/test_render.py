@@ -10,9 +10,10 @@ import supervision as sv
 from PIL import Image
 
 from app import render
-from app.engine import Engine, Settings
+from app.engine import Engine
+from app.results import Settings
 from app.ui import render as page
-from app.ui.actions import with_thresholds
+from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.language.vocabulary import VocabularyError
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
@@ -87,6 +88,7 @@ def test_table_thresholds_are_written_behind_the_classes() -> None:
     words = "# my list\ncup: mug @0.5\nspoon\n!table"
     rows = [["cup", "", 3, 0.4], ["spoon", "0,25", 1, 0.3]]
     assert with_thresholds(words, rows) == "# my list\ncup: mug\nspoon @0.25\n!table"
+    assert with_thresholds("C# book, spoon", [["spoon", 0.5, 0, 0]]) == '"C# book"\nspoon @0.5'
     for empty in (None, "", float("nan")):
         assert with_thresholds("cup @0.5", [["cup", empty, 0, 0]]) == "cup"
     with pytest.raises(VocabularyError, match="'high' of 'cup' is no number"):

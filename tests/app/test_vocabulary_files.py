@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.vocabulary_editor import VocabularyActions, from_rows, to_rows
+from app.ui.vocabulary_editor import VocabularyActions
+from app.ui.vocabulary_rows import from_rows, to_rows
 from app.vocabulary_files import read_vocabulary
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
@@ -62,6 +63,9 @@ def test_the_table_and_the_text_say_the_same(tmp_path: Path) -> None:
     assert rows[0][5], "the dictionary knows cranes"
     assert rows[1][3] is True
     assert from_rows(rows) == Vocabulary.parse(text)
+    quoted = Vocabulary.parse('flag: "black, red", "so ""called"" flag", banner')
+    assert to_rows(quoted)[0][1].endswith(", banner")
+    assert from_rows(to_rows(quoted)) == quoted
     rows[2][0] = ""
     assert from_rows(rows).names == ("crane",)
 

@@ -14,7 +14,7 @@ import torch
 
 from app.browse.job import BrowseJob, known_runs, run_of
 from app.browse.store import About, BrowseRun, Counts, Filter
-from app.ui.browse_tab import cards
+from app.ui.cards import cards
 from detclipv2.captions import Captioned, find_captions
 from detclipv2.inference.alignment import Alignment, AlignSettings
 from detclipv2.inference.predictor import Predictor

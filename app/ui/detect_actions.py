@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ from typing import Any
 import gradio as gr
 
 from app import coco
-from app.engine import Engine, EngineError, Result, Settings
+from app.engine import Engine
 from app.render import draw, encode
+from app.results import EngineError, Result, Settings
 from app.ui import render
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 DEMO = FOLDER / "demo"
 
@@ -252,43 +253,6 @@ class Actions:
         if session.result is None or session.source is None:
             raise gr.Error("Nothing to download yet: press Detect first.", print_exception=False)
         return session.result, session.source
-
-
-def with_thresholds(prompts: str, rows: Sequence[Sequence[Any]]) -> str:
-    """`prompts` with the thresholds of an edited class table written behind the classes (@0.35).
-
-    Comments are kept, at the top. An empty cell means: the slider's threshold.
-
-    Raises:
-        VocabularyError: the prompts or a threshold cannot be read.
-    """
-    own = {str(row[0]): _threshold(row[1], str(row[0])) for row in rows}
-    vocabulary = Vocabulary.parse(prompts)
-    classes = [
-        replace(concept, threshold=own[concept.name])
-        if concept.name in own and not concept.negative
-        else concept
-        for concept in vocabulary.classes
-    ]
-    comments = [
-        line[line.index("#") :].rstrip()
-        for line in prompts.splitlines()
-        if "#" in line and '"' not in line
-    ]
-    return "\n".join([*comments, Vocabulary(tuple(classes)).serialise()])
-
-
-def _threshold(cell: Any, name: str) -> float | None:
-    text = "" if cell is None else str(cell).strip().replace(",", ".")
-    if text in ("", "nan", "None", "null"):
-        return None
-    try:
-        return float(text)
-    except ValueError as error:
-        raise VocabularyError(
-            f"the threshold {text!r} of {name!r} is no number; write one in 0..1, e.g. 0.35, "
-            "or empty the cell to use the slider"
-        ) from error
 
 
 def _plain(status: str) -> str:

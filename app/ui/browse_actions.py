@@ -1,0 +1,170 @@
+"""What the Browse tab does: aligns a data set in the background, filters and shows its photos."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import coco
+from app.browse.job import BrowseJob, known_runs, run_of
+from app.browse.store import BrowseRun, Filter
+from app.engine import Engine
+from app.ui import render
+from app.ui.cards import cards
+from app.ui.photo import cache_folder
+from detclipv2.language.vocabulary import Vocabulary
+
+PAGE = 12
+ANY = 6.0
+"""The top of the slider: photos of any evidence."""
+Outputs = tuple[Any, ...]
+
+
+@dataclass
+class BrowseActions:
+    """The tab's handlers. One data set is aligned at a time, for all visitors."""
+
+    engine: Engine
+    _job: BrowseJob | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, source: str) -> Outputs:
+        """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
+        path = Path(source.strip()).expanduser()
+        if not source.strip():
+            return self._say("Name a data set: a folder or file on the machine that serves this.")
+        if not path.exists():
+            return self._say(f"no file or folder {source.strip()!r}; check the path")
+        with self._lock:
+            if self._job is not None and self._job.running:
+                return self._say(
+                    "Another data set is being aligned; cancel it or wait for its end."
+                )
+            run = run_of(path, self.engine.fingerprint)
+            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name)
+            self._job.start()
+        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+
+    def cancel(self, folder: str) -> str:
+        """Stop the job; what is done is kept, and the same data set goes on from there."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job.join(10)
+        return self.status(folder)
+
+    def choose(self, folder: str | None) -> Outputs:
+        """Show a run made earlier."""
+        if not folder:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.status(folder), folder, gr.Timer(active=True)
+
+    def earlier(self) -> Any:
+        """The runs that are there, for the list."""
+        found = []
+        for run in known_runs():
+            about, counts = run.about, run.counts()
+            if about is not None:
+                words = f"{about.source} · {counts.total} captions · {about.model}"
+                found.append((words, str(run.folder)))
+        return gr.Dropdown(choices=found)
+
+    def tick(self, folder: str) -> tuple[str, Any]:
+        """The status while a job runs; the timer rests once it is over."""
+        return self.status(folder), gr.Timer(active=self._at_work(folder))
+
+    def status(self, folder: str) -> str:
+        """How far the run in `folder` is."""
+        if not folder:
+            return render.status(
+                "idle", "Every photo of a captioned data set, worst aligned first."
+            )
+        run = BrowseRun(Path(folder))
+        counts, about, job = run.counts(), run.about, self._job
+        mine = job is not None and job.run.folder == run.folder
+        lines = [
+            f"{n} left out: {reason}" for reason, n in (about.left_out if about else {}).items()
+        ]
+        for number, what in ((counts.failed, "could not be read"), (counts.empty, "name nothing")):
+            if number:
+                lines.append(f"{number} captions: {what}")
+        done = f"{counts.total - counts.pending:,} of {counts.total:,} captions"
+        if mine and job and job.error:
+            return render.status("error", f"{done}. It ended early: {job.error}", lines)
+        if mine and job and job.running:
+            told = "Reading the data set" if about is None else done
+            if job.rate > 0:
+                left = counts.pending / job.rate
+                wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+                told += f" · about {wait} left"
+            return _bar(told, 1 - counts.pending / max(1, counts.total))
+        kind: render.Kind = "ok" if counts.pending == 0 else "hint"
+        rest = "" if counts.pending == 0 else ". Stopped; press Align all to go on"
+        return render.status(kind, done + rest, lines)
+
+    def show(
+        self, folder: str, phrase: str, most: float, missing: bool, least: float, order: str,
+        page: float,
+    ) -> Outputs:  # fmt: skip
+        """A page of the gallery, its place among the pages, and the page's number."""
+        if not folder:
+            return gr.skip(), gr.skip(), gr.skip()
+        chosen = Filter(phrase, None if most >= ANY else most, least, missing)
+        number = max(1, int(page or 1))
+        run = BrowseRun(Path(folder))
+        rows, total = run.find(chosen, order, offset=PAGE * (number - 1), limit=PAGE)  # type: ignore[arg-type]
+        pages = max(1, -(-total // PAGE))
+        if number > pages:
+            return self.show(folder, phrase, most, missing, least, order, pages)
+        told = f"{total:,} captions · page {number} of {pages:,}"
+        return cards(rows, least), f'<p class="label">{told}</p>', number
+
+    def open(self, folder: str, event: gr.EventData) -> Outputs:
+        """A card's photo and caption into the Align tab."""
+        try:
+            found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
+            content = found.photo.read()
+            content = content.read_bytes() if isinstance(content, Path) else content
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise gr.Error(
+                f"This photo cannot be opened: {error}", print_exception=False
+            ) from error
+        # gradio serves files of its own cache only
+        name = hashlib.sha256(content).hexdigest()[:16]
+        path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
+        coco.write_bytes(path, content)
+        return str(path), found.photo.caption, gr.Tabs(selected="align")
+
+    def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
+        """The data set's noun phrases with their counts."""
+        if not folder:
+            return []
+        rows = BrowseRun(Path(folder)).vocabulary(least)
+        return [[text, count, round(gone, 3), round(mean, 3)] for text, count, gone, mean in rows]
+
+    def as_prompts(self, rows: list[list[Any]], top: float) -> Outputs:
+        """The most frequent phrases as the Detect tab's prompts."""
+        names = [str(row[0]) for row in rows[: int(top)] if str(row[0]).strip()]
+        if not names:
+            return gr.skip(), gr.skip()
+        return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
+
+    def _at_work(self, folder: str) -> bool:
+        job = self._job
+        return job is not None and job.running and str(job.run.folder) == folder
+
+    @staticmethod
+    def _say(text: str) -> Outputs:
+        return render.status("error", text), gr.skip(), gr.skip()
+
+
+def _bar(text: str, share: float) -> str:
+    return (
+        f'<div class="status ok" role="status"><span>{escape(text)}</span>'
+        f'<progress max="1" value="{share:.3f}"></progress></div>'
+    )

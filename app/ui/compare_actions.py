@@ -1,0 +1,171 @@
+"""What the Compare tab does: from two sides and photos to counts, rows and a picture."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.compare import KINDS, Comparison, Side, compare, total
+from app.detectors import open_detector
+from app.engine import Engine
+from app.results import EngineError, Settings
+from app.runs.sources import SourceError, find_images
+from app.ui import render
+from app.ui.compare_picture import picture
+from detclipv2.inference.detectors import Detector
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+
+_PROGRESS = gr.Progress()
+_ROWS = 1000
+Outputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one browser tab compared, photo by photo."""
+
+    results: tuple[Comparison, ...] = ()
+
+
+@dataclass
+class CompareActions:
+    """The tab's handlers. The last other detector stays loaded."""
+
+    engine: Engine
+    _other: tuple[str, Detector[Any]] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
+        template_b: str, model_a: str, model_b: str, threshold: float,
+        progress: gr.Progress = _PROGRESS,
+    ) -> Iterator[Outputs]:  # fmt: skip
+        """Compare, showing what is done so far after every photo; stops when cancelled."""
+        try:
+            paths = photos(photo, folder)
+            progress(0.0, desc="Loading")
+            sides = (
+                self._side(words_a, template_a, model_a, threshold, "A"),
+                self._side(words_b or words_a, template_b, model_b, threshold, "B"),
+            )
+        except (EngineError, VocabularyError, ValueError) as error:
+            yield render.status("error", str(error)), gr.skip(), gr.skip(), gr.skip()
+            return
+        results: list[Comparison] = []
+        for result in compare(paths, *sides):
+            results.append(result)
+            progress(len(results) / len(paths), desc=f"{len(results)} of {len(paths)} photos")
+            yield summary(results, len(paths)), gr.skip(), gr.skip(), Compared(tuple(results))
+        shown = picture(results[0])
+        yield summary(results, len(paths)), rows(results), shown, Compared(tuple(results))
+
+    def choose(self, compared: Compared, event: gr.SelectData) -> str | Any:
+        """The picture of the photo whose row was clicked."""
+        name = str(event.row_value[0]) if event.row_value else ""
+        found = next((r for r in compared.results if r.path.name == name), None)
+        return gr.skip() if found is None else picture(found)
+
+    def api_compare(
+        self, photo: str | None, words_a: str, words_b: str, template_a: str = "",
+        template_b: str = "", model_a: str = "", model_b: str = "", threshold: float = 0.3,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Compare two vocabularies, templates or checkpoints on a photo.
+
+        Returns every box of either side with what it is on each, as JSON.
+        """
+        try:
+            paths = photos(photo, "")
+            sides = (
+                self._side(words_a, template_a, model_a, threshold, "A"),
+                self._side(words_b or words_a, template_b, model_b, threshold, "B"),
+            )
+        except (EngineError, VocabularyError, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        (result,) = compare(paths, *sides)
+        if result.error:
+            raise gr.Error(result.error, print_exception=False)
+        return {
+            "counts": result.counts(),
+            "changes": [
+                {"kind": c.kind, "box": list(c.box), "before": c.before, "after": c.after}
+                for c in result.changes
+            ],
+        }
+
+    def _side(self, words: str, template: str, model: str, threshold: float, name: str) -> Side:
+        if not words.strip():
+            raise EngineError(f"side {name} has no words yet; type what to look for")
+        try:
+            vocabulary = Vocabulary.parse(words)
+        except VocabularyError as error:
+            raise VocabularyError(f"side {name}, {error}") from error
+        return Side(
+            self._detector(model.strip()), vocabulary, template.strip() or None,
+            Settings(threshold),
+        )  # fmt: skip
+
+    def _detector(self, model: str) -> Detector[Any]:
+        if model in ("", self.engine.name):
+            return self.engine.predictor
+        with self._lock:
+            if self._other is None or self._other[0] != model:
+                self._other = (model, open_detector(model))
+            return self._other[1]
+
+
+def photos(photo: str | None, folder: str) -> list[Path]:
+    """The photo, or all photos below the folder.
+
+    Raises:
+        EngineError: neither, or no photo there.
+    """
+    if folder.strip():
+        if not Path(folder.strip()).expanduser().is_dir():
+            raise EngineError(f"no folder {folder.strip()!r} on the machine that serves this page")
+        try:
+            return [Path(image.place) for image in find_images([Path(folder.strip()).expanduser()])]
+        except SourceError as error:
+            raise EngineError(str(error)) from error
+    if photo is None:
+        raise EngineError(
+            "No photo yet. Upload, drop or paste one, name a folder, or try the sample."
+        )
+    return [Path(photo)]
+
+
+def rows(results: Sequence[Comparison]) -> list[list[Any]]:
+    """The table: one row a change, what did not change left out."""
+    found = []
+    for result in results:
+        for c in result.changes:
+            if c.kind == "same":
+                continue
+            found.append([
+                result.path.name, c.kind, c.before[0] if c.before else "", _score(c.before),
+                c.after[0] if c.after else "", _score(c.after),
+                None if c.move is None else round(c.move, 3),
+            ])  # fmt: skip
+    return found[:_ROWS]
+
+
+def summary(results: Sequence[Comparison], photos: int) -> str:
+    """Counts so far, and the photos that could not be read."""
+    counts = total(results)
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+    left = "" if len(results) == photos else f" · {len(results)} of {photos} photos"
+    failed = [r.error for r in results if r.error]
+    changed = sum(counts[kind] for kind in KINDS if kind != "same")
+    if not sum(counts.values()) and not failed:
+        told = "no boxes on either side; lower the threshold or use other words"
+    elif not changed and not failed:
+        told += ". Both sides find the same"
+    return render.status("hint" if failed else "ok", told + left, failed[:5])
+
+
+def _score(entry: tuple[str, float] | None) -> float | None:
+    return round(entry[1], 3) if entry else None
