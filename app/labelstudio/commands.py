@@ -122,7 +122,8 @@ def run_push(arguments: argparse.Namespace) -> int:
     """Dry run, then push."""
     from tqdm import tqdm
 
-    from app.labelstudio.push import plan, push
+    from app.labelstudio.plan import plan
+    from app.labelstudio.push import push
     from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
     from app.runs import sources
 

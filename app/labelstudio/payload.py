@@ -93,16 +93,15 @@ def prediction(
 
 
 def fingerprint(item: Mapping[str, Any]) -> str:
-    """Equal for predictions that show the same, whatever keys and order the server gives them."""
-    regions = sorted(
-        json.dumps(
-            [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")],
-            sort_keys=True,
-        )
+    """Equal for predictions that show the same, whatever keys and order the server gives them.
+
+    The score of the whole prediction is left out: the queue writes a task's place into it.
+    """
+    regions = (
+        [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")]
         for r in item.get("result", [])
     )
-    score = item.get("score")
-    return _digest([regions, None if score is None else round(float(score), 4)])
+    return _digest(sorted(json.dumps(one, sort_keys=True) for one in regions))
 
 
 def to_boxes(

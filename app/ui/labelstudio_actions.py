@@ -13,8 +13,9 @@ from app.labelstudio.calibrate import Curve, Proposal, curves, propose, with_thr
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, check_images
+from app.labelstudio.plan import Plan, plan
 from app.labelstudio.pull import effort, pull
-from app.labelstudio.push import Plan, plan, push
+from app.labelstudio.push import push
 from app.labelstudio.queue import by_labelers, by_threshold, write_queue
 from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
 from app.runs import sources

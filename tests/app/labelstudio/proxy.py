@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 Fault = Callable[[str, str], str]
-"""(method, path) → "pass", "lose" (do it, drop the answer), "double" (do it twice),
-"slow" (do it, answer late), "drop" (drop the request), or a status to answer, e.g. "500"."""
+"""(method, path) → "pass", "lose" (do it, drop the answer), "double" (do it twice), "slow" (do it,
+answer late), "late" (hang up, do it a second later), "drop" (drop the request), or a status to
+answer, e.g. "500"."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -30,12 +31,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(what), b'{"detail": "injected"}', "application/json")
             return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-        answer = None
-        for _ in range(2 if what == "double" else 1):
-            answer = httpx.request(
-                self.command, self.target + self.path, content=body, headers=headers, timeout=120
-            )
-        assert answer is not None
+        method, url = self.command, self.target + self.path
+
+        def ask() -> httpx.Response:
+            return httpx.request(method, url, content=body, headers=headers, timeout=120)
+
+        if what == "late":
+            threading.Timer(1.2, ask).start()
+            self.close_connection = True
+            return
+        answer = ask()
+        if what == "double":
+            answer = ask()
         if what == "slow":
             time.sleep(8)
         if what == "lose":

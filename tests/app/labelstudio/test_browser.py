@@ -15,7 +15,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 from app.engine import Engine
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import images_of_project
-from app.labelstudio.push import plan, push
+from app.labelstudio.plan import plan
+from app.labelstudio.push import push
 from app.labelstudio.tasks import create_project, upload_tasks
 from app.runs import sources
 from app.runs.settings import settings_of

@@ -15,9 +15,11 @@ import httpx
 import pytest
 from label_studio_sdk import LabelStudio
 
+from app.labelstudio import plan as plan_module
 from app.labelstudio.connection import Connection, LabelStudioError, kind_of_key
 from app.labelstudio.payload import to_boxes
-from app.labelstudio.push import plan, push
+from app.labelstudio.plan import plan
+from app.labelstudio.push import push
 from app.runs.store import Run
 
 from .conftest import TOKEN, Server
@@ -82,6 +84,23 @@ def test_one_fault_on_a_write_is_healed(
         through = Connection(url, TOKEN, timeout=4)
         push(plan(run, through, project), through)
     assert not left and same(run, connection, project)
+
+
+def test_a_write_that_arrives_after_it_was_given_up_leaves_no_double(
+    server: Server, connection: Connection, many_run: ManyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, project = many_run(24)
+    monkeypatch.setattr(plan_module, "MAX_COUNT", 3)
+    left = ["late"]
+
+    def fault(method: str, path: str) -> str:
+        return left.pop() if left and "import/predictions" in path else "pass"
+
+    with faulty(server.url, fault) as url:
+        through = Connection(url, TOKEN)
+        report = push(plan(run, through, project), through)
+    assert report.retried == report.deleted == 3, "sent again, and the late copies deleted"
+    assert same(run, connection, project)
 
 
 @pytest.mark.parametrize(
@@ -207,15 +226,16 @@ def test_killed_twenty_times(
     program = """
 import sys
 from pathlib import Path
-from app.labelstudio import push as module
+from app.labelstudio import plan as module
 from app.labelstudio.connection import Connection
+from app.labelstudio.push import push
 from app.runs.store import Run
 module.MAX_COUNT = 8
 connection = Connection(sys.argv[1], sys.argv[2])
 run = Run(Path(sys.argv[3]))
 print("go", flush=True)
 made = module.plan(run, connection, int(sys.argv[4]), old="replace")
-module.push(made, connection)
+push(made, connection)
 print("done", flush=True)
 """
     command = [sys.executable, "-c", program, server.url, TOKEN, str(run.folder), str(project)]

@@ -16,8 +16,9 @@ from app.labelstudio.calibrate import Judged, curve, curves, propose, wilson, wi
 from app.labelstudio.config_map import config_for, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, check_images, images_of_project, read_address
+from app.labelstudio.plan import plan
 from app.labelstudio.pull import Effort, effort, pull
-from app.labelstudio.push import plan, push
+from app.labelstudio.push import push
 from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
 from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
 from app.runs import sources

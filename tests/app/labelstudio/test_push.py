@@ -10,8 +10,13 @@ import pytest
 from app.labelstudio.config_map import ConfigError
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.payload import to_boxes
-from app.labelstudio.push import plan, push
+from app.labelstudio.plan import plan
+from app.labelstudio.pull import pull
+from app.labelstudio.push import push
+from app.labelstudio.queue import by_threshold, write_queue
 from app.runs.store import Run
+
+from .test_learn import submit
 
 ManyRun = Callable[..., tuple[Run, int]]
 
@@ -75,6 +80,30 @@ def test_the_same_version_with_other_boxes_is_replaced(
     assert len(changed.replace) > 0 and not changed.create
     push(changed, connection)
     assert_equal(run, connection, project)
+
+
+def test_what_labelers_worked_from_stays(many_run: ManyRun, connection: Connection) -> None:
+    run, project = many_run(4)
+    push(plan(run, connection, project), connection)
+    task = next(row.task for row in run.images("done"))
+    assert task is not None
+    submit(connection, task, lambda regions: regions)
+    run.apply("cat @0.6, cup @0.7")
+    made = plan(run, connection, project, old="replace")
+    assert (len(made.older), made.learned) == (3, 1)
+    assert "1 older predictions stay" in "\n".join(made.lines())
+    push(made, connection)
+    assert [reviewed.task for reviewed in pull(connection, project)] == [task]
+
+
+def test_the_order_that_the_queue_wrote_is_left_alone(
+    many_run: ManyRun, connection: Connection
+) -> None:
+    run, project = many_run(6)
+    push(plan(run, connection, project), connection)
+    write_queue(by_threshold(run, margin=0.3), connection, project, run.model_version)
+    again = plan(run, connection, project)
+    assert (len(again.skip), again.requests) == (6, 0)
 
 
 def test_a_double_that_somebody_left_is_healed(many_run: ManyRun, connection: Connection) -> None:

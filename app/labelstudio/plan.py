@@ -1,0 +1,265 @@
+"""The plan of a push: a run compared with what a project has; nothing is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.labelstudio.config_map import LabelMap, read_config
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.images import address_of
+from app.labelstudio.matching import match_tasks
+from app.labelstudio.payload import fingerprint, prediction, to_boxes
+from app.runs.store import Run
+
+MAX_COUNT = 250
+MAX_REQUEST = 8 * 2**20
+"""Bytes of one request; the server's limit is 250 MB, proxies' are lower."""
+OURS = "detclipv2-"
+
+Old = Literal["keep", "replace"]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A prediction the server has."""
+
+    id: int
+    task: int
+    model_version: str
+    shows: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one task is to have: the payload, what it shows, and what it takes the place of."""
+
+    task: int
+    payload: dict[str, Any]
+    shows: str
+    file_name: str
+    replaces: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a push would do; nothing has been written yet.
+
+    Attributes:
+        project: its number.
+        title: its name.
+        model_version: of the predictions.
+        labels: classes and where they go.
+        create: tasks without a prediction of this version.
+        replace: tasks whose prediction of this version shows something else.
+        skip: tasks that have it already.
+        doubled: surplus copies that an interrupted writer left; they go.
+        older: predictions of other detclipv2 versions; they go when old is "replace".
+        learned: predictions of other versions that stay: their tasks have labels, and what
+            labelers made of them is what thresholds are learned from.
+        old: whether they stay.
+        unmatched: images of the run without a task.
+        boxes: regions by label.
+        left_out: boxes of classes without a label.
+        active: the version labelers see at present.
+        shown: whether the project shows predictions to labelers.
+    """
+
+    project: int
+    title: str
+    model_version: str
+    labels: LabelMap
+    create: tuple[Item, ...]
+    replace: tuple[Item, ...]
+    skip: tuple[Item, ...]
+    doubled: tuple[int, ...]
+    older: tuple[int, ...]
+    learned: int
+    old: Old
+    unmatched: tuple[str, ...]
+    boxes: dict[str, int]
+    left_out: dict[str, int]
+    active: str
+    shown: bool
+
+    @property
+    def writes(self) -> tuple[Item, ...]:
+        """Predictions to send."""
+        return (*self.create, *self.replace)
+
+    @property
+    def deletions(self) -> int:
+        """Predictions that go once the new ones are verified."""
+        replaced = sum(len(item.replaces) for item in self.replace)
+        return replaced + len(self.doubled) + (len(self.older) if self.old == "replace" else 0)
+
+    @property
+    def requests(self) -> int:
+        """How many requests it takes, the reading back included, as long as nothing fails."""
+        switch = self.active != self.model_version or not self.shown
+        return 2 * len(list(chunks(self.writes))) + self.deletions + int(switch)
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        said = [
+            f"project {self.project} “{self.title}”, version {self.model_version}",
+            f"{len(self.create)} predictions to create, {len(self.replace)} to replace, "
+            f"{len(self.skip)} there already; {self.deletions} deletions; "
+            f"about {self.requests} requests",
+            "boxes: " + (", ".join(f"{k} {v}" for k, v in self.boxes.items()) or "none"),
+        ]
+        said += [
+            f"class {m.name!r} → " + (f"label {m.label!r} ({m.how})" if m.label else "NO LABEL")
+            for m in self.labels.matches
+        ]
+        if self.left_out:
+            lost = ", ".join(f"{k} {v}" for k, v in self.left_out.items())
+            said.append(f"left out, because no label takes them: {lost}; add to the configuration:")
+            said += self.labels.addition.splitlines()
+        if self.unmatched:
+            names = ", ".join(self.unmatched[:5]) + (" …" if len(self.unmatched) > 5 else "")
+            said.append(f"{len(self.unmatched)} images have no task in the project: {names}")
+        if self.learned and self.old == "replace":
+            said.append(
+                f"{self.learned} older predictions stay: their tasks are labelled, and thresholds "
+                "are learned from them"
+            )
+        empty = sum(not item.payload["result"] for item in (*self.writes, *self.skip))
+        said.append(
+            f"a labeler will see version {self.model_version}: "
+            f"{len(self.writes) + len(self.skip) - empty} tasks with boxes, {empty} without"
+        )
+        return said
+
+
+def plan(
+    run: Run, connection: Connection, project: int, *, old: Old = "keep",
+    control: str | None = None, document_root: Path | None = None,
+) -> Plan:  # fmt: skip
+    """Compare a run with a project; writes nothing.
+
+    Args:
+        run: finished or not; only images that were looked at count.
+        connection: the server.
+        project: its number.
+        old: what becomes of other detclipv2 versions' predictions on these tasks.
+        control: the RectangleLabels to use, None for the one that knows most classes.
+        document_root: LOCAL_FILES_DOCUMENT_ROOT, for runs over files below it.
+
+    Raises:
+        LabelStudioError: the server or the project cannot be used.
+        ConfigError: no control of the project takes boxes.
+    """
+    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
+    view, version = run.view, run.model_version
+    labels = read_config(found["label_config"], view.vocabulary, control)
+    tasks = _read_tasks(connection, project, labels.target.data_key)
+    digests: dict[str, list[int]] = {}
+    for task in tasks.values():
+        if task.digest is not None:
+            digests.setdefault(task.digest, []).append(task.id)
+    urls = {task.id: task.url for task in tasks.values()}
+    pairs, unmatched = match_tasks(run.images("done", "empty"), urls, document_root, digests)
+    create, replace, skip = [], [], []
+    doubled: list[int] = []
+    older: list[int] = []
+    learned = 0
+    boxes: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for row, number in pairs:
+        shown = run.boxes(row, view)
+        left_out.update(box.name for box in shown if box.name not in labels.labels)
+        payload = prediction(shown, row.size, labels.target, labels.labels, version, task=number)
+        boxes.update(box.name for _, box in to_boxes(payload["result"]))
+        item = Item(number, payload, fingerprint(payload), row.file_name)
+        task = tasks[number]
+        same = [e for e in task.predictions if e.model_version == version]
+        equal = [e for e in same if e.shows == item.shows]
+        others = [
+            e.id
+            for e in task.predictions
+            if e.model_version.startswith(OURS) and e.model_version != version
+        ]
+        if task.annotated:
+            learned += len(others)
+        else:
+            older += others
+        if equal:
+            skip.append(item)
+            doubled += [e.id for e in same if e is not equal[0]]
+        elif same:
+            replace.append(dataclasses.replace(item, replaces=tuple(e.id for e in same)))
+        else:
+            create.append(item)
+    _validate(labels, [*create, *replace])
+    return Plan(
+        project, str(found["title"]), version, labels, tuple(create), tuple(replace), tuple(skip),
+        tuple(doubled), tuple(older), learned, old, tuple(unmatched), dict(boxes), dict(left_out),
+        str(found.get("model_version") or ""), bool(found.get("show_collab_predictions")),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the server knows of a task with an image."""
+
+    id: int
+    url: str
+    digest: str | None
+    annotated: bool
+    predictions: tuple[Existing, ...]
+
+
+def _read_tasks(connection: Connection, project: int, data_key: str) -> dict[int, _Task]:
+    include = "id,data,predictions,total_annotations"
+    found = {}
+    for task in connection.pages({"project": project, "fields": "all", "include": include}):
+        url = address_of(task["data"], data_key)
+        if url is not None:
+            number, digest = int(task["id"]), task["data"].get("sha256")
+            found[number] = _Task(
+                number, url, None if digest is None else str(digest),
+                bool(task.get("total_annotations")), read_existing(number, task["predictions"]),
+            )  # fmt: skip
+    return found
+
+
+def chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Groups bounded by count and by bytes, in the order of task ids."""
+    group: list[Item] = []
+    size = 0
+    for item in sorted(items, key=lambda item: item.task):
+        weight = len(json.dumps(item.payload))
+        if group and (len(group) >= MAX_COUNT or size + weight > MAX_REQUEST):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += weight
+    if group:
+        yield group
+
+
+def read_existing(task: int, predictions: Iterable[dict[str, Any]]) -> tuple[Existing, ...]:
+    """A task's predictions as the server tells them, the oldest first: of doubles it stays."""
+    found = (
+        Existing(int(made["id"]), task, str(made.get("model_version") or ""), fingerprint(made))
+        for made in predictions
+    )
+    return tuple(sorted(found, key=lambda one: one.id))
+
+
+def _validate(labels: LabelMap, items: Iterable[Item]) -> None:
+    """With the SDK's own rules: some servers drop what they do not like without saying so."""
+    from label_studio_sdk.label_interface.interface import LabelInterface
+
+    interface = LabelInterface(labels.config)
+    for item in items:
+        check: Any = interface.validate_prediction
+        problems = check(item.payload, return_errors=True)
+        if problems:
+            raise LabelStudioError(f"{item.file_name}: the server would refuse it: {problems[0]}")
