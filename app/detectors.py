@@ -8,11 +8,12 @@ from typing import Any
 
 from app.results import EngineError
 from detclipv2.inference.detectors import Detector
+from detclipv2.inference.slot import Slot
 
 
-def open_detector(source: str, *, device: str = "auto") -> Detector[Any]:
+def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None) -> Detector[Any]:
     """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
-    transformers saves them.
+    transformers saves them; `slot` is shared with other detectors, to take turns.
 
     Raises:
         EngineError: none of these, or it cannot be loaded; the message says what to do.
@@ -24,9 +25,9 @@ def open_detector(source: str, *, device: str = "auto") -> Detector[Any]:
 
     try:
         if _is_transformers(Path(source)):
-            return TransformersDetector.from_pretrained(source, device=device)
+            return TransformersDetector.from_pretrained(source, device=device, slot=slot)
         locate(source)
-        return Predictor(DetCLIPv2.from_pretrained(source), device=device)
+        return Predictor(DetCLIPv2.from_pretrained(source), device=device, slot=slot)
     except (CheckpointError, OSError, ValueError) as error:
         raise EngineError(f"the detector {source!r} cannot be used: {error}") from error
 

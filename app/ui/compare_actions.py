@@ -114,7 +114,7 @@ class CompareActions:
             return self.engine.predictor
         with self._lock:
             if self._other is None or self._other[0] != model:
-                self._other = (model, open_detector(model))
+                self._other = (model, open_detector(model, slot=self.engine.predictor.slot))
             return self._other[1]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.inference.predictor import Prompts, choose_device
+from detclipv2.inference.slot import Slot
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -91,11 +91,12 @@ class TransformersDetector:
         name: the last part of the folder or hub id.
         device: where it runs.
         image_passes: how often the image tower has run.
+        slot: held while the model runs; see `Predictor`.
     """
 
     def __init__(
         self, model: Any, processor: Any, *, name: str, device: str = "auto",
-        threads: int | None = None,
+        threads: int | None = None, slot: Slot | None = None,
     ) -> None:  # fmt: skip
         """Wrap a loaded model.
 
@@ -105,6 +106,7 @@ class TransformersDetector:
             name: how users know it.
             device: a torch device, or "auto".
             threads: CPU threads of the whole process, or None for torch's choice.
+            slot: of another detector, to take turns with it; None for one of its own.
 
         Raises:
             ValueError: a family that is not known here.
@@ -122,12 +124,13 @@ class TransformersDetector:
         self._family: Family = FAMILIES[kind](self._model, processor)
         self._words: tuple[tuple[str, ...], Any] | None = None
         self._last: tuple[Looked, tuple[str, ...], tuple[Tensor, Tensor]] | None = None
-        self._lock = threading.Lock()
+        self.slot = slot or Slot()
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, *, device: str = "auto", threads: int | None = None
-    ) -> TransformersDetector:
+        cls, source: str | Path, *, device: str = "auto", threads: int | None = None,
+        slot: Slot | None = None,
+    ) -> TransformersDetector:  # fmt: skip
         """The detector of a folder, or of a hub id, which the library downloads.
 
         Raises:
@@ -139,7 +142,7 @@ class TransformersDetector:
         model = AutoModelForZeroShotObjectDetection.from_pretrained(source)
         processor = AutoProcessor.from_pretrained(source)  # type: ignore[no-untyped-call]
         name = Path(source).resolve().name if Path(source).is_dir() else Path(source).name
-        return cls(model, processor, name=name, device=device, threads=threads)
+        return cls(model, processor, name=name, device=device, threads=threads, slot=slot)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,14 +169,14 @@ class TransformersDetector:
         picture = open_image(image)
         inputs = self._processor.image_processor(images=picture, return_tensors="pt")
         tensors = {key: value.to(self.device) for key, value in inputs.items()}
-        with self._lock, torch.inference_mode():
+        with self.slot, torch.inference_mode():
             self.image_passes += 1
             return Looked(self._family.encode(tensors), picture.size)
 
     def score(self, encoded: Looked, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """See `Predictor.score`; a score of 0 also stands where box and text never met."""
         wanted = tuple(texts)
-        with self._lock, torch.inference_mode():
+        with self.slot, torch.inference_mode():
             # Boxes and proposals of one picture are asked for one after the other.
             if self._last is None or self._last[0] is not encoded or self._last[1] != wanted:
                 self._last = (encoded, wanted, self._score(encoded, wanted))

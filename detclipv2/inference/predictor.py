@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +29,7 @@ from detclipv2.inference.postprocess import (
     propose,
     select,
 )
+from detclipv2.inference.slot import Slot
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase, noun_phrases
 from detclipv2.language.vocabulary import Vocabulary
@@ -70,6 +70,7 @@ class Predictor:
         model: the model, on `device`.
         device: where the towers run.
         image_passes: how often the image tower has run.
+        slot: held while a tower runs; detectors that share one never run at the same time.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Predictor:
         threads: int | None = None,
         cache_dir: Path | None = None,
         anchor_share: float = ANCHOR_SHARE,
+        slot: Slot | None = None,
     ) -> None:
         """Prepare `model`.
 
@@ -90,6 +92,7 @@ class Predictor:
             cache_dir: folder of the text embeddings, or None for `$DETCLIPV2_CACHE` or the system's
                 cache folder.
             anchor_share: see `postprocess.choose_anchors`; 1 compares all anchors with all words.
+            slot: of another detector, to take turns with it; None for one of its own.
         """
         if not 0 < anchor_share <= 1:
             raise ValueError(f"anchor_share must lie above 0 and up to 1, got {anchor_share!r}")
@@ -104,7 +107,7 @@ class Predictor:
         self._anchor_share = anchor_share
         self._calibration = Calibration(model.config.score_scale, model.config.score_bias)
         self._texts = TextEmbeddings(self.model, cache_dir or default_cache_dir())
-        self._lock = threading.Lock()
+        self.slot = slot or Slot()
 
     @property
     def name(self) -> str:
@@ -201,7 +204,7 @@ class Predictor:
         side = config.long_side(*picture.size) if size is None else size
         pixels, box = letterbox(picture, side, config)
         batch = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
-        with self._lock, torch.inference_mode():
+        with self.slot, torch.inference_mode():
             regions = self.model.encode_image(batch)
             self.image_passes += 1
         return EncodedImage(
@@ -247,7 +250,7 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(floor)
-        concepts = self._texts.encode(vocabulary.texts, template)
+        concepts = self.encode_texts(vocabulary.texts, template)
         regions = encoded.regions
         lowest = min(
             (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
@@ -268,9 +271,15 @@ class Predictor:
                 calibration=self._calibration,
             )
 
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """(K, D) embeddings of K prompts on the CPU, from the caches where they have them."""
-        return self._texts.encode(texts)
+    def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
+        """(K, D) embeddings of K prompts on the CPU, from the caches where they have them.
+
+        Args:
+            texts: K of them.
+            template: the sentence round each, "{}" for its place; None for the model's own.
+        """
+        with self.slot:
+            return self._texts.encode(texts, template)
 
     def score(self, encoded: EncodedImage, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Everything the model says of an encoded picture, nothing suppressed or left out.
