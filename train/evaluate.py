@@ -61,6 +61,24 @@ def evaluate(detector: Detector[Any], root: Path, size: int | None = None) -> di
     Raises:
         FileNotFoundError: `root` lacks a set.
     """
+    sets = {}
+    for name in ZERO_SHOT:
+        truth = read_truth(root / name / "instances.json")
+        sets[name] = zero_shot_boxes(detector, truth, root / name / "images", size)[0].ap50
+    phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
+    return {
+        DEVELOPMENT: development(detector, root, size),
+        "zero_shot_ap50": {"mean": mean(sets.values()), **sets},
+        "phrase_recall": {f"@{k}": v for k, v in phrase_recall(detector, phrases, size).items()},
+    }
+
+
+def development(detector: Detector[Any], root: Path, size: int | None = None) -> dict[str, Any]:
+    """Figures on the development set, in percent: AP, AP50, AR@100, AP50 by group of classes.
+
+    Raises:
+        FileNotFoundError: `root` lacks it, or what the groups are told by.
+    """
     truth = read_truth(root / DEVELOPMENT / "instances.json")
     figures, recall = zero_shot_boxes(detector, truth, root / DEVELOPMENT / "images", size)
     samples, _ = boxed_samples(root)
@@ -74,18 +92,9 @@ def evaluate(detector: Detector[Any], root: Path, size: int | None = None) -> di
         }
         for group in sorted(set(groups.values()))
     }
-    sets = {}
-    for name in ZERO_SHOT:
-        truth = read_truth(root / name / "instances.json")
-        sets[name] = zero_shot_boxes(detector, truth, root / name / "images", size)[0].ap50
-    phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
     return {
-        DEVELOPMENT: {
-            "ap": figures.ap, "ap50": figures.ap50, "ar100": recall, "groups": by_group,
-            "ap50_by_class": figures.ap50_by_class,
-        },
-        "zero_shot_ap50": {"mean": mean(sets.values()), **sets},
-        "phrase_recall": {f"@{k}": v for k, v in phrase_recall(detector, phrases, size).items()},
+        "ap": figures.ap, "ap50": figures.ap50, "ar100": recall, "groups": by_group,
+        "ap50_by_class": figures.ap50_by_class,
     }  # fmt: skip
 
 

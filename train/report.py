@@ -1,16 +1,19 @@
 """Tables of ablations from their run folders.
 
-    python -m train.report RUNS --out FILE.md [--figure ap50]
+    python -m train.report RUNS --out FILE.md [--figures ap50 ar100] [--keep FOLDER]
 
 RUNS is the `--out` of train.ablate. Each of the paper's tables that was asked for gets a Markdown
 table, sentences on where the differences point, and a picture beside FILE; what was asked for and
-is not there is listed. `--figure` shows another figure than AP.
+is not there is listed. `--figures` shows others than AP, the first of them also in the picture.
+`--keep` copies the figures, a few hundred bytes a run, to a folder that train.ablate can go on from
+and train.report can read again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from typing import Any
 
 from train.ablations.row import Row
 from train.ablations.tables import ROWS
-from train.engine import LOG
+from train.run_log import train_lines
 from train.significance import Estimate, difference, estimate, sentence
 
 ASKED = "ablation.json"
@@ -29,7 +32,7 @@ FAILED = "failed.txt"
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: figures in percent by short names, and its speed, None where not logged."""
+    """A finished run: figures in percent by short names, and its speed."""
 
     seed: int
     figures: dict[str, float]
@@ -82,73 +85,70 @@ def read_runs(folder: Path) -> Runs:
 
 def _trained(run: Path) -> Trained:
     told = json.loads((run / FIGURES).read_text(encoding="utf-8"))
-    lines = _log(run)
-    return Trained(
-        told["seed"], {k: v for k, v in told["figures"].items() if v is not None},
-        images_per_second(lines), lines[-1]["seconds"] / 60 if lines else None,
-    )  # fmt: skip
-
-
-def _log(run: Path) -> list[dict[str, Any]]:
-    if not (run / LOG).is_file():
-        return []
-    lines = (run / LOG).read_text(encoding="utf-8").splitlines()
-    return [line for line in map(json.loads, lines) if line["kind"] == "train"]
-
-
-def images_per_second(lines: Sequence[dict[str, Any]]) -> float | None:
-    """Mean of a log's `train` lines, each counting by its time; None without any."""
-    photos = seconds = before = 0.0
-    for line in lines:
-        # After a kill the clock goes on from the last checkpoint, which may lie further back.
-        since = line["seconds"] - before if line["seconds"] > before else 0.0
-        photos, seconds = photos + line["images_per_second"] * since, seconds + since
-        before = line["seconds"]
-    return photos / seconds if seconds else None
+    known = {k: v for k, v in told["figures"].items() if v is not None}
+    return Trained(told["seed"], known, told["images_per_second"], told["minutes"])
 
 
 def _progress(run: Path) -> str:
     if (run / FAILED).is_file():
         return f"failed: {(run / FAILED).read_text(encoding='utf-8').strip()}"
-    if lines := _log(run):
+    if lines := train_lines(run):
         return f"got to step {lines[-1]['step']}"
     return "has begun" if run.is_dir() else "not begun"
 
 
-def table_of(rows: Sequence[Row], runs: Runs, figure: str) -> str:
+def keep(runs: Path, folder: Path) -> None:
+    """Copy what was asked for and the figures of finished runs, without their details.
+
+    Raises:
+        ValueError: `runs` has no ablations.
+    """
+    read_runs(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(runs / ASKED, folder / ASKED)
+    for file in sorted(runs.glob(f"*/*/{FIGURES}")):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        told.pop("detail", None)
+        copy = folder / file.relative_to(runs)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def table_of(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> str:
     """A table as Markdown, with its sentences and what is missing.
 
     Args:
         rows: of one of the paper's tables.
         runs: what there is.
-        figure: of which the means are shown.
+        figures: of which the means are shown.
     """
     references = {row.against for row in rows if row.name in runs.asked}
     lines = [
-        f"| row | paper: AP | paper: cost | {figure} | runs | images/s | minutes |",
-        "|---|---|---|---|---|---|---|",
-        *(_line(row, runs, figure, row.name in references) for row in rows),
+        f"| row | paper: AP | paper: cost | {' | '.join(figures)} | runs | images/s | minutes |",
+        "|---" * (6 + len(figures)) + "|",
+        *(_line(row, runs, figures, row.name in references) for row in rows),
     ]
     parts = ["\n".join(lines)]
-    if told := _sentences(rows, runs, figure):
-        parts.append("\n".join(told))
-    if gaps := _gaps(rows, runs, figure):
+    for figure in figures:
+        if told := _sentences(rows, runs, figure):
+            parts.append("\n".join([f"{figure}:", "", *told]))
+    if gaps := _gaps(rows, runs, figures):
         parts.append("Missing:\n\n" + "\n".join(gaps))
     return "\n\n".join(parts)
 
 
-def _line(row: Row, runs: Runs, figure: str, bold: bool) -> str:
-    values, done = runs.values(row.name, figure), runs.trained.get(row.name, [])
-    if values:
-        shown = str(estimate(values))
-    elif row.change is None:
-        shown = "quoted"
+def _line(row: Row, runs: Runs, figures: Sequence[str], bold: bool) -> str:
+    done = runs.trained.get(row.name, [])
+    if row.change is None:
+        absent = "quoted"
     else:
-        shown = "missing" if row.name in runs.asked else "not asked for"
+        absent = "missing" if row.name in runs.asked else "not asked for"
+    every = [runs.values(row.name, figure) for figure in figures]
     cells = (
         f"**{row.label}**" if bold else row.label,
-        "–" if row.paper.ap is None else f"{row.paper.ap:.1f}", row.paper.cost() or "–", shown,
-        str(len(values)), _mean([r.images_per_second for r in done]),
+        "–" if row.paper.ap is None else f"{row.paper.ap:.1f}", row.paper.cost() or "–",
+        *(str(estimate(values)) if values else absent for values in every),
+        str(len(done)), _mean([r.images_per_second for r in done]),
         _mean([r.minutes for r in done]),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -165,21 +165,24 @@ def _sentences(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
         if not (values and others):
             continue
         printed = None
-        if row.paper.ap is not None and reference.paper.ap is not None:
+        # The paper says nothing of recalls.
+        compared = figure.startswith("ap")
+        if compared and row.paper.ap is not None and reference.paper.ap is not None:
             printed = round(row.paper.ap - reference.paper.ap, 1)
         ours = difference(values, others)
         told.append(f"- {sentence(row.label, reference.label, ours, printed)}")
     return told
 
 
-def _gaps(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
-    """Runs that were asked for and are not there, or lack the figure."""
+def _gaps(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> list[str]:
+    """Runs that were asked for and are not there, or lack a figure."""
     told = []
     for row in rows:
         gaps = list(runs.missing.get(row.name, []))
         gaps += [
             f"seed {run.seed} has no {figure}"
             for run in runs.trained.get(row.name, [])
+            for figure in figures
             if figure not in run.figures
         ]
         if gaps:
@@ -192,40 +195,40 @@ def _mean(values: Sequence[float | None]) -> str:
     return f"{estimate(there).value:.1f}" if there else "–"
 
 
-def write_report(folder: Path, out: Path, figure: str = "ap") -> None:
+def write_report(folder: Path, out: Path, figures: Sequence[str] = ("ap",)) -> None:
     """Write the Markdown file, and a PNG a table beside it.
 
     Args:
         folder: of train.ablate.
         out: the file.
-        figure: a short name, see `judges`.
+        figures: short names, see `judges`; the first is drawn.
 
     Raises:
         ValueError: `folder` has no ablations, or finished runs but none with such a figure.
     """
     runs = read_runs(folder)
     known = dict.fromkeys(f for done in runs.trained.values() for r in done for f in r.figures)
-    if known and figure not in known:
-        raise ValueError(f"no figure {figure!r}; known: {', '.join(known)}")
+    if known and (unknown := [figure for figure in figures if figure not in known]):
+        raise ValueError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     told = ", ".join(f"{k} {v}" for k, v in runs.settings.items() if v)
     parts = [
         f"# Ablations: {told}",
-        f"{figure} is zero-shot, in percent, as mean ± half of a 95 % t-interval over the seeds. "
-        "Differences are against the row in bold, or the one named, with Welch's interval; each "
-        "interval stands for itself, so of twenty one may mislead. The paper's AP is LVIS "
-        "minival's fixed AP of Swin-T or L and is to be compared by direction only.",
+        f"{' and '.join(figures)}: zero-shot, in percent, as mean ± half of a 95 % t-interval over "
+        "the seeds. Differences are against the row in bold, or the one named, with Welch's "
+        "interval; each interval stands for itself, so of twenty one may mislead. The paper's AP "
+        "is LVIS minival's fixed AP of Swin-T or L and is to be compared by direction only.",
     ]
     for table in dict.fromkeys(row.table for row in ROWS):
         rows = [row for row in ROWS if row.table == table]
         if not any(row.name in runs.asked for row in rows):
             continue
         title = "Open problems" if table == "open" else f"Table {table}"
-        parts += [f"## {title}", table_of(rows, runs, figure)]
-        means = {r.label: estimate(v) for r in rows if (v := runs.values(r.name, figure))}
+        parts += [f"## {title}", table_of(rows, runs, figures)]
+        means = {r.label: estimate(v) for r in rows if (v := runs.values(r.name, figures[0]))}
         if means:
             picture = out.with_name(f"{out.stem}-{table}.png")
-            plot(title, rows, means, figure, picture)
+            plot(title, rows, means, figures[0], picture)
             parts.append(f"![{title}]({picture.name})")
     out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -268,10 +271,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("runs", type=Path, help="folder of train.ablate")
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--figure", default="ap", help="what the tables show, for example ap50")
+    parser.add_argument("--figures", nargs="+", default=["ap"], help="what the tables show")
+    parser.add_argument("--keep", type=Path, help="folder for a copy of the figures")
     options = parser.parse_args(arguments)
     try:
-        write_report(options.runs, options.out, options.figure)
+        write_report(options.runs, options.out, options.figures)
+        if options.keep:
+            keep(options.runs, options.keep)
     except ValueError as error:
         sys.exit(str(error))
 

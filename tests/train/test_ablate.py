@@ -16,7 +16,7 @@ from tests.train.test_evaluate import root as ov_mini  # noqa: F401 - a fixture
 from train import ablate as command
 from train.ablate import Settings, ablate, experiment_of, fingerprint
 from train.ablations.bases import nano, swin_t
-from train.ablations.judges import on_lvis, on_ov_mini
+from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
 from train.ablations.row import Row, epoch_steps
 from train.ablations.tables import ROWS
 from train.configs import nano_joint
@@ -210,7 +210,7 @@ def test_the_command_lists_trains_and_reports(
     monkeypatch.setitem(command.BASES, "nano", drawn.base)
     monkeypatch.setattr(command, "on_ov_mini", drawn.judge)
     told = ["2d", "k=25", "k=100", "--seeds", "2", "--steps", "3", "--out", str(tmp_path)]
-    command.main([*told, "streams.pairs.task.k=100", "--figure", "weights"])
+    command.main([*told, "streams.pairs.task.k=100", "--figures", "weights", "ap"])
     report = (tmp_path / "report.md").read_text()
     assert "| k=25 | 30.6 |" in report and "| **k=100** | 31.3 |" in report
     assert "k=25 against k=100:" in report and (tmp_path / "report-2d.png").stat().st_size > 5000
@@ -243,6 +243,9 @@ def test_ov_minis_figures_have_short_names(
     groups = found["detail"]["coco_dev"]["groups"]
     assert all(found["figures"][f"ap50 {g}"] == v["ap50"] for g, v in groups.items()) and groups
     assert on_ov_mini(experiment, World(rank=1, size=2)) is None
+    quick = on_coco_dev(experiment, World())
+    assert quick is not None and on_coco_dev(experiment, World(rank=1, size=2)) is None
+    assert quick["figures"].items() <= found["figures"].items() and len(quick["figures"]) > 3
 
 
 def test_lvis_is_judged_by_its_fixed_ap(

@@ -9,7 +9,8 @@ from PIL import Image
 
 from train import report
 from train.ablations.tables import ROWS
-from train.report import ASKED, FIGURES, images_per_second, read_runs, write_report
+from train.report import ASKED, FIGURES, read_runs, write_report
+from train.run_log import images_per_second, speed
 from train.significance import Estimate, difference, estimate, sentence, t_quantile, verdict
 
 
@@ -88,6 +89,14 @@ def test_speed_is_the_mean_over_time() -> None:
     assert images_per_second([]) is None
 
 
+def test_a_run_without_a_log_has_no_speed(tmp_path: Path) -> None:
+    assert speed(tmp_path) == {"images_per_second": None, "minutes": None}
+    line = {"kind": "train", "step": 9, "seconds": 120.0, "images_per_second": 15.0}
+    other = {"kind": "evaluation", "seconds": 300.0}
+    (tmp_path / "log.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps(other)}\n")
+    assert speed(tmp_path) == {"images_per_second": 15.0, "minutes": 2.0}
+
+
 def _runs(folder: Path, rows: dict[str, list[dict[str, float | None] | None]]) -> Path:
     """A folder of ablations: each row's runs with their figures, None for one that is not done."""
     asked = {}
@@ -98,9 +107,9 @@ def _runs(folder: Path, rows: dict[str, list[dict[str, float | None] | None]]) -
             if figures is None:
                 continue
             run.mkdir(parents=True)
-            line = {"kind": "train", "step": 9, "seconds": 120.0, "images_per_second": 15.0}
-            (run / "log.jsonl").write_text(json.dumps(line) + "\n")
-            (run / FIGURES).write_text(json.dumps({"seed": seed, "steps": 9, "figures": figures}))
+            told = {"seed": seed, "steps": 9, "images_per_second": 15.0, "minutes": 2.0,
+                    "figures": figures, "detail": {"long": "list"}}  # fmt: skip
+            (run / FIGURES).write_text(json.dumps(told))
     folder.mkdir(exist_ok=True)
     told = {"settings": {"preset": "nano", "steps": 9, "overrides": []}, "rows": asked}
     (folder / ASKED).write_text(json.dumps(told))
@@ -164,12 +173,35 @@ def test_what_is_not_there_is_listed(tmp_path: Path) -> None:
 def test_other_figures_and_wrong_ones(tmp_path: Path) -> None:
     runs = _runs(tmp_path, {"2c/both": _ap(1.0, 2.0), "2c/text_to_image": _ap(3.0)})
     assert read_runs(runs).values("2c/both", "ap50") == [2.0, 4.0]
-    write_report(runs, tmp_path / "out.md", "ap50")
+    write_report(runs, tmp_path / "out.md", ["ap50"])
     assert "| both | 30.9 | – | 3.00 ± 12.71 |" in (tmp_path / "out.md").read_text()
     with pytest.raises(SystemExit, match="no figure 'mota'; known: ap, ap50"):
-        report.main([str(runs), "--out", str(tmp_path / "x.md"), "--figure", "mota"])
+        report.main([str(runs), "--out", str(tmp_path / "x.md"), "--figures", "ap", "mota"])
     with pytest.raises(SystemExit, match=r"has no ablation\.json"):
         report.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "x.md")])
+
+
+def test_kept_figures_give_the_same_report_and_name_what_is_still_to_do(tmp_path: Path) -> None:
+    runs = _runs(tmp_path / "runs", {"2c/both": [{"ap": 1.0}, None], "2c/text_to_image": _ap(3.0)})
+    report.main([str(runs), "--out", str(tmp_path / "one.md"), "--keep", str(tmp_path / "kept")])
+    assert "detail" not in next((tmp_path / "kept").glob("row0/*/figures.json")).read_text()
+    write_report(tmp_path / "kept", tmp_path / "two.md")
+    one, two = ((tmp_path / name).read_text() for name in ("one.md", "two.md"))
+    assert two == one.replace("one-2c.png", "two-2c.png") and "seed 1 not begun" in two
+
+
+def test_several_figures_stand_side_by_side(tmp_path: Path) -> None:
+    rows = {
+        "2c/both": [{"ap": 1.0, "ar100": 20.0}, {"ap": 1.2, "ar100": 20.4}],
+        "2c/text_to_image": [{"ap": 3.0, "ar100": 24.0}, {"ap": 3.2, "ar100": 24.4}],
+    }  # fmt: skip
+    write_report(_runs(tmp_path / "runs", rows), tmp_path / "out.md", ["ap", "ar100"])
+    text = (tmp_path / "out.md").read_text()
+    assert "| row | paper: AP | paper: cost | ap | ar100 | runs | images/s | minutes |" in text
+    assert "| both | 30.9 | – | 1.10 ± 1.27 | 20.20 ± 2.54 | 2 | 15.0 | 2.0 |" in text
+    ap, recall = text.split("ap:\n\n")[1].split("ar100:\n\n")
+    assert "the direction agrees with the paper's -0.4" in ap
+    assert "both against text_to_image: -4.00 ± 1.22; significant." in recall
 
 
 def test_every_table_can_be_reported(tmp_path: Path) -> None:
