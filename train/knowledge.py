@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch import nn
 
 from detclipv2.language.embeddings import prompt_text
 from detclipv2.model import DetCLIPv2
@@ -26,28 +27,58 @@ def with_knowledge(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2
     Raises:
         ValueError: training changed earlier stages, whose features the classifier no longer knows.
     """
-    weights = imagenet_weights(model.config.backbone, weights_from)
-    untouched = Backbone(model.config.backbone)
-    load_imagenet(untouched, weights)
-    late = {id(p) for p in untouched.after_c4.state_dict(keep_vars=True).values()}
-    own_late = False
-    for name, tensor in untouched.state_dict(keep_vars=True).items():
-        # Checkpoints hold halves.
-        if not torch.allclose(tensor, model.backbone.state_dict()[name], rtol=1e-3, atol=1e-4):
-            if id(tensor) not in late:
-                raise ValueError(
-                    f"training changed the backbone ({name}), so its ImageNet classifier no longer "
-                    "fits; train with all stages up to C4 frozen"
-                )
-            own_late = True
-    grown = DetCLIPv2(dataclasses.replace(model.config, knowledge=True, knowledge_late=own_late))
-    grown.load_state_dict(model.state_dict(), strict=False)
-    prompts = [prompt_text(model.config.text.template, name) for name in imagenet_names()]
+    original = imagenet_backbone(model.config.backbone, weights_from)
+    changed = changed_tensors(model.backbone, original)
+    late = {f"net.blocks.{i}" for i in _late_blocks(original)}
+    if early := [name for name in changed if ".".join(name.split(".")[:3]) not in late]:
+        raise ValueError(
+            f"training changed the backbone ({early[0]}), so its ImageNet classifier no longer "
+            "fits; train with all stages up to C4 frozen, or let train.distil teach it"
+        )
+    return grown(model, original.after_c4 if changed else None, weights_from)
+
+
+def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package") -> DetCLIPv2:
+    """A copy of `model` with the classifier, behind stages after C4 of its own or the model's.
+
+    Args:
+        model: a trained detector with a frozen text tower.
+        late: the stages; None for those of `model`.
+        weights_from: see `imagenet_weights`.
+    """
+    config = dataclasses.replace(
+        model.config, knowledge=True, knowledge_late=late is not None
+    )  # fmt: skip
+    copy = DetCLIPv2(config)
+    copy.load_state_dict(model.state_dict(), strict=False)
+    prompts = [prompt_text(config.text.template, name) for name in imagenet_names()]
+    assert copy.knowledge is not None
     with torch.no_grad():
         parts = [model.text.pooled(prompts[i : i + 64]) for i in range(0, len(prompts), 64)]
-        assert grown.knowledge is not None
-        grown.knowledge.strength.fill_(_STRENGTH)
-        if grown.knowledge.late is not None:
-            grown.knowledge.late.load_state_dict(untouched.after_c4.state_dict())
-    grown.knowledge.load(weights, torch.cat(parts))
-    return grown.eval()
+        copy.knowledge.strength.fill_(_STRENGTH)
+        if copy.knowledge.late is not None and late is not None:
+            copy.knowledge.late.load_state_dict(late.state_dict())
+    copy.knowledge.load(imagenet_weights(config.backbone, weights_from), torch.cat(parts))
+    return copy.eval()
+
+
+def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:
+    """The backbone as ImageNet left it, in evaluation."""
+    backbone = Backbone(name)
+    load_imagenet(backbone, imagenet_weights(name, weights_from))
+    return backbone.eval()
+
+
+def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
+    """Names of the weights in which the two differ by more than half precision explains."""
+    own = backbone.state_dict()
+    return [
+        name
+        for name, tensor in original.state_dict().items()
+        if not torch.allclose(tensor, own[name], rtol=1e-3, atol=1e-4)
+    ]
+
+
+def _late_blocks(backbone: Backbone) -> range:
+    stages = len(backbone.net.blocks)
+    return range(stages - len(backbone.after_c4), stages)

@@ -91,7 +91,11 @@ class ImageNetKnowledge(nn.Module):
 
     def logits(self, c5: Tensor) -> Tensor:
         """(B, C, H, W) → (B, classes, H, W): the classifier without its pooling."""
-        return self.classifier(F.relu6(self.hidden(c5)))
+        return self.classifier(self.last_features(c5))
+
+    def last_features(self, c5: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, hidden, H, W): what the classifier's linear layer reads."""
+        return F.relu6(self.hidden(c5))
 
     def forward(self, c5: Tensor, boxes: Tensor, localisation: Tensor, concepts: Tensor) -> Tensor:
         """What to add to the region embeddings.

@@ -76,9 +76,17 @@ def pair_samples(root: Path, cache: Path) -> tuple[list[Sample], list[float]]:
         [sample.caption or "" for sample in captioned], cache / "caption_phrases.json"
     )
     samples = [with_concepts(s, found) for s, found in zip(captioned, phrases, strict=True)]
-    for source in TAGGED:
-        samples += read_tags(root / source / "tags.json")
+    samples += tag_samples(root)
     return samples, [1.0] * len(samples)
+
+
+def tag_samples(root: Path) -> list[Sample]:
+    """Photos with a class name that may be trained on.
+
+    Raises:
+        FileNotFoundError: `root` lacks a source.
+    """
+    return [s for source in TAGGED for s in read_tags(root / source / "tags.json")]
 
 
 def boxed_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[float]]:
