@@ -13,6 +13,7 @@ from app.engine import Engine
 from app.ui import render
 from app.ui.align_actions import AlignActions, Looking
 from app.ui.events import MODEL, PRIVATE
+from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
 from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
@@ -50,10 +51,9 @@ class AlignParts:
     photo: Photo
     caption: gr.Textbox
     run: Any
-    follow: Any
     inputs: list[Any]
     shown: list[Any]
-    settings: list[Any]
+    followed: Followed
 
 
 def build(engine: Engine) -> AlignParts:
@@ -125,17 +125,15 @@ def build(engine: Engine) -> AlignParts:
         actions.edit, [session, *settings], shown, trigger_mode="always_last",
         show_progress="hidden", **MODEL, **PRIVATE,
     )  # fmt: skip
-    address = gr.Textbox(visible=False)
-    view.link(actions.link, [session, *settings], address, **PRIVATE).success(
-        None, address, js=render.COPY_LINK, **PRIVATE
-    )
+    copies_link(view.link, actions.link, [session, *settings])
     for index, sample in enumerate(samples):
         sample.click(
             partial(actions.pick_sample, index), settings, [photo, caption, *shown],
             show_progress_on=[status], **MODEL, **PRIVATE,
         )  # fmt: skip
     inputs = [photo, caption, session, *settings]
-    return AlignParts(photo, caption, actions.align, actions.follow, inputs, shown, settings)
+    followed = Followed("align", actions.follow, [photo, caption, *settings, *shown])
+    return AlignParts(photo, caption, actions.align, inputs, shown, followed)
 
 
 def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:

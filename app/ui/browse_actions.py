@@ -13,10 +13,11 @@ import gradio as gr
 
 from app import coco
 from app.browse.job import BrowseJob, known_runs, run_of
-from app.browse.store import BrowseRun, Filter
+from app.browse.store import ORDERS, BrowseRun, Filter
 from app.engine import Engine
 from app.ui import render
 from app.ui.cards import cards
+from app.ui.permalink import Link
 from app.ui.photo import cache_folder
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -123,6 +124,37 @@ class BrowseActions:
             return self.show(folder, phrase, most, missing, least, order, pages)
         told = f"{total:,} captions · page {number} of {pages:,}"
         return cards(rows, least), f'<p class="label">{told}</p>', number
+
+    def link(
+        self, folder: str, phrase: str, most: float, missing: bool, least: float, order: str,
+        page: float,
+    ) -> str:  # fmt: skip
+        """The query of a link to this page of the gallery."""
+        if not folder:
+            raise gr.Error("Nothing to link to yet: align a data set.", print_exception=False)
+        return Link("browse", words=phrase, settings={
+            "run": Path(folder).name, "most": most, "missing": missing, "least": least,
+            "order": order, "page": int(page or 1),
+        }).query()  # fmt: skip
+
+    def follow(self, link: Link) -> Outputs:
+        """The tab as a link describes it: folder, filters, the phrase again, what `show`
+        gives, status, timer."""
+        told = link.settings
+        name = str(told.get("run", ""))
+        run = next((run for run in known_runs() if run.folder.name == name), None)
+        folder = "" if run is None else str(run.folder)
+        order = told.get("order", "worst")
+        filters = (
+            folder, link.words, float(told.get("most", ANY)), bool(told.get("missing", False)),
+            float(told.get("least", self.engine.evidence)), order if order in ORDERS else "worst",
+        )  # fmt: skip
+        if run is None:
+            said = "The data set of this link was not aligned on this machine; align it here first."
+            same = (gr.skip(), gr.skip(), gr.skip())
+            return (*filters, link.words, *same, render.status("error", said), gr.skip())
+        shown = self.show(*filters, float(told.get("page", 1)))
+        return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
 
     def open(self, folder: str, event: gr.EventData) -> Outputs:
         """A card's photo and caption into the Align tab."""

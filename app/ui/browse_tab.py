@@ -11,6 +11,7 @@ from app.engine import Engine
 from app.ui.align_tab import AlignParts
 from app.ui.browse_actions import ANY, BrowseActions, Outputs
 from app.ui.events import MODEL, PRIVATE
+from app.ui.links import Followed, copies_link
 
 _OPEN = """
 element.addEventListener("click", (event) => {
@@ -20,10 +21,11 @@ element.addEventListener("click", (event) => {
 """
 
 
-def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs) -> None:
+def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs) -> Followed:
     """Lay the tab out; `prompts` is the Detect tab's, `align` the Align tab's parts."""
     actions = BrowseActions(engine)
     folder = gr.State("")
+    typed = gr.State("")  # the phrase that the gallery was filtered by
     with gr.Row(equal_height=True):
         source = gr.Textbox(
             label="Data set with captions (folder or file on this machine)", scale=4, max_lines=1,
@@ -56,6 +58,7 @@ def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs)
         page = gr.Number(1, precision=0, minimum=1, label="Page", elem_id="browse-page",
                          min_width=80, container=False)  # fmt: skip
         onward = gr.Button("Next ›", elem_id="browse-next", size="sm", min_width=60)
+        link = gr.Button("Copy link", elem_id="browse-link", size="sm", min_width=90)
     gallery = gr.HTML(elem_id="browse-gallery", js_on_load=_OPEN, apply_default_css=False)
     with gr.Accordion("Noun phrases of the data set", open=False, elem_id="browse-words") as words:
         table = gr.Dataframe(
@@ -76,6 +79,11 @@ def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs)
         first_page = (*values[:-1], 1)
         return actions.show(folder, *first_page)
 
+    def look_for(before: str, folder: str, phrase: str, *values: Any) -> Outputs:
+        if phrase == before:  # a link has set it, together with the page
+            return tuple(gr.skip() for _ in (*shown, typed))
+        return (*from_the_start(folder, phrase, *values), phrase)
+
     for began in (
         gr.on(
             [start.click, source.submit], actions.start, source, [status, folder, timer], **quiet
@@ -90,9 +98,10 @@ def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs)
         actions.show, filters, shown, **quiet
     )
     gr.on(
-        [phrase.change, most.release, missing.input, least.release, order.input],
+        [most.release, missing.input, least.release, order.input],
         from_the_start, filters, shown, trigger_mode="always_last", **quiet,
     )  # fmt: skip
+    phrase.change(look_for, [typed, *filters], [*shown, typed], trigger_mode="always_last", **quiet)
     page.submit(actions.show, filters, shown, **quiet)
     back.click(lambda n: max(1, int(n) - 1), page, page, **quiet).then(
         actions.show, filters, shown, **quiet
@@ -106,3 +115,5 @@ def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs)
         align.run, align.inputs, align.shown, **MODEL, **PRIVATE
     )
     gr.on([earlier.focus], actions.earlier, None, earlier, **quiet)
+    copies_link(link.click, actions.link, filters)
+    return Followed("browse", actions.follow, [*filters[:-1], typed, *shown, status, timer])

@@ -20,8 +20,7 @@ from app.ui import (
     render,
     train_tab,
 )
-from app.ui.events import MODEL, PRIVATE
-from app.ui.permalink import Link, LinkError
+from app.ui.links import follow_links
 from app.ui.photo import cache_folder
 from app.ui.run_folders import RunFolders
 
@@ -43,9 +42,9 @@ def build_app(engine: Engine) -> gr.Blocks:
             with gr.Tab("Align", id="align"):
                 align = align_tab.build(engine)
             with gr.Tab("Browse", id="browse"):
-                browse_tab.build(engine, detect.prompts, align, tabs)
+                browse = browse_tab.build(engine, detect.prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
-                compare_tab.build(engine, cache_folder())
+                compare = compare_tab.build(engine, cache_folder())
             with gr.Tab("Batch", id="batch") as batch:
                 batch_tab.build(engine, runs, label_studio, batch)
             with gr.Tab("Label Studio", id="labelstudio") as pushing:
@@ -53,39 +52,9 @@ def build_app(engine: Engine) -> gr.Blocks:
             with gr.Tab("Calibrate", id="calibrate") as calibrating:
                 calibrate_tab.build(runs, label_studio, calibrating)
             with gr.Tab("Train", id="train"):
-                train_tab.build()
-        _follow_links(app, tabs, detect, align)
+                train = train_tab.build()
+        follow_links(app, tabs, [detect.followed, align.followed, browse, compare, train])
     return app
-
-
-def _follow_links(
-    app: gr.Blocks, tabs: gr.Tabs, detect: detect_tab.DetectParts, align: align_tab.AlignParts
-) -> None:
-    """Restore what the page's address describes."""
-    of_align = [align.photo, align.caption, *align.settings, *align.shown]
-
-    def follow(request: gr.Request) -> tuple[Any, ...]:
-        same = [gr.skip() for _ in (*detect.shown, *of_align)]
-        query = {name: str(value) for name, value in dict(request.query_params).items()}
-        try:
-            link = Link.read(query)
-        except LinkError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        if link is None:
-            return (gr.skip(), *same)
-        try:
-            if link.view == "detect":
-                shown = [*detect.follow(link), *same[len(detect.shown) :]]
-            else:
-                shown = [*same[: len(detect.shown)], *align.follow(link)]
-        except (TypeError, ValueError) as error:
-            raise gr.Error(
-                f"this link cannot be followed: {error}", print_exception=False
-            ) from error
-        return (gr.Tabs(selected=link.view), *shown)
-
-    app.load(follow, None, [tabs, *detect.shown, *of_align], show_progress="hidden", **MODEL,
-             **PRIVATE)  # fmt: skip
 
 
 def launch_options() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.results import EngineError, Settings
 from app.runs.sources import SourceError, find_images
 from app.ui import render
 from app.ui.compare_picture import picture
+from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.inference.detectors import Detector
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
@@ -30,6 +31,7 @@ class Compared:
     """What one browser tab compared, photo by photo."""
 
     results: tuple[Comparison, ...] = ()
+    photos: int = 0
 
 
 @dataclass
@@ -56,13 +58,60 @@ class CompareActions:
         except (EngineError, VocabularyError, ValueError) as error:
             yield render.status("error", str(error)), gr.skip(), gr.skip(), gr.skip()
             return
+        yield gr.skip(), [], "", Compared((), len(paths))
         results: list[Comparison] = []
         for result in compare(paths, *sides):
             results.append(result)
             progress(len(results) / len(paths), desc=f"{len(results)} of {len(paths)} photos")
-            yield summary(results, len(paths)), gr.skip(), gr.skip(), Compared(tuple(results))
-        shown = picture(results[0])
-        yield summary(results, len(paths)), rows(results), shown, Compared(tuple(results))
+            done = Compared(tuple(results), len(paths))
+            yield summary(results, len(paths)), gr.skip(), gr.skip(), done
+        yield gr.skip(), rows(results), picture(results[0]), gr.skip()
+
+    def link(
+        self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
+        template_b: str, model_a: str, model_b: str, threshold: float,
+    ) -> str:  # fmt: skip
+        """The query of a link to this comparison."""
+        if photo is None and not folder.strip():
+            raise gr.Error("Nothing to link to yet: give a photo or a folder.",
+                           print_exception=False)  # fmt: skip
+        return Link(
+            "compare", "" if photo is None or folder.strip() else keep_photo(photo), words_a,
+            {"folder": folder.strip(), "words_b": words_b, "templates": [template_a, template_b],
+             "models": [model_a, model_b], "threshold": threshold},
+        ).query()  # fmt: skip
+
+    def follow(self, link: Link) -> Outputs:
+        """The tab as a link describes it: the controls, the status, and what sets it going."""
+        told = link.settings
+        folder = str(told.get("folder", ""))
+        path = None if folder else find_photo(link.photo)
+        shown = (
+            None if path is None else str(path), folder,
+            link.words, str(told.get("words_b", "")),
+            *(str(text) for text in _two(told.get("templates"))),
+            *(str(text) for text in _two(told.get("models"))),
+            float(told.get("threshold", Settings().threshold)),
+        )  # fmt: skip
+        if path is None and not folder:
+            return (*shown, render.status("error", NOT_HERE), gr.skip())
+        return (*shown, gr.skip(), link.query())
+
+    def run_linked(
+        self, link: str, *asked: Any, progress: gr.Progress = _PROGRESS
+    ) -> Iterator[Outputs]:
+        """`run` for a link that was followed; nothing where the page came up without one."""
+        if link:
+            yield from self.run(*asked, progress=progress)  # type: ignore[misc]
+        else:
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
+
+    def cancelled(self, compared: Compared) -> Outputs:
+        """What was done before the comparison was cancelled: status, rows, picture."""
+        done = compared.results
+        if not done or len(done) == compared.photos:
+            return gr.skip(), gr.skip(), gr.skip()
+        return summary(done, compared.photos, "Cancelled: "), rows(done), picture(done[0])
 
     def choose(self, compared: Compared, event: gr.SelectData) -> str | Any:
         """The picture of the photo whose row was clicked."""
@@ -138,6 +187,11 @@ def photos(photo: str | None, folder: str) -> list[Path]:
     return [Path(photo)]
 
 
+def _two(values: Any) -> tuple[Any, Any]:
+    first, second = values if isinstance(values, list) else ("", "")
+    return first, second
+
+
 def rows(results: Sequence[Comparison]) -> list[list[Any]]:
     """The table: one row a change, what did not change left out."""
     found = []
@@ -153,8 +207,8 @@ def rows(results: Sequence[Comparison]) -> list[list[Any]]:
     return found[:_ROWS]
 
 
-def summary(results: Sequence[Comparison], photos: int) -> str:
-    """Counts so far, and the photos that could not be read."""
+def summary(results: Sequence[Comparison], photos: int, lead: str = "") -> str:
+    """Counts so far behind `lead`, and the photos that could not be read."""
     counts = total(results)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
     left = "" if len(results) == photos else f" · {len(results)} of {photos} photos"
@@ -164,7 +218,7 @@ def summary(results: Sequence[Comparison], photos: int) -> str:
         told = "no boxes on either side; lower the threshold or use other words"
     elif not changed and not failed:
         told += ". Both sides find the same"
-    return render.status("hint" if failed else "ok", told + left, failed[:5])
+    return render.status("hint" if failed or lead else "ok", lead + told + left, failed[:5])
 
 
 def _score(entry: tuple[str, float] | None) -> float | None:

@@ -10,10 +10,10 @@ import gradio as gr
 from app.engine import Engine
 from app.results import Settings
 from app.ui import render, vocabulary_editor
-from app.ui.compare_actions import CompareActions, Compared, rows
-from app.ui.compare_picture import picture
+from app.ui.compare_actions import CompareActions, Compared
 from app.ui.detect_actions import DEMO
-from app.ui.events import MODEL, PRIVATE
+from app.ui.events import LONG, MODEL, PRIVATE
+from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
 
 HEADERS = ["photo", "change", "A", "score A", "B", "score B", "move"]
@@ -22,7 +22,7 @@ _EXAMPLE = (
 )  # fmt: skip
 
 
-def build(engine: Engine, folder: Path) -> None:
+def build(engine: Engine, folder: Path) -> Followed:
     """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
     compared = gr.State(Compared())
     with gr.Row(equal_height=False):
@@ -78,6 +78,7 @@ def build(engine: Engine, folder: Path) -> None:
         button = gr.Button("Compare", variant="primary", elem_id="compare", scale=3)
         cancel = gr.Button("Cancel", elem_id="compare-cancel", scale=1)
         sample = gr.Button("Try the sample", elem_id="compare-sample", scale=1)
+        link = gr.Button("Copy link", elem_id="compare-link", scale=1)
     status = gr.HTML(
         render.status("idle", "See what other words, another template or checkpoint change."),
         elem_id="compare-status",
@@ -94,39 +95,23 @@ def build(engine: Engine, folder: Path) -> None:
     asked = [*words, *templates, *models, threshold]
     outputs = [status, table, shown, compared]
     _api(actions, photo, asked)
-    running: list[Any] = [
-        button.click(
-            actions.run,
-            [photo, place, *asked],
-            outputs,
-            show_progress_on=[status],
-            **MODEL,
-            **PRIVATE,
-        )
-    ]
-    running.append(
+    everything = [photo, place, *asked]
+    begin = gr.State("")  # a link sets it, once the controls are as the link says
+    how: dict[str, Any] = {"show_progress_on": [status], **LONG, **PRIVATE}
+    running = [
+        button.click(actions.run, everything, outputs, **how),
+        begin.change(actions.run_linked, [begin, *everything], outputs, **how),
         sample.click(
-            lambda: (str(DEMO / _EXAMPLE[0]), "", *_EXAMPLE[1:]),
-            None,
-            [photo, place, *words, threshold],
-            **PRIVATE,
-        ).then(
-            actions.run,
-            [photo, place, *asked],
-            outputs,
-            show_progress_on=[status],
-            **MODEL,
-            **PRIVATE,
-        )
+            lambda: (str(DEMO / _EXAMPLE[0]), "", *_EXAMPLE[1:]), None,
+            [photo, place, *words, threshold], **PRIVATE,
+        ).then(actions.run, everything, outputs, **how),
+    ]  # fmt: skip
+    cancel.click(None, cancels=running, **PRIVATE).then(
+        actions.cancelled, compared, [status, table, shown], **PRIVATE
     )
-    cancel.click(
-        lambda: render.status("hint", "Cancelled; what was done is kept."), None, status,
-        cancels=running, **PRIVATE,
-    ).then(
-        lambda c: (rows(c.results), picture(c.results[0]) if c.results else ""), compared,
-        [table, shown], **PRIVATE,
-    )  # fmt: skip
+    copies_link(link.click, actions.link, everything)
     table.select(actions.choose, compared, shown, show_progress="hidden", **PRIVATE)
+    return Followed("compare", actions.follow, [*everything, status, begin])
 
 
 def _api(actions: CompareActions, photo: Photo, asked: list[Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import gradio as gr
 from gradio.events import api
@@ -17,6 +16,7 @@ from app.results import Settings
 from app.ui import render, vocabulary_editor
 from app.ui.detect_actions import DEMO, SAMPLES, Actions, Session
 from app.ui.events import MODEL, PRIVATE
+from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo, cache_folder
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -40,8 +40,7 @@ class DetectParts:
     """What the page and other tabs need of this one: its prompts, and how it follows a link."""
 
     prompts: gr.Textbox
-    follow: Any
-    shown: list[Any]
+    followed: Followed
 
 
 def build(engine: Engine) -> DetectParts:
@@ -146,11 +145,8 @@ def build(engine: Engine) -> DetectParts:
         source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
             None, js=render.click_on(name), **PRIVATE
         )
-    address = gr.Textbox(visible=False)
-    link_button.click(actions.link, [session, prompts, *sliders], address, **PRIVATE).success(
-        None, address, js=render.COPY_LINK, **PRIVATE
-    )
-    return DetectParts(prompts, actions.follow, [prompts, *sliders, *shown])
+    copies_link(link_button.click, actions.link, [session, prompts, *sliders])
+    return DetectParts(prompts, Followed("detect", actions.follow, [prompts, *sliders, *shown]))
 
 
 def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:

@@ -6,5 +6,8 @@ from typing import Any
 
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Of every handler that runs the model: they share one slot of the queue, on all tabs."""
+LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 8}
+"""Of handlers that go through many photos: they have the model for one photo at a time (see
+`Slot`), and the queue's slot for none."""
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """Of handlers that only the page calls: the API does not offer them."""

@@ -22,7 +22,7 @@ from detclipv2.language.embeddings import default_cache_dir
 NOT_HERE = (
     "The photo of this link is not on this machine. Drop it here: the words are filled in already."
 )
-VIEWS = ("detect", "align")
+VIEWS = ("detect", "align", "browse", "compare", "train")
 _KEY = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 20_000
 
@@ -37,16 +37,16 @@ class Link:
 
     Attributes:
         view: the tab.
-        photo: hash of the photo's content.
-        words: prompts, or the caption.
+        photo: hash of the photo's content; empty where the state is of no single photo.
+        words: prompts, the caption, or the phrase looked for.
         settings: the tab's controls by name; numbers, texts and truths.
         phrases: as edited, each [text, start, end]; None for the caption's own.
         screen: what the inspector shows: thresholds, level, what is kept lit.
     """
 
     view: str
-    photo: str
-    words: str
+    photo: str = ""
+    words: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     phrases: list[tuple[str, int, int]] | None = None
     screen: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Link:
             return None
         state = query.get("state", "{}")
         key = query.get("photo", "")
-        if not _KEY.fullmatch(key) or len(state) > _LONGEST:
+        if (key and not _KEY.fullmatch(key)) or len(state) > _LONGEST:
             raise LinkError("this link is damaged; ask for it again")
         try:
             told = json.loads(state)

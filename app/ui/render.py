@@ -145,11 +145,3 @@ def click_on(elem_id: str) -> str:
     """JavaScript that follows a download button once its file is there."""
     selector = f"#{elem_id} a, a#{elem_id}, #{elem_id}"
     return f"() => setTimeout(() => document.querySelector('{selector}').click(), 50)"
-
-
-COPY_LINK = """(query) => {
-  const address = location.origin + location.pathname + query;
-  history.replaceState(null, "", address);
-  navigator.clipboard?.writeText(address).catch(() => {});
-}"""
-"""JavaScript that puts a link into the address bar and, where allowed, into the clipboard."""

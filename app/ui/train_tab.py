@@ -21,6 +21,8 @@ from app.ui import render
 from app.ui.cards import Found, card, gallery, thumbnail
 from app.ui.detect_actions import DEMO
 from app.ui.events import PRIVATE
+from app.ui.links import Followed, copies_link
+from app.ui.permalink import Link
 
 COMMAND = """\
 python -m train.pretrain nano_boxes root=DATA out=runs/mine      # again: goes on where it was
@@ -61,6 +63,20 @@ def show(folder: str | None, chosen: str | None = None) -> Outputs:
     )  # fmt: skip
 
 
+def link(folder: str | None, chosen: str | None) -> str:
+    """The query of a link to a run and one of its snapshots."""
+    if not folder:
+        raise gr.Error("Nothing to link to yet: choose a run.", print_exception=False)
+    return Link("train", settings={"run": folder, "snapshot": chosen or ""}).query()
+
+
+def follow(asked: Link) -> Outputs:
+    """The tab as a link describes it: the run, what `show` gives, the pictures."""
+    folder, chosen = (str(asked.settings.get(name, "")) for name in ("run", "snapshot"))
+    run = gr.Dropdown(choices=[folder], value=folder)
+    return (run, *show(folder, chosen), alignments(folder, chosen))
+
+
 def told(run: TrainingRun) -> str:
     """Where a run stands, in a line."""
     rate = run.seconds / run.step if run.step else 0
@@ -85,8 +101,8 @@ def alignments(folder: str | None, chosen: str | None) -> str:
     if not folder or not chosen:
         return ""
     try:
-        file = read_run(Path(folder)).snapshots[-1] if chosen == _LATEST else Path(chosen)
-        snapshot = read_snapshot(file)
+        kept = read_run(Path(folder)).snapshots
+        snapshot = read_snapshot(next((f for f in kept if str(f) == chosen), kept[-1]))
         head = f'<p class="label">step {int(snapshot["step"]):,}</p>'
         return head + gallery(map(_card, snapshot["photos"]))
     except (TrainingError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -111,7 +127,7 @@ def _plot(points: tuple[Point, ...]) -> gr.LinePlot:
     return gr.LinePlot(pd.DataFrame(rows, columns=_COLUMNS), visible=True)
 
 
-def build() -> None:
+def build() -> Followed:
     """Lay the tab out inside the current gr.Blocks."""
     with gr.Row(equal_height=True):
         root = gr.Textbox(
@@ -134,7 +150,8 @@ def build() -> None:
         figures = gr.LinePlot(title="Zero-shot, %", elem_id="train-ap", **axes)
         speed = gr.LinePlot(title="Throughput", elem_id="train-speed", **axes)
     with gr.Row():
-        snapshot = gr.Dropdown([], label="Alignments at", elem_id="train-snapshot")
+        snapshot = gr.Dropdown([], label="Alignments at", elem_id="train-snapshot", scale=4)
+        copy = gr.Button("Copy link", elem_id="train-link", scale=1)
     pictures = gr.HTML(elem_id="train-pictures", apply_default_css=False)
     with gr.Accordion("Configuration", open=False, elem_id="train-config"):
         config = gr.JSON(show_label=False)
@@ -154,3 +171,5 @@ def build() -> None:
         lambda folder, chosen, on: show(folder if on else None, chosen), [run, snapshot, live],
         shown, **quiet,
     ).then(alignments, *looked, **quiet)  # fmt: skip
+    copies_link(copy.click, link, [run, snapshot])
+    return Followed("train", follow, [run, *shown, pictures])

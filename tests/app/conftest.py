@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -16,6 +17,8 @@ import pytest
 from PIL import Image
 
 from app.engine import Engine
+from detclipv2.model import DetCLIPv2
+from train.snapshots import write_snapshot
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -68,6 +71,24 @@ def make_image(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def training_run(tmp_path: Path, tiny_model: DetCLIPv2) -> Path:
+    """A run of train/ half way, its last line being written."""
+    folder = tmp_path / "runs" / "first"
+    folder.mkdir(parents=True)
+    (folder / "experiment.json").write_text(json.dumps({"loop": {"steps": 40}, "seed": 7}))
+    lines = [
+        {"kind": "train", "step": s, "seconds": 10.0 * s, "pairs/loss": 1 / s, "pairs/gradient": 9,
+         "detection/loss": 2 / s, "lr": 0.1, "images_per_second": 5.0} for s in (10, 20)
+    ]  # fmt: skip
+    lines.append({"kind": "eval", "step": 20, "seconds": 201.0, "ap": 3.5, "ar100": 20.0})
+    text = "\n".join(map(json.dumps, lines)) + '\n{"kind": "train", "step": 30, "sec'
+    (folder / "log.jsonl").write_text(text)
+    write_snapshot(tiny_model, folder, 10)
+    write_snapshot(tiny_model, folder, 20)
+    return folder
 
 
 @pytest.fixture(scope="session")

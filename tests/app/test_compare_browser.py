@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
+
+from app.engine import Engine
+from app.ui.build import build_app, launch_options
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 
@@ -41,6 +44,37 @@ def test_a_planted_difference_is_found_on_a_folder(page: Page, tmp_path: Path) -
     expect(page.locator("#compare-table")).to_contain_text("<b>zebra</b>")
     assert page.locator("#compare-table b, #compare-picture b").count() == 0
     expect(page.locator("#compare-picture figcaption")).to_contain_text("chelsea.jpg")
+
+
+def test_cancel_keeps_what_was_done_and_lets_go_of_the_model(
+    browser: BrowserContext, engine: Engine, tmp_path: Path
+) -> None:
+    for number in range(500):
+        shutil.copy(DEMO / "coffee.jpg", tmp_path / f"{number:03}.jpg")
+    app = build_app(engine)
+    _, address, _ = app.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
+    page = browser.new_page()
+    page.goto(address)
+    page.get_by_role("tab", name="Compare").click()
+    set_threshold(page, 0.02)
+    page.fill("#compare-folder input, #compare-folder textarea", str(tmp_path))
+    page.fill("#compare-words-a textarea", "cup")
+    page.fill("#compare-words-b textarea", "cup, zebra")
+    page.click("#compare")
+    expect(page.locator("#compare-status")).to_contain_text("of 500 photos")
+    page.click("#compare-cancel")
+    expect(page.locator("#compare-status")).to_contain_text("Cancelled: ")
+    looked = engine.image_passes
+    assert 0 < looked < 500
+    expect(page.locator("#compare-table")).to_contain_text("000.jpg")
+    expect(page.locator("#compare-picture figcaption")).to_contain_text("000.jpg")
+    page.wait_for_timeout(1500)
+    assert engine.image_passes <= looked + 1  # the photo at hand
+    expect(page.locator("#compare-status")).to_contain_text("Cancelled: ")
+    told = re.search(r"(\d+) of 500 photos", page.locator("#compare-status").inner_text())
+    assert told and 0 < int(told[1]) <= looked + 1
+    page.close()
+    app.close()
 
 
 def test_the_editor_imports_edits_and_saves(page: Page, tmp_path: Path) -> None:

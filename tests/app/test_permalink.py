@@ -8,9 +8,13 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import torch
 from playwright.sync_api import BrowserContext, Page, expect
 
+from app.browse.store import About, BrowseRun
 from app.ui.permalink import Link, LinkError, find_photo, keep_photo
+from detclipv2.captions import Captioned
+from detclipv2.inference.alignment import Alignment, AlignSettings
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 
@@ -98,4 +102,92 @@ def test_a_link_of_align_shows_the_same_matrix_and_view(
     expect(other.locator("#inspector .matrix")).to_be_visible()
     assert other.locator("#inspector .matrix").inner_text() == before
     assert other.locator("#inspector .details").inner_text() == details
+    other.close()
+
+
+@pytest.mark.browser
+def test_a_link_of_compare_runs_the_same_comparison(
+    page: Page, browser: BrowserContext, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.jpg"
+    mine.write_bytes((DEMO / "coffee.jpg").read_bytes() + b"\1")
+    page.get_by_role("tab", name="Compare").click()
+    page.click("#compare-link")
+    expect(page.get_by_text("Nothing to link to yet").first).to_be_visible()
+    page.set_input_files("#compare-photo input[type=file]", mine)
+    page.fill("#compare-words-a textarea", "cup")
+    page.fill("#compare-words-b textarea", "cup\n<b>zebra</b>")
+    field = page.locator("#compare-threshold input[type=number]")
+    field.fill("0.02")
+    field.press("Enter")
+    page.click("#compare")
+    expect(page.locator("#compare-picture figcaption")).to_contain_text("mine.jpg")
+    page.click("#compare-link")
+    page.wait_for_url("**view=compare**")
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("#compare-picture figcaption")).to_contain_text("mine.jpg")
+    for place in ("#compare-status .status", "#compare-picture figcaption", "#compare-table"):
+        expect(other.locator(place)).to_have_text(
+            page.locator(place).inner_text(), use_inner_text=True
+        )
+    expect(other.locator("#compare-words-b textarea")).to_have_value("cup\n<b>zebra</b>")
+    other.goto(page.url.replace(dict(parse_qsl(urlsplit(page.url).query))["photo"], "0" * 16))
+    expect(other.locator("#compare-status .error")).to_contain_text("not on this machine")
+    other.close()
+
+
+@pytest.mark.browser
+def test_a_link_of_browse_shows_the_same_page_of_the_gallery(
+    page: Page, browser: BrowserContext, browse_folder: Path
+) -> None:
+    run = BrowseRun(browse_folder / "linked")
+    run.begin(
+        (Captioned(f"{i}.jpg", DEMO / "coffee.jpg", f"mug number {i}") for i in range(40)),
+        About("linked", "tiny", "0", {}),
+    )
+    for i in range(40):
+        run.write(i + 1, Alignment(
+            f"mug number {i}", (f"mug number {i}",), (None,),
+            torch.tensor([[1.0, 1.0, 99.0, 99.0]]), torch.tensor([3]),
+            torch.tensor([[i / 20 - 1]]), torch.zeros(2), 0.0, AlignSettings(), (600, 400),
+        ))  # fmt: skip
+    page.get_by_role("tab", name="Browse").click()
+    page.locator("#browse-earlier input").click()
+    page.get_by_role("option").filter(has_text="linked").click()
+    expect(page.locator("#browse-place")).to_contain_text("40 captions")
+    page.fill("#browse-phrase input, #browse-phrase textarea", "number 1")
+    expect(page.locator("#browse-place")).to_contain_text("11 captions")
+    page.fill("#browse-phrase input, #browse-phrase textarea", "number")
+    expect(page.locator("#browse-place")).to_contain_text("40 captions")
+    page.click("#browse-next")
+    expect(page.locator("#browse-place")).to_contain_text("page 2 of 4")
+    page.click("#browse-link")
+    page.wait_for_url("**view=browse**")
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("#browse-place")).to_contain_text("40 captions · page 2 of 4")
+    assert other.locator(".card").all_inner_texts() == page.locator(".card").all_inner_texts()
+    expect(other.locator("#browse-phrase input, #browse-phrase textarea")).to_have_value("number")
+    other.goto(page.url.replace("linked", "..%2F.."))
+    expect(other.locator("#browse-status .error")).to_contain_text("not aligned on this machine")
+    other.close()
+
+
+@pytest.mark.browser
+def test_a_link_of_train_shows_the_same_run_and_snapshot(
+    page: Page, browser: BrowserContext, training_run: Path
+) -> None:
+    page.get_by_role("tab", name="Train").click()
+    page.fill("#train-root input, #train-root textarea", str(training_run.parent))
+    page.click("#train-find")
+    expect(page.locator("#train-pictures .card")).to_have_count(4)
+    page.click("#train-link")
+    page.wait_for_url("**view=train**")
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("#train-pictures .card")).to_have_count(4)
+    for place in ("#train-status", "#train-pictures"):
+        assert other.locator(place).inner_text() == page.locator(place).inner_text()
+    expect(other.locator("#train-losses")).to_be_visible()
     other.close()
