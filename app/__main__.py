@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 log = logging.getLogger("app")
 
@@ -27,6 +28,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--size", type=int, metavar="PX",
         help="long side the model sees, a multiple of 32 (default: the model's own)",
     )  # fmt: skip
+    parser.add_argument(
+        "--allow-folder", type=Path, action="append", default=[], metavar="DIR", dest="folders",
+        help="visitors from other machines may look at photos below it; may be given several "
+        "times (default: they can only upload)",
+    )  # fmt: skip
     return parser
 
 
@@ -35,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)  # our own lines; libraries only speak up when something is wrong
+    folders = tuple(folder.resolve() for folder in arguments.folders)
+    for folder in folders:
+        if not folder.is_dir():
+            print(f"python -m app: error: --allow-folder {folder} is no folder", file=sys.stderr)
+            return 2
     from app.engine import Engine
     from app.results import EngineError
 
@@ -53,9 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)
     log.info("A photo takes %.0f ms here (%s after one warm-up).", milliseconds, name)
+    from app.ui.access import Access
     from app.ui.build import build_app, launch_options
 
-    app = build_app(engine)
+    app = build_app(engine, Access(folders))
     try:
         _, url, _ = app.launch(
             server_name=arguments.host,

@@ -191,25 +191,27 @@ def run_pull(arguments: argparse.Namespace) -> int:
 def run_calibrate(arguments: argparse.Namespace) -> int:
     """Print proposals; apply them to a run."""
     from app.labelstudio.calibrate import curves, propose, with_thresholds
+    from app.labelstudio.config_map import labels_of_project
     from app.labelstudio.pull import pull
 
-    with closing(_connect(arguments)) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(_connect(arguments)))
         project = _project(arguments.project)
-        tasks = list(pull(connection, project, model_version=arguments.model_version))
-    found = curves(tasks)
-    proposals = [propose(one, arguments.precision) for one in found.values()]
-    for one in proposals:
-        what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
-        print(f"{one.name}: {what}; {one.reason}")
-    if not proposals:
-        print("no labels yet: labelers have to submit tasks that began as predictions")
-    if arguments.apply:
-        run = Run(arguments.apply)
-        vocabulary = with_thresholds(run.view.vocabulary, proposals)
-        counts = run.apply(vocabulary.serialise())
-        print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
-        print(f"the next push is version {run.model_version}")
-        run.close()
+        tasks = pull(connection, project, model_version=arguments.model_version)
+        proposals = [propose(one, arguments.precision) for one in curves(tasks).values()]
+        for one in proposals:
+            what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
+            print(f"{one.name}: {what}; {one.reason}")
+        if not proposals:
+            print("no labels yet: labelers have to submit tasks that began as predictions")
+        if arguments.apply:
+            run = Run(arguments.apply)
+            stack.callback(run.close)
+            labels = labels_of_project(connection, project, run.view.vocabulary)
+            vocabulary = with_thresholds(run.view.vocabulary, proposals, labels)
+            counts = run.apply(vocabulary.serialise())
+            print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
+            print(f"the next push is version {run.model_version}")
     return 0
 
 

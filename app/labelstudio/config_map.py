@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from app.labelstudio.connection import Connection
 from app.labelstudio.payload import DEFAULT_TARGET, Target
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary
 
@@ -110,6 +111,14 @@ def read_config(config: str, vocabulary: Vocabulary, control: str | None = None)
     return max(maps, key=lambda one: len(one.labels))
 
 
+def labels_of_project(
+    connection: Connection, project: int, vocabulary: Vocabulary
+) -> dict[str, str]:
+    """Class name → label of a project; classes without a label are left out."""
+    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
+    return read_config(found["label_config"], vocabulary).labels
+
+
 def config_for(vocabulary: Vocabulary, target: Target = DEFAULT_TARGET) -> str:
     """A labeling configuration for a vocabulary: an image and one label a class."""
     from lxml import etree
@@ -136,7 +145,7 @@ def _match(concept: ConceptClass, labels: Mapping[str, Mapping[str, Any]]) -> Ma
     for alias in concept.aliases:
         if _fold(alias) in folded:
             return Match(concept.name, folded[_fold(alias)], "alias")
-    for text in concept.texts:
+    for text in concept.words:
         for label, attributes in labels.items():
             if _fold(text) in map(_fold, _split(str(attributes.get("predicted_values", "")))):
                 return Match(concept.name, label, "predicted_values")

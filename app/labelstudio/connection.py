@@ -19,6 +19,7 @@ import httpx
 URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
 KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
 PAGE = 500
+_PROJECTS = 100  # a page; the server gives no more
 _TRIES = 4
 
 
@@ -98,6 +99,20 @@ class Connection:
             self.url, str(me.get("email", "?")), self.key_kind, str(version.get("release", "?")),
             int(projects.get("count", 0)),
         )  # fmt: skip
+
+    def projects(self, most: int = 500) -> list[tuple[int, str]]:
+        """Number and title of the account's projects, the newest first."""
+        found: list[tuple[int, str]] = []
+        for page in range(1, most // _PROJECTS + 1):
+            answer = self.get(
+                "/api/projects/",
+                params={"include": "id,title", "ordering": "-id", "page": page,
+                        "page_size": _PROJECTS},
+            )  # fmt: skip
+            found += [(int(one["id"]), str(one["title"])) for one in answer["results"]]
+            if answer["next"] is None:
+                break
+        return found
 
     def get(self, path: str, *, params: Mapping[str, Any] | None = None, what: str = "") -> Any:
         """A read; repeated with growing pauses when the server is busy or does not answer."""

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui import render
+from app.ui.access import Access, AccessError
+from app.ui.projects import Project, number
 from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
@@ -45,52 +48,58 @@ class BatchActions:
     Args:
         engine: the one engine of this app.
         runs: where runs live.
+        access: what visitors from other machines may name.
         downloads: where exports are packed; inside gradio's cache, which it empties.
     """
 
     engine: Engine
     runs: RunFolders
+    access: Access
     downloads: Path
 
     def estimate(
-        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
-        hosts: str, prompts: str, connection: Connection | None,
+        self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
+        hosts: str, prompts: str, connection: Connection | None, visitor: gr.Request,
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
         try:
             Vocabulary.parse(prompts)
-            images = self._images(files, places, project, unlabelled, connection)
-            seconds = estimate(
-                images, self.engine.predictor, self._reader(hosts, connection), prompts
-            )
+            read = self._reader(hosts, connection, visitor)
+            images = self._images(files, places, project, unlabelled, connection, visitor)
+            seconds = estimate(images, self.engine.predictor, read, prompts)
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
 
     def start(
-        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
+        self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
         hosts: str, prompts: str, threshold: float, name: str, connection: Connection | None,
+        visitor: gr.Request,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Begin a run; returns the list of runs and the status."""
         folder = self.runs.new(name)
         try:
             vocabulary = Vocabulary.parse(prompts)
-            images = self._images(files, places, project, unlabelled, connection, folder / "inputs")
+            read = self._reader(hosts, connection, visitor)
+            images = self._images(
+                files, places, project, unlabelled, connection, visitor, folder / "inputs"
+            )
             settings = settings_of(
                 self.engine, vocabulary.serialise(), threshold=threshold,
-                source=places.strip() or (f"project {int(project)}" if project else "uploads"),
+                source=places.strip() or (f"project {number(project)}" if project else "uploads"),
             )  # fmt: skip
             run = Run.create(folder, settings, images)
         except TROUBLE as error:
             shutil.rmtree(folder, ignore_errors=True)
             return gr.skip(), render.status("error", str(error))
-        self._work(run, self._reader(hosts, connection))
+        self._work(run, read)
         said = render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs.")
         return gr.Dropdown(choices=self.runs.names(), value=folder.name), said
 
     def resume(
-        self, name: str | None, hosts: str, retry: bool, connection: Connection | None
-    ) -> str:
+        self, name: str | None, hosts: str, retry: bool, connection: Connection | None,
+        visitor: gr.Request,
+    ) -> str:  # fmt: skip
         """Go on with a paused, cancelled or interrupted run."""
         try:
             job = self.runs.jobs.get(name or "")
@@ -105,7 +114,7 @@ class BatchActions:
                     )
                 if retry:
                     run.retry_failed()
-                self._work(run, self._reader(hosts, connection))
+                self._work(run, self._reader(hosts, connection, visitor))
         except TROUBLE as error:
             return render.status("error", str(error))
         return self.status(name)
@@ -172,13 +181,16 @@ class BatchActions:
                     return rows
         return rows
 
-    def export(self, name: str | None, kind: str) -> Any:
+    def export(
+        self, name: str | None, kind: str, connection: Connection | None, visitor: gr.Request
+    ) -> Any:
         """A file of that format to download; folders are packed into a zip archive."""
         try:
             run = self.runs.open(name)
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
-            made = export(run, FORMAT_NAMES[kind], folder, read=self._reader("", None))
+            read = self._reader("", connection, visitor)
+            made = export(run, FORMAT_NAMES[kind], folder, read=read)
             if made.is_dir():
                 packed = shutil.make_archive(str(folder / made.name), "zip", made)
                 return gr.File(packed, visible=True)
@@ -192,15 +204,16 @@ class BatchActions:
         job.start()
 
     def _images(
-        self, files: list[str] | None, places: str, project: float | None, unlabelled: bool,
-        connection: Connection | None, keep: Path | None = None,
+        self, files: list[str] | None, written: str, project: Project, unlabelled: bool,
+        connection: Connection | None, visitor: gr.Request, keep: Path | None = None,
     ) -> list[ImageRef]:  # fmt: skip
         """What the form names; uploads are copied into `keep`, since gradio's cache is emptied."""
         if project:
-            return images_of_project(
-                _connected(connection), int(project), only_unlabelled=unlabelled
-            )
-        paths: list[str] = [line.strip() for line in places.splitlines() if line.strip()]
+            server = connection or self.access.connect("", "", visitor)
+            return images_of_project(server, number(project), only_unlabelled=unlabelled)
+        places = [line.strip() for line in written.splitlines() if line.strip()]
+        self.access.check_paths(places, visitor)
+        paths = []
         if files and keep is not None:
             keep.mkdir(parents=True)
             for file in files:
@@ -212,27 +225,31 @@ class BatchActions:
                 paths.append(str(target))
         elif files:
             paths += files
-        if not paths:
+        if not paths and not places:
             raise RunError("no photos yet: upload some, name a folder, or a Label Studio project")
-        return sources.find_images([os.path.expanduser(path) for path in paths])
+        named = [os.path.expanduser(place) for place in places]
+        if named:
+            self.access.check_images(sources.find_images(named), visitor)
+        return sources.find_images([*paths, *named])
 
-    @staticmethod
-    def _reader(hosts: str, connection: Connection | None) -> Callable[[ImageRef], bytes]:
-        allowed = sources.Hosts.of(hosts.strip() or None)
+    def _reader(
+        self, hosts: str, connection: Connection | None, visitor: gr.Request
+    ) -> Callable[[ImageRef], bytes]:
+        """Reads images for one visitor, from hosts that they may name."""
+        allowed = self.access.hosts(hosts, visitor)
+
+        @cache
+        def tasks() -> TaskImages:
+            server = connection or self.access.connect("", "", visitor)
+            return TaskImages(server, hosts=allowed)
 
         def read(image: ImageRef) -> bytes:
-            if image.task is None:
-                return sources.read(image, allowed)
             try:
-                return TaskImages(_connected(connection), hosts=allowed).read(image)
-            except LabelStudioError as error:
+                return sources.read(image, allowed) if image.task is None else tasks().read(image)
+            except (AccessError, LabelStudioError) as error:
                 raise sources.SourceError(str(error)) from error
 
         return read
-
-
-def _connected(connection: Connection | None) -> Connection:
-    return connection or Connection.from_environment()
 
 
 def duration(seconds: float) -> str:

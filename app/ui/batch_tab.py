@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app.engine import Engine
 from app.results import Settings
 from app.ui import render
+from app.ui.access import Access
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
+from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import cache_folder
+from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
 
-_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
-
-def build(engine: Engine, runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
+def build(
+    engine: Engine, runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab
+) -> None:
     """Lay the tab out inside the current gr.Blocks; `connection` is Label Studio's, if any."""
-    actions = BatchActions(engine, runs, cache_folder() / "exports")
+    actions = BatchActions(engine, runs, access, cache_folder() / "exports")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=340):
             files = gr.File(
@@ -33,10 +33,7 @@ def build(engine: Engine, runs: RunFolders, connection: gr.State, tab: gr.Tab) -
                 info="Folders, patterns, archives, addresses or lists of addresses; one a line.",
             )  # fmt: skip
             with gr.Accordion("… or a Label Studio project", open=False):
-                project = gr.Number(
-                    label="Project number", precision=0, value=None, elem_id="batch-project",
-                    info="Connect in the Label Studio tab first.",
-                )  # fmt: skip
+                project = picker("batch-project")
                 unlabelled = gr.Checkbox(label="Only tasks without labels", value=True)
             with gr.Accordion("Hosts that addresses may name", open=False):
                 hosts = gr.Textbox(
@@ -94,16 +91,17 @@ def build(engine: Engine, runs: RunFolders, connection: gr.State, tab: gr.Tab) -
                 column_count=4, buttons=[], wrap=True,
             )  # fmt: skip
     form = [files, places, project, unlabelled, hosts, prompts]
-    measure.click(actions.estimate, [*form, connection], said, **_MODEL, **_PRIVATE)
-    start.click(actions.start, [*form, threshold, name, connection], [chosen, said], **_PRIVATE)
-    pause.click(actions.pause, chosen, status, **_PRIVATE)
-    resume.click(actions.resume, [chosen, hosts, retry, connection], status, **_PRIVATE)
-    cancel.click(actions.cancel, chosen, status, **_PRIVATE)
-    make.click(actions.export, [chosen, kind], file, **_PRIVATE)
+    measure.click(actions.estimate, [*form, connection], said, **MODEL, **PRIVATE)
+    start.click(actions.start, [*form, threshold, name, connection], [chosen, said], **PRIVATE)
+    pause.click(actions.pause, chosen, status, **PRIVATE)
+    resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
+    cancel.click(actions.cancel, chosen, status, **PRIVATE)
+    make.click(actions.export, [chosen, kind, connection], file, **PRIVATE)
     shown = [chosen, status, table]
-    tab.select(actions.refresh, chosen, shown, show_progress="hidden", **_PRIVATE)
-    chosen.input(actions.refresh, chosen, shown, show_progress="hidden", **_PRIVATE)
+    tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)
+    tab.select(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
+    chosen.input(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
     gr.Timer(1.5).tick(
         lambda run: (actions.status(run), actions.rows(run)), chosen, [status, table],
-        show_progress="hidden", **_PRIVATE,
+        show_progress="hidden", **PRIVATE,
     )  # fmt: skip

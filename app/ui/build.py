@@ -20,6 +20,7 @@ from app.ui import (
     render,
     train_tab,
 )
+from app.ui.access import Access
 from app.ui.links import follow_links
 from app.ui.photo import cache_folder
 from app.ui.run_folders import RunFolders
@@ -29,8 +30,14 @@ _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", 
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-def build_app(engine: Engine) -> gr.Blocks:
-    """The whole app over one engine; start it with `app.launch(**launch_options())`."""
+def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
+    """The whole app over one engine; start it with `app.launch(**launch_options())`.
+
+    Args:
+        engine: what all tabs run.
+        access: what visitors from other machines may name; None for nothing.
+    """
+    rules = access or Access()
     # uploads and drawings older than a day are removed, checked every hour
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
@@ -46,9 +53,9 @@ def build_app(engine: Engine) -> gr.Blocks:
             with gr.Tab("Compare", id="compare"):
                 compare = compare_tab.build(engine, cache_folder())
             with gr.Tab("Batch", id="batch") as batch:
-                batch_tab.build(engine, runs, label_studio, batch)
+                batch_tab.build(engine, runs, rules, label_studio, batch)
             with gr.Tab("Label Studio", id="labelstudio") as pushing:
-                labelstudio_tab.build(runs, label_studio, pushing)
+                labelstudio_tab.build(runs, rules, label_studio, pushing)
             with gr.Tab("Calibrate", id="calibrate") as calibrating:
                 calibrate_tab.build(runs, label_studio, calibrating)
             with gr.Tab("Train", id="train"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from app.ui import render
-from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.calibrate_actions import CalibrateActions
+from app.ui.events import PRIVATE
+from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
 
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _LEGEND = (
     '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
     '<span class="recall">recall</span>, <span class="chosen">proposed threshold</span></p>'
@@ -19,7 +18,7 @@ _LEGEND = (
 
 def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
     """Lay the tab out inside the current gr.Blocks."""
-    actions = LabelStudioActions(runs)
+    actions = CalibrateActions(runs)
     proposals = gr.State(None)
     gr.Markdown(
         "Thresholds from what labelers kept, moved and deleted. Only boxes that were shown can be "
@@ -27,10 +26,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=340):
-            project = gr.Number(
-                label="Project number", precision=0, value=None, elem_id="cal-project",
-                info="Connect in the Label Studio tab first.",
-            )  # fmt: skip
+            project = picker("cal-project")
             precision = gr.Slider(
                 0.5, 0.99, 0.8, step=0.01, label="Wanted precision", elem_id="cal-precision",
                 info="The lower end of the interval has to reach it.",
@@ -56,10 +52,8 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
     fetch.click(
         actions.calibrate, [connection, project, precision], [proposals, status, table, plots],
-        **_PRIVATE,
+        **PRIVATE,
     )  # fmt: skip
-    apply.click(actions.apply, [proposals, run], applied, **_PRIVATE)
-    tab.select(
-        runs.listed, run, run,
-        show_progress="hidden", **_PRIVATE,
-    )  # fmt: skip
+    apply.click(actions.apply, [proposals, run, connection, project], applied, **PRIVATE)
+    tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)
+    tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)

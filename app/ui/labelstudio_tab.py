@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import gradio as gr
 
 from app.labelstudio.commands import DOCUMENT_ROOT
 from app.labelstudio.connection import URL_VARIABLES
 from app.ui import render
+from app.ui.access import Access
+from app.ui.events import PRIVATE
 from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.projects import picker
 from app.ui.run_folders import RunFolders
 
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
-
-def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
+def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -> None:
     """Lay the tab out inside the current gr.Blocks; it sets `connection`."""
-    actions = LabelStudioActions(runs)
+    actions = LabelStudioActions(runs, access)
     made = gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=340):
@@ -39,9 +39,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             )
             gr.Markdown("### 2 · Run and project")
             run = gr.Dropdown(choices=runs.names(), label="Run", elem_id="ls-run", interactive=True)
-            project = gr.Number(
-                label="Project number", precision=0, value=None, elem_id="ls-project"
-            )
+            project = picker("ls-project")
             with gr.Accordion("No project or no tasks yet?", open=False, elem_id="ls-make"):
                 title = gr.Textbox(
                     value="", label="Title of a new project", max_lines=1, elem_id="ls-title"
@@ -95,30 +93,28 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                     value="scores near the threshold", label="Rank tasks by",
                 )  # fmt: skip
                 rank = gr.Button("Write the order", elem_id="ls-queue")
-    connect.click(actions.connect, [url, key], [connection, key, who], **_PRIVATE)
-    key.submit(actions.connect, [url, key], [connection, key, who], **_PRIVATE)
-    check.click(actions.check, [connection, project, root], [status, images], **_PRIVATE)
-    new.click(actions.make_project, [connection, run, title], [project, status], **_PRIVATE)
+    signed = [connection, key, who, project]
+    connect.click(actions.connect, [url, key, project], signed, **PRIVATE)
+    key.submit(actions.connect, [url, key, project], signed, **PRIVATE)
+    check.click(actions.check, [connection, project, root], [status, images], **PRIVATE)
+    new.click(actions.make_project, [connection, run, title], [project, status], **PRIVATE)
     tasks.click(
         actions.make_tasks, [connection, run, project, root, how], status,
-        show_progress_on=[status], **_PRIVATE,
+        show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     dry.click(
         actions.dry_run, [connection, run, project, root, replace],
-        [made, status, mapping, missing, add, go], **_PRIVATE,
+        [made, status, mapping, missing, add, go], **PRIVATE,
     )  # fmt: skip
-    add.click(actions.add_labels, [connection, made], status, **_PRIVATE)
+    add.click(actions.add_labels, [connection, made], status, **PRIVATE)
     go.click(
-        actions.push, [connection, made], [made, status, go], show_progress_on=[status], **_PRIVATE
+        actions.push, [connection, made], [made, status, go], show_progress_on=[status], **PRIVATE
     )
-    rank.click(actions.queue, [connection, run, project, by], status, **_PRIVATE)
+    rank.click(actions.queue, [connection, run, project, by], status, **PRIVATE)
     # what the dry run showed must be what the push does
     for changed in (run, project, replace, root):
         changed.change(
             lambda: (None, gr.Button(interactive=False)), None, [made, go],
-            show_progress="hidden", **_PRIVATE,
+            show_progress="hidden", **PRIVATE,
         )  # fmt: skip
-    tab.select(
-        runs.listed, run, run,
-        show_progress="hidden", **_PRIVATE,
-    )  # fmt: skip
+    tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)

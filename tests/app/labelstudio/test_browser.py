@@ -167,13 +167,15 @@ def test_batch_push_and_calibrate_in_the_page(
     page.click("#ls-dry")
     expect(page.locator("#ls-status")).to_contain_text("0 predictions to create")
     expect(page.locator("#ls-status")).to_contain_text("3 there already")
-    project = int(page.input_value("#ls-project input"))
+    project = int(page.input_value("#ls-project input").split(" ")[0])
+    assert page.input_value("#ls-project input") == f"{project} · made in the page"
 
     for ref in images_of_project(connection, project):
         assert ref.task is not None
-        submit(connection, ref.task, lambda regions: [r for r in regions if r["score"] > 0.06])
+        submit(connection, ref.task, lambda regions: regions)
     page.get_by_role("tab", name="Calibrate").click()
-    page.fill("#cal-project input", str(project))
+    page.locator("#cal-project input").click()
+    page.get_by_role("option", name=f"{project} · made in the page").click()
     page.click("#cal-fetch")
     expect(page.locator("#cal-status")).to_contain_text("3 submitted tasks")
     expect(page.locator("#cal-plots svg").first).to_be_visible()
@@ -181,7 +183,7 @@ def test_batch_push_and_calibrate_in_the_page(
     page.locator("#cal-run input").click()
     page.get_by_role("option", name="three photos").click()
     page.click("#cal-apply")
-    expect(page.locator("#cal-applied .status")).to_contain_text("boxes")
+    expect(page.locator("#cal-applied .status")).to_contain_text("boxes became")
     snap(page, "calibrate")
     for tab in ("Batch", "Label Studio", "Calibrate"):
         page.get_by_role("tab", name=tab).click()

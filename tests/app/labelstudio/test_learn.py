@@ -28,7 +28,7 @@ from app.runs.settings import settings_of
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 
-from .conftest import TOKEN, Server
+from .conftest import CONFIG, TOKEN, Server
 
 ManyRun = Callable[..., tuple[Run, int]]
 
@@ -106,12 +106,14 @@ def test_calibrate_end_to_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     run, project = many_run(60, boxes=4)
+    labels = CONFIG.replace('"cat"', '"CAT"').replace('"cup"', '"Cup"')
+    connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": labels})
     push(plan(run, connection, project), connection)
     for row in run.images("done"):
         assert row.task is not None
         submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
     found = curves(pull(connection, project))
-    assert set(found) == {"cat", "cup"} and all(one.enough for one in found.values())
+    assert set(found) == {"CAT", "Cup"} and all(one.enough for one in found.values())
     for one in found.values():
         threshold = propose(one, 0.9).threshold
         assert threshold is not None and 0.45 < threshold < 0.62
@@ -120,8 +122,9 @@ def test_calibrate_end_to_end(
     boxes = sum(run.class_counts().values())
     command = ["calibrate", "--project", str(project), "--precision", "0.9"]
     assert main([*command, "--apply", str(run.folder)]) == 0
-    assert "cat: threshold 0." in capsys.readouterr().out
+    assert "CAT: threshold 0." in capsys.readouterr().out
     again = Run(run.folder)
+    assert set(again.view.vocabulary.thresholds) == {0, 1}, "classes follow their labels"
     assert sum(again.class_counts().values()) < boxes
     assert main(["pull", "--project", str(project)]) == 0
     assert "saved about" in capsys.readouterr().out
@@ -246,7 +249,7 @@ def test_configurations_are_written_as_they_are_read() -> None:
         '<Label value="Traffic_Light"/><Label value="door"/><Label value="Vehicle" '
         'predicted_values="jeep, cab"/><Label value="Person" alias="p"/></RectangleLabels></View>'
     )
-    words = Vocabulary.parse("traffic light\nTür: door\njeep\nperson\nghost")
+    words = Vocabulary.parse("traffic light\nTür: door\njeep = a car for any ground\nperson\nghost")
     found = read_config(config, words)
     assert found.target.from_name == "b" and found.target.data_key == "img"
     assert [(m.label, m.how) for m in found.matches] == [
