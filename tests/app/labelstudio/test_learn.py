@@ -26,6 +26,8 @@ from app.runs.jobs import process
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from app.ui.calibrate_actions import CalibrateActions
+from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary
 
 from .conftest import CONFIG, TOKEN, Server
@@ -126,6 +128,12 @@ def test_calibrate_end_to_end(
     again = Run(run.folder)
     assert set(again.view.vocabulary.thresholds) == {0, 1}, "classes follow their labels"
     assert sum(again.class_counts().values()) < boxes
+    run.apply("cat, cup")
+    page = CalibrateActions(RunFolders(run.folder.parent))
+    proposals, said, _, plots = page.calibrate(connection, f"{project} · test project", 0.9)
+    assert "48 submitted tasks" in said and plots.count("<svg") == 2
+    said = page.apply(proposals, run.folder.name, connection, project)
+    assert f"{boxes} boxes became" in said and "cat @0." in said and "cup @0." in said
     assert main(["pull", "--project", str(project)]) == 0
     assert "saved about" in capsys.readouterr().out
 
