@@ -8,20 +8,20 @@ a prediction of the present `model_version` is never asked for again, so it foll
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import Body, Depends, FastAPI, HTTPException
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
-
+from app.labelstudio.backend_labels import read_labels, typed_prompt
+from app.labelstudio.calibrate import Proposal, curves, propose, with_thresholds
 from app.labelstudio.config_map import ConfigError, read_config
+from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, address_of
 from app.labelstudio.payload import prediction
+from app.labelstudio.pull import pull
 from app.runs.records import Box, ImageRef
+from app.runs.settings import THRESHOLD
 from app.runs.sources import SourceError
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from detclipv2.inference.detectors import Detector
 
 log = logging.getLogger(__name__)
-
-_GUARD = HTTPBasic(auto_error=False)
-Json = Annotated[dict[str, Any], Body()]
 
 _PATIENCE = 95.0
 """Seconds a prediction may wait for the model to load; the server gives up after 100."""
@@ -46,27 +43,38 @@ class Wish:
     version: str
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What a labeler typed, and the configuration it was typed under."""
+
+    text: str
+    config: str
+
+
 class Backend:
     """One detector behind the protocol. Thread-safe.
 
     Args:
         load: loads the detector; called in a thread of its own.
         images: reads the tasks' images.
+        connection: where labels are fetched from when Label Studio's “Start training” asks for it.
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
     """
 
     def __init__(
-        self, load: Callable[[], Detector[Any]], images: TaskImages, *, threshold: float = 0.3,
-        size: int | None = None,
+        self, load: Callable[[], Detector[Any]], images: TaskImages, connection: Connection, *,
+        threshold: float = THRESHOLD, size: int | None = None,
     ) -> None:  # fmt: skip
         self._images = images
+        self._connection = connection
         self._threshold = threshold
         self._size = size
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
-        self._prompts: dict[str, str] = {}
+        self._prompts: dict[str, Prompt] = {}
+        self._learned: dict[str, list[Proposal]] = {}
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
 
     def _load(self, load: Callable[[], Detector[Any]]) -> None:
@@ -107,9 +115,9 @@ class Backend:
             VocabularyError: the prompt cannot be used.
             TimeoutError: the model is not loaded yet, or failed to.
         """
-        typed = _typed_prompt(context)
+        typed = typed_prompt(context)
         if typed:
-            self._prompts[project] = typed
+            self._prompts[project] = Prompt(typed, config)
         detector = self._wait()
         wish = self._wish(project, config, typed)
         labels = read_config(config, wish.vocabulary)
@@ -133,11 +141,32 @@ class Backend:
         return {"results": results, "model_version": wish.version}
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Notes what a project's labelers do; a changed project forgets the prompt typed before."""
+        """What the server tells: “Start training” learns thresholds; others are acknowledged.
+
+        A prompt that was typed is forgotten when the project's labels change, not with its other
+        settings: the server tells of all of them alike.
+        """
         action = str(event.get("action", ""))
-        if action == "PROJECT_UPDATED":
-            self._prompts.pop(str(event.get("project", {}).get("id", "")), None)
+        about = event.get("project") or {}
+        project = str(about.get("id", ""))
+        if action == "START_TRAINING":
+            threading.Thread(target=self._learn, args=(project,), daemon=True).start()
+        elif action == "PROJECT_UPDATED":
+            prompt = self._prompts.get(project)
+            if prompt is not None and about.get("label_config") != prompt.config:
+                self._prompts.pop(project, None)
         return {"status": "ok", "action": action}
+
+    def _learn(self, project: str) -> None:
+        """Thresholds from what labelers of the project accepted, for its next predictions."""
+        try:
+            found = curves(pull(self._connection, int(project)))
+        except (LabelStudioError, ValueError) as error:
+            log.warning("project %s: no thresholds learned: %s", project, error)
+            return
+        self._learned[project] = [propose(curve) for curve in found.values()]
+        for one in self._learned[project]:
+            log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
     def _wait(self) -> Detector[Any]:
         self._loaded.wait(_PATIENCE)
@@ -146,32 +175,30 @@ class Backend:
         return self._detector
 
     def _wish(self, project: str, config: str, typed: str) -> Wish:
-        """The words: typed now, else typed before in this project, else the labels."""
-        labels, thresholds, whole = _labels_of(config)
-        threshold = self._threshold if whole is None else whole
-        written = typed or self._prompts.get(project, "")
-        if not written and not labels:
+        """The words: typed now, else typed before under the same labels, else the labels."""
+        labels = read_labels(config)
+        threshold = self._threshold if labels.threshold is None else labels.threshold
+        before = self._prompts.get(project)
+        written = typed or (before.text if before is not None and before.config == config else "")
+        if not written and not labels.words:
             raise ConfigError(
                 "the labeling configuration has no <RectangleLabels> with labels; add some"
             )
-        if written:
-            vocabulary = Vocabulary.parse(written)
-        else:
-            classes = (
-                ConceptClass(name, aliases, thresholds.get(name))
-                for name, aliases in labels.items()
-            )
-            vocabulary = Vocabulary(tuple(classes))
-        if written and len(labels) == 1 and not read_config(config, vocabulary).labels:
+        vocabulary = Vocabulary.parse(written) if written else labels.vocabulary
+        if written and len(labels.words) == 1 and not read_config(config, vocabulary).labels:
             # a single label stands for whatever the prompt says
-            (label,) = labels
-            texts = tuple(t for concept in vocabulary.returned for t in concept.texts)
-            aliases = tuple(t for t in texts if t.casefold() != label.casefold())
+            (label,) = labels.words
+            words = tuple(word for concept in vocabulary.returned for word in concept.words)
+            aliases = tuple(word for word in words if word.casefold() != label.casefold())
             vocabulary = Vocabulary((ConceptClass(label, aliases),))
+        if not written and project in self._learned:
+            # what the configuration says of a label goes before what was learned
+            learned = (one for one in self._learned[project] if one.name not in labels.thresholds)
+            vocabulary = with_thresholds(vocabulary, learned)
         weights = self._detector.fingerprint[:8] if self._detector else "loading"
         name = self._detector.name if self._detector else "model"
         version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
-        if threshold != 0.3:
+        if threshold != THRESHOLD:
             version += f"@{threshold:g}"
         return Wish(vocabulary, threshold, version)
 
@@ -190,117 +217,3 @@ class Backend:
             )
         ]
         return boxes, encoded.size
-
-
-def build_backend(backend: Backend, login: tuple[str, str] | None = None) -> FastAPI:
-    """The HTTP service.
-
-    Args:
-        backend: what answers.
-        login: user and password of basic authentication, None for nobody to be asked.
-    """
-
-    def allowed(given: Annotated[HTTPBasicCredentials | None, Depends(_GUARD)]) -> None:
-        if login is None:
-            return
-        said = (given.username, given.password) if given else ("", "")
-        pairs = zip(said, login, strict=True)
-        if not all([secrets.compare_digest(a.encode(), b.encode()) for a, b in pairs]):
-            raise HTTPException(401, "wrong user or password", {"WWW-Authenticate": "Basic"})
-
-    app = FastAPI(title="DetCLIPv2 ML backend", dependencies=[Depends(allowed)], docs_url=None)
-
-    @app.get("/")
-    @app.get("/health")
-    def health() -> dict[str, Any]:
-        return backend.health()
-
-    @app.post("/setup")
-    def setup(body: Json) -> dict[str, Any]:
-        return backend.setup(_project(body), str(body.get("schema", "")))
-
-    @app.post("/predict")
-    def predict(body: Json) -> dict[str, Any]:
-        params = body.get("params") or {}
-        try:
-            return backend.predict(
-                body.get("tasks", []), str(body.get("label_config", "")), _project(body),
-                params.get("context"),
-            )  # fmt: skip
-        except (ConfigError, VocabularyError) as error:
-            raise HTTPException(422, str(error)) from error
-        except TimeoutError as error:
-            raise HTTPException(503, str(error)) from error
-
-    @app.post("/webhook")
-    def webhook(body: Json) -> dict[str, Any]:
-        return backend.webhook(body)
-
-    @app.post("/train")
-    def train() -> dict[str, Any]:
-        return {"status": "ok", "detail": "thresholds are learned by `app.cli calibrate`"}
-
-    return app
-
-
-def _project(body: Mapping[str, Any]) -> str:
-    # "7.1699999999" is how the server writes project 7 and the time it was made
-    return str(body.get("project") or "").split(".")[0]
-
-
-def _typed_prompt(context: Mapping[str, Any] | None) -> str:
-    """The text of a <TextArea> that a labeler has just entered."""
-    for region in (context or {}).get("result") or ():
-        text = (region.get("value") or {}).get("text")
-        if text:
-            return "\n".join(text) if isinstance(text, list) else str(text)
-    return ""
-
-
-def _labels_of(
-    config: str,
-) -> tuple[dict[str, tuple[str, ...]], dict[str, float], float | None]:
-    """Labels with their predicted_values, thresholds of labels, threshold of the control.
-
-    `model_score_threshold` is the attribute that Label Studio's own backends read.
-    """
-    from lxml import etree
-
-    try:
-        root = etree.fromstring(config.encode())
-    except etree.XMLSyntaxError as error:
-        raise ConfigError(f"the labeling configuration cannot be read: {error}") from error
-    labels: dict[str, tuple[str, ...]] = {}
-    own: dict[str, float] = {}
-    whole: float | None = None
-    taken: set[str] = set()
-    for control in root.iter("RectangleLabels"):
-        whole = _number(control.get("model_score_threshold"), whole)
-        for label in control.iter("Label"):
-            name = label.get("alias") or label.get("value") or ""
-            words = [label.get("value") or "", *(label.get("predicted_values") or "").split(",")]
-            if not name.strip() or name.casefold() in taken:
-                continue
-            taken.add(name.casefold())
-            others = []
-            for word in (re.sub(r"\s+", " ", word).strip() for word in words):
-                if word and word.casefold() not in taken:
-                    taken.add(word.casefold())
-                    others.append(word)
-            labels[name] = tuple(others)
-            threshold = _number(label.get("model_score_threshold"), None)
-            if threshold is not None:
-                own[name] = threshold
-    return labels, own, whole
-
-
-def _number(text: str | None, otherwise: float | None) -> float | None:
-    if text is None:
-        return otherwise
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise ConfigError(f"model_score_threshold={text!r} is no number in 0..1") from error
-    if not 0 <= value <= 1:
-        raise ConfigError(f"model_score_threshold={text!r} must lie in 0..1")
-    return value

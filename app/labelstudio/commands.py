@@ -13,6 +13,7 @@ from typing import Any
 
 from app.coco import write_bytes
 from app.labelstudio.connection import KEY_VARIABLES, URL_VARIABLES, Connection
+from app.runs.settings import THRESHOLD
 from app.runs.store import Run
 
 DOCUMENT_ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
@@ -90,7 +91,9 @@ def add_commands(commands: Any) -> None:
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
     serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
-    serve.add_argument("--threshold", type=float, default=0.3, metavar="T", help="default: 0.3")
+    serve.add_argument(
+        "--threshold", type=float, default=THRESHOLD, metavar="T", help="default: %(default)s"
+    )
     serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
     serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
     serve.add_argument(
@@ -246,7 +249,8 @@ def run_backend(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     import uvicorn
 
-    from app.labelstudio.backend import Backend, build_backend
+    from app.labelstudio.backend import Backend
+    from app.labelstudio.backend_http import build_backend
     from app.labelstudio.images import TaskImages
 
     def load() -> Any:
@@ -254,8 +258,9 @@ def run_backend(arguments: argparse.Namespace) -> int:
 
         return Engine.load(arguments.model, size=arguments.size).predictor
 
-    images = TaskImages(_connect(arguments), document_root=_root(arguments))
-    backend = Backend(load, images, threshold=arguments.threshold, size=arguments.size)
+    connection = _connect(arguments)
+    images = TaskImages(connection, document_root=_root(arguments))
+    backend = Backend(load, images, connection, threshold=arguments.threshold, size=arguments.size)
     login = None
     if arguments.basic_auth:
         password = os.environ.get("BACKEND_PASSWORD", "")

@@ -12,6 +12,14 @@ from app.labelstudio.connection import Connection
 from app.labelstudio.payload import DEFAULT_TARGET, Target
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary
 
+_TAKES = {
+    "brushlabels": "masks", "brush": "masks", "bitmasklabels": "masks", "bitmask": "masks",
+    "polygonlabels": "polygons", "polygon": "polygons", "ellipselabels": "ellipses",
+    "ellipse": "ellipses", "keypointlabels": "points", "keypoint": "points",
+    "rectangle": "boxes without names",
+}  # fmt: skip
+"""What other controls on images are for."""
+
 How = Literal["exact", "case", "alias", "predicted_values", "unmatched"]
 
 
@@ -64,8 +72,9 @@ class LabelMap:
 
         root = etree.fromstring(self.config)
         control = next(
-            e for e in root.iter("RectangleLabels") if e.get("name") == self.target.from_name
-        )
+            e for e in root.iter("RectangleLabels", "Labels")
+            if e.get("name") == self.target.from_name
+        )  # fmt: skip
         for name in self.missing:
             control.append(etree.Element("Label", value=name))
         text: str = etree.tostring(root, encoding="unicode", pretty_print=True)
@@ -78,7 +87,8 @@ def read_config(config: str, vocabulary: Vocabulary, control: str | None = None)
     Args:
         config: the project's labeling configuration, XML.
         vocabulary: the classes.
-        control: name of the RectangleLabels to use; None for the one that knows most classes.
+        control: name of the RectangleLabels, or of the Labels beside a Rectangle, to use; None for
+            the one that knows most classes.
 
     Raises:
         ConfigError: no control draws labelled boxes on an image.
@@ -90,25 +100,54 @@ def read_config(config: str, vocabulary: Vocabulary, control: str | None = None)
     except Exception as error:  # the SDK raises many kinds on broken XML
         raise ConfigError(f"the labeling configuration cannot be read: {error}") from error
     images = {tag.name: tag for tag in interface.objects if tag.tag.lower() == "image"}
+    shapes = {
+        name: tag.name
+        for tag in interface.controls
+        for name in tag.to_name
+        if tag.tag.lower() == "rectangle"
+    }
     maps = []
     for tag in interface.controls:
-        if tag.tag.lower() != "rectanglelabels" or (control and tag.name != control):
+        kind = tag.tag.lower()
+        if kind not in ("rectanglelabels", "labels") or (control and tag.name != control):
             continue
         for name in tag.to_name:
-            if name in images:
+            if name in images and (kind == "rectanglelabels" or name in shapes):
                 key = re.sub(r"^\$", "", str(images[name].attr.get("value", "$image")))
-                target = Target(tag.name, name, key)
+                target = Target(tag.name, name, key, shapes[name] if kind == "labels" else None)
                 labels = {str(k): dict(v.attr) for k, v in tag.labels_attrs.items()}
                 matches = tuple(_match(concept, labels) for concept in vocabulary.returned)
                 maps.append(LabelMap(config, target, matches))
     if not maps:
-        found = ", ".join(sorted(f"{tag.tag} {tag.name!r}" for tag in interface.controls)) or "none"
-        raise ConfigError(
-            "the labeling configuration has no <RectangleLabels> on an <Image>"
-            + (f" named {control!r}" if control else "")
-            + f" (its controls: {found}); add for example\n{config_for(vocabulary)}"
-        )
+        raise ConfigError(_nothing_takes_boxes(interface, [*images], vocabulary, control))
     return max(maps, key=lambda one: len(one.labels))
+
+
+def _nothing_takes_boxes(
+    interface: Any, images: Sequence[str], vocabulary: Vocabulary, control: str | None
+) -> str:
+    """Why a configuration takes no boxes, and the lines that would change it."""
+    there = [
+        f"<{tag.tag}> {tag.name!r}" + (f" takes {takes}" if takes else "")
+        for tag in interface.controls
+        for takes in [_TAKES.get(tag.tag.lower())]
+    ]
+    named = f" named {control!r}" if control else ""
+    said = (
+        f"the labeling configuration has no <RectangleLabels> on an <Image>{named}, nor <Labels> "
+        f"with a <Rectangle> (its controls: {', '.join(there) or 'none'}); "
+    )
+    whole = config_for(vocabulary)
+    if not images:
+        return f"{said}use for example\n{whole}"
+    from lxml import etree
+
+    labels = etree.fromstring(whole).find("RectangleLabels")
+    labels.set("toName", images[0])
+    taken = {tag.name for tag in interface.controls}
+    labels.set("name", next(n for n in ("label", "boxes", "detected") if n not in taken))
+    text: str = etree.tostring(labels, encoding="unicode", pretty_print=True, with_tail=False)
+    return f"{said}add inside its <View>\n{text}"
 
 
 def labels_of_project(

@@ -15,25 +15,37 @@ _DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
 
 @dataclass(frozen=True)
 class Target:
-    """Where boxes go in a labeling configuration: control, image object, its key in the task."""
+    """Where boxes go in a labeling configuration.
+
+    Attributes:
+        from_name: the control with the labels.
+        to_name: the image.
+        data_key: where a task's data holds the image's address.
+        shape: name of the <Rectangle> that draws for plain <Labels>; None for <RectangleLabels>,
+            which draw and name at once.
+    """
 
     from_name: str
     to_name: str
     data_key: str
+    shape: str | None = None
 
 
 DEFAULT_TARGET = Target("label", "image", "image")
 """Of the configurations this package writes, and of Label Studio's own bounding-box template."""
 
 
-def region(box: Box, size: tuple[int, int], target: Target, label: str) -> dict[str, Any] | None:
-    """One region; None when nothing of the box lies inside the image.
+def regions(box: Box, size: tuple[int, int], target: Target, label: str) -> list[dict[str, Any]]:
+    """A box as the server stores it: one region, or a shape and its name with the same id.
 
     Args:
         box: xyxy in pixels of the upright image.
         size: its width and height.
         target: the control it belongs to.
         label: the control's label.
+
+    Returns:
+        Nothing when nothing of the box lies inside the image.
     """
     width, height = size
     x1, x2 = (min(max(value / width, 0.0), 1.0) * 100 for value in (box.xyxy[0], box.xyxy[2]))
@@ -41,22 +53,26 @@ def region(box: Box, size: tuple[int, int], target: Target, label: str) -> dict[
     x, y = round(x1, _DECIMALS), round(y1, _DECIMALS)
     w, h = round(x2 - x, _DECIMALS), round(y2 - y, _DECIMALS)
     if w <= 0 or h <= 0:
-        return None
+        return []
     value = {"x": x, "y": y, "width": min(w, 100 - x), "height": min(h, 100 - y), "rotation": 0}
     score = round(min(max(box.score, 0.0), 1.0), 6)
-    return {
+    shared = {
         # a string that says the same in every push: the front end calls string methods on it
         "id": _digest([label, value, score])[:10],
-        "from_name": target.from_name,
         "to_name": target.to_name,
-        "type": "rectanglelabels",
         "origin": "prediction",
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
         "score": score,
-        "value": {**value, "rectanglelabels": [label]},
     }
+    kind = "rectanglelabels" if target.shape is None else "labels"
+    named = {
+        **shared, "from_name": target.from_name, "type": kind, "value": {**value, kind: [label]}
+    }  # fmt: skip
+    if target.shape is None:
+        return [named]
+    return [{**shared, "from_name": target.shape, "type": "rectangle", "value": value}, named]
 
 
 def prediction(
@@ -75,19 +91,19 @@ def prediction(
         score: of the whole prediction, 0..1; None for the mean of its boxes. The server offers the
             lowest first when a project orders tasks by it.
     """
-    regions: dict[str, dict[str, Any]] = {}
+    by_id: dict[str, list[dict[str, Any]]] = {}
     for box in boxes:
         if box.name in labels:
-            made = region(box, size, target, labels[box.name])
-            if made is not None:
-                regions.setdefault(made["id"], made)
-    scores = [made["score"] for made in regions.values()]
+            made = regions(box, size, target, labels[box.name])
+            if made:
+                by_id.setdefault(made[0]["id"], made)
+    scores = [made[0]["score"] for made in by_id.values()]
     if score is None:
         score = sum(scores) / len(scores) if scores else 0.0
     found = {
         "model_version": model_version,
         "score": round(score, 6),
-        "result": [*regions.values()],
+        "result": [region for made in by_id.values() for region in made],
     }
     return found if task is None else {"task": task, **found}
 
@@ -97,11 +113,11 @@ def fingerprint(item: Mapping[str, Any]) -> str:
 
     The score of the whole prediction is left out: the queue writes a task's place into it.
     """
-    regions = (
+    shown = (
         [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")]
         for r in item.get("result", [])
     )
-    return _digest(sorted(json.dumps(one, sort_keys=True) for one in regions))
+    return _digest(sorted(json.dumps(one, sort_keys=True) for one in shown))
 
 
 def to_boxes(
@@ -116,7 +132,9 @@ def to_boxes(
     found = []
     for item in result:
         value = item.get("value", {})
-        if item.get("type") != "rectanglelabels" or not value.get("rectanglelabels"):
+        # plain labels name other things than boxes, too, and those have no corner
+        label = value.get("rectanglelabels") or ("x" in value and value.get("labels"))
+        if not label:
             continue
         width, height = size or (
             item.get("original_width") or 100,
@@ -124,9 +142,7 @@ def to_boxes(
         )
         x, y = value["x"] / 100 * width, value["y"] / 100 * height
         w, h = value["width"] / 100 * width, value["height"] / 100 * height
-        box = Box(
-            value["rectanglelabels"][0], float(item.get("score") or 0.0), (x, y, x + w, y + h)
-        )
+        box = Box(label[0], float(item.get("score") or 0.0), (x, y, x + w, y + h))
         found.append((str(item.get("id", "")), box))
     return found
 

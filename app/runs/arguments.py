@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.runs import sources
 from app.runs.export import FORMATS
-from app.runs.settings import FLOOR
+from app.runs.settings import FLOOR, THRESHOLD
 
 MODEL = "nano"
 """The model when none is named."""
@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry-failed", action="store_true", help="with --resume: try failed images again"
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.3, metavar="T",
-        help="lowest score that is kept, 0 to 1; a class's own @T goes first (default: 0.3)",
+        "--threshold", type=float, default=THRESHOLD, metavar="T",
+        help="lowest score that is kept, 0 to 1; a class's own @T goes first "
+        "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--floor", type=float, default=FLOOR, metavar="T",

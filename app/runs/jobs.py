@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FLOOR
+from app.runs.settings import FLOOR, THRESHOLD
 from app.runs.sources import SourceError
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
@@ -155,7 +155,7 @@ def estimate(
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        look(detector, image, vocabulary, floor=FLOOR, threshold=0.3, nms_iou=0.6, size=size)
+        look(detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6, size=size)
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")

@@ -12,6 +12,8 @@ from detclipv2.language.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from app.engine import Engine
 
+THRESHOLD = 0.3
+"""Lowest score of classes without a threshold of their own, unless somebody says otherwise."""
 FLOOR = 0.05
 """Lowest score that is stored unless a threshold lies lower."""
 
@@ -37,7 +39,7 @@ class RunSettings:
     model: str
     checkpoint: str
     prompts: str
-    threshold: float = 0.3
+    threshold: float = THRESHOLD
     nms_iou: float = 0.6
     max_boxes: int = 100
     size: int | None = None

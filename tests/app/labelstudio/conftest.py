@@ -35,6 +35,14 @@ CONFIG = """<View>
 </View>"""
 
 
+APART = """<View>
+  <Image name="image" value="$image"/>
+  <Labels name="name" toName="image"><Label value="cat"/><Label value="cup"/></Labels>
+  <Rectangle name="shape" toName="image"/>
+</View>"""
+"""Labels and shapes as controls of their own."""
+
+
 @dataclass(frozen=True)
 class Server:
     """The running server."""

@@ -19,10 +19,14 @@ from app.engine import Engine
 from app.labelstudio.backend import Backend
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import TaskImages, local_address
+from app.labelstudio.plan import plan
+from app.labelstudio.push import push
 from app.labelstudio.tasks import create_local_tasks
 from app.runs import sources
+from app.runs.store import Run
 
 from .conftest import CONFIG, TOKEN, Server
+from .test_learn import submit
 
 REPO = Path(__file__).resolve().parents[3]
 LOW = CONFIG.replace('name="label"', 'name="label" model_score_threshold="0.02"')
@@ -115,13 +119,42 @@ def test_one_answer_a_task_also_when_an_image_is_gone(
     assert len(versions) == 3, "the version follows the prompts"
     remembered = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
     assert remembered["model_version"] in versions
-    event = {"action": "PROJECT_UPDATED", "project": {"id": project}}
-    assert ask(backend, "/webhook", event).json()["status"] == "ok"
-    forgotten = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
-    assert forgotten["model_version"] not in versions
+    about: dict[str, Any] = {"id": project, "label_config": LOW, "model_version": "another"}
+    for config, known in ((LOW, True), (LOW.replace("cat", "dog"), False)):
+        event = {"action": "PROJECT_UPDATED", "project": {**about, "label_config": config}}
+        assert ask(backend, "/webhook", event).json()["status"] == "ok"
+        again = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
+        assert (again["model_version"] in versions) is known, "only other labels forget a prompt"
     bad = {**body, "label_config": "<View><Text name='t' value='$t'/></View>"}
     answer_ = ask(backend, "/predict", bad)
     assert answer_.status_code == 422 and "Rectangle" in answer_.text
+
+
+def test_start_training_sets_thresholds_from_what_labelers_kept(
+    backend: str, connection: Connection, many_run: Callable[..., tuple[Run, int]]
+) -> None:
+    run, project = many_run(40, boxes=4)
+    push(plan(run, connection, project), connection)
+    for row in run.images("done"):
+        assert row.task is not None
+        submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
+    found = connection.write(
+        "POST", "/api/ml/",
+        json={"project": project, "url": backend, "title": "DetCLIPv2",
+              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
+    )  # fmt: skip
+    body = {"project": f"{project}.1", "schema": CONFIG}
+    before = ask(backend, "/setup", body).json()["model_version"]
+    connection.write("POST", f"/api/ml/{found['id']}/train", json={})
+    deadline = time.monotonic() + 30
+    while ask(backend, "/setup", body).json()["model_version"] == before:
+        assert time.monotonic() < deadline, "other thresholds are another version"
+        time.sleep(0.2)
+    own = CONFIG.replace("<Label ", '<Label model_score_threshold="0.2" ')
+    version = ask(backend, "/setup", {"project": f"{project}.1", "schema": own}).json()
+    assert version == ask(backend, "/setup", {"project": "0", "schema": own}).json(), (
+        "the configuration's own thresholds go first"
+    )
 
 
 def test_setup_gives_the_version_and_a_wrong_password_nothing(backend: str) -> None:
@@ -142,13 +175,14 @@ def test_health_and_setup_do_not_wait_for_the_model(server: Server, engine: Engi
         gate.wait(20)
         return engine.predictor
 
-    made = Backend(load, TaskImages(server.connect()))
+    connection = server.connect()
+    made = Backend(load, TaskImages(connection), connection)
     start = time.perf_counter()
     assert made.health()["model"] == "loading"
     assert made.setup("1", CONFIG)["model_version"]
     assert time.perf_counter() - start < 1
     gate.set()
     assert made.predict([], CONFIG, "1")["results"] == []
-    broken = Backend(lambda: 1 / 0, TaskImages(server.connect()))
+    broken = Backend(lambda: 1 / 0, TaskImages(connection), connection)
     with pytest.raises(TimeoutError, match="division by zero"):
         broken.predict([], CONFIG, "1")

@@ -16,6 +16,7 @@ from app.labelstudio.push import push
 from app.labelstudio.queue import by_threshold, write_queue
 from app.runs.store import Run
 
+from .conftest import APART, CONFIG
 from .test_learn import submit
 
 ManyRun = Callable[..., tuple[Run, int]]
@@ -151,6 +152,47 @@ def test_no_rectangles_no_push(
     project = make_project([], text + "</Choices></View>")
     with pytest.raises(ConfigError, match="no <RectangleLabels> on an <Image>"):
         plan(run, connection, project)
+
+
+def test_labels_and_rectangles_apart(many_run: ManyRun, connection: Connection) -> None:
+    run, project = many_run(5)
+    connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": APART})
+    made = plan(run, connection, project)
+    assert made.labels.target.shape == "shape" and not made.left_out
+    assert sum(made.boxes.values()) == sum(run.class_counts().values())
+    push(made, connection)
+    assert_equal(run, connection, project)
+    result = predictions(connection, project)[0]["result"]
+    assert [region["type"] for region in result[:2]] == ["rectangle", "labels"]
+    assert len(plan(run, connection, project).skip) == 5
+    task = next(row.task for row in run.images("done"))
+    assert task is not None
+    submit(connection, task, lambda regions: regions)
+    (reviewed,) = pull(connection, project)
+    assert {box.verdict for box in reviewed.boxes} == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("control", "takes"), [("BrushLabels", "masks"), ("PolygonLabels", "polygons")]
+)
+def test_shapes_that_are_no_boxes_are_told(
+    control: str, takes: str, many_run: ManyRun, connection: Connection
+) -> None:
+    run, project = many_run(1)
+    config = CONFIG.replace("RectangleLabels", control).replace('"image"', '"photo"')
+    connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
+    with pytest.raises(ConfigError) as told:
+        plan(run, connection, project)
+    said = str(told.value)
+    assert f"<{control}> 'label' takes {takes}" in said
+    addition = said[said.index("<RectangleLabels name") :]
+    assert 'toName="photo"' in addition and 'name="boxes"' in addition
+    connection.write(
+        "PATCH", f"/api/projects/{project}/",
+        json={"label_config": config.replace("</View>", addition + "</View>")},
+    )  # fmt: skip
+    push(plan(run, connection, project), connection)
+    assert_equal(run, connection, project)
 
 
 def test_a_task_that_is_gone(many_run: ManyRun, connection: Connection) -> None:
