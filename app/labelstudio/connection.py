@@ -87,6 +87,11 @@ class Connection:
             raise LabelStudioError(f"no server is named; use --url or set {URL_VARIABLES[0]}")
         return cls(url, key or "")
 
+    @property
+    def sub_path(self) -> str:
+        """What the server's addresses begin with: "/labels", or nothing."""
+        return urlsplit(self.url).path
+
     def __repr__(self) -> str:
         return f"Connection({self.url!r}, {self.key_kind})"
 
@@ -139,10 +144,11 @@ class Connection:
         return self._http.get(path, follow_redirects=False)
 
     def pages(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Tasks of a project, a page at a time."""
+        """Tasks of a project, a page at a time; addresses in a cloud as they were written."""
         page = 1
         while True:
-            answer = self.get("/api/tasks/", params={**params, "page": page, "page_size": PAGE})
+            paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
+            answer = self.get("/api/tasks/", params={**params, **paging})
             yield from answer["tasks"]
             if page * PAGE >= answer["total"]:
                 return

@@ -63,14 +63,32 @@ def read_address(url: str) -> Address:
         return Address("local file", str(PurePosixPath(path)).lstrip("/"))
     if _UPLOAD in url:
         return Address("upload", unquote_plus(url.split(_UPLOAD, 1)[1].split("?", 1)[0]))
+    if (original := _unresolved(url)) is not None:
+        return Address("cloud", original)
     if re.match(r"(s3|gs|azure-blob|azure-spi|redis)://", url):
         return Address("cloud", url)
     return Address("address", url)
 
 
-def local_address(relative: str) -> str:
-    """The address that storage sync gives a file, by its path below the document root."""
-    return f"{_LOCAL}?d={quote(relative)}"
+def _unresolved(url: str) -> str | None:
+    """The address in a cloud behind the one that the server makes of it for its pages."""
+    found = re.search(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/\?fileuri=([\w=-]+)", url)
+    if found is None:
+        return None
+    try:
+        return base64.urlsafe_b64decode(found[1]).decode()
+    except ValueError:  # somebody else's address that looks like it
+        return None
+
+
+def local_address(relative: str, sub_path: str = "") -> str:
+    """The address that storage sync gives a file.
+
+    Args:
+        relative: its path below the document root.
+        sub_path: of the server, which pages need in front of it.
+    """
+    return f"{sub_path}{_LOCAL}?d={quote(relative)}"
 
 
 class TaskImages:

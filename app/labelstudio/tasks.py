@@ -55,7 +55,7 @@ def create_local_tasks(
             )
         relative.append(path.relative_to(root).as_posix())
     _ensure_storage(connection, project, root, relative)
-    wanted = {f"local file:{name}": {"address": local_address(name)} for name in relative}
+    wanted = {f"local file:{name}": local_address(name, connection.sub_path) for name in relative}
     return _create(connection, project, wanted, tell)
 
 
@@ -83,8 +83,8 @@ def upload_tasks(
             files={"file": (name, content)}, what=image.file_name,
         )  # fmt: skip
         file = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
-        address = f"/data/{file}" if not str(file).startswith("/data/") else str(file)
-        data = {key: address, "sha256": digest, "file_name": image.file_name}
+        address = str(file) if str(file).startswith("/data/") else f"/data/{file}"
+        data = {key: connection.sub_path + address, "sha256": digest, "file_name": image.file_name}
         _import([data], connection, project, lambda task: task.get("sha256"))
         known.add(digest)
         created += 1
@@ -92,9 +92,8 @@ def upload_tasks(
     return TaskReport(created, there)
 
 
-def _create(
-    connection: Connection, project: int, wanted: dict[str, dict[str, str]], tell: Tell
-) -> TaskReport:
+def _create(connection: Connection, project: int, wanted: dict[str, str], tell: Tell) -> TaskReport:
+    """Tasks for the images of `wanted`, key → address, that the project does not have."""
     key = image_key(connection, project)
 
     def name(data: dict[str, Any]) -> str | None:
@@ -104,7 +103,7 @@ def _create(
     present = {
         name(task["data"]) for task in connection.pages({"project": project, "include": "id,data"})
     }
-    missing = [{key: v["address"]} for k, v in wanted.items() if k not in present]
+    missing = [{key: address} for image, address in wanted.items() if image not in present]
     for start in range(0, len(missing), _CHUNK):
         _import(missing[start : start + _CHUNK], connection, project, name)
         tell(min(start + _CHUNK, len(missing)), len(missing))

@@ -86,6 +86,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
                 headers=["task", "address", "kind", "file", "status"], type="array",
                 interactive=False, visible=False, elem_id="ls-images", label="Images", row_count=1,
                 column_count=5, buttons=[], wrap=True, max_height=300,
+                column_widths=["10%", "34%", "12%", "20%", "24%"],
             )  # fmt: skip
             with gr.Accordion("Which task first?", open=False):
                 by = gr.Radio(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from app.labelstudio.images import images_of_project, local_address
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
+
+from .proxy import mounted
 
 REPO = Path(__file__).resolve().parents[3]
 TOKEN = "abcdef0123456789abcdef0123456789abcdef01"
@@ -61,17 +65,47 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         url, root = running.split(" ", 1)
         yield Server(url, Path(root))
         return
+    folder = tmp_path_factory.mktemp("label-studio")
+    files = folder / "files"
+    files.mkdir()
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(folder, files, port, url):
+        yield Server(url, files)
+
+
+@pytest.fixture(scope="session")
+def below(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A second server, deployed under a sub-path behind a reverse proxy."""
+    folder = tmp_path_factory.mktemp("label-studio-below")
+    (folder / "data").mkdir()
+    name = "label_studio.sqlite3"  # copied, so that nothing has to be migrated
+    with (
+        closing(sqlite3.connect(server.files.parent / "data" / name)) as source,
+        closing(sqlite3.connect(folder / "data" / name)) as copy,
+    ):
+        source.backup(copy)
+    port = free_port()
+    with (
+        mounted(f"http://127.0.0.1:{port}", "/tools/labels") as url,
+        running(folder, server.files, port, url),
+    ):
+        yield Server(url, server.files)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, files: Path, port: int, host: str) -> Iterator[None]:
+    """Label Studio on `port`, whose pages say that they are at `host`."""
     venv = Path(os.environ.get("LABEL_STUDIO_VENV", REPO / ".ls-venv"))
     program = venv / "bin" / "label-studio"
     if not program.exists():
         pytest.fail(f"no Label Studio in {venv}; run `make label-studio`, or set LABEL_STUDIO_VENV")
-    folder = tmp_path_factory.mktemp("label-studio")
-    files = folder / "files"
-    files.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("LABEL_STUDIO")},
         "LABEL_STUDIO_USERNAME": EMAIL,
@@ -81,7 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(files),
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "data"),
-        "LABEL_STUDIO_HOST": url,
+        "LABEL_STUDIO_HOST": host,
         "USE_DEFAULT_BANNED_SUBNETS": "false",  # the backend of the tests runs on this machine
         "COLLECT_ANALYTICS": "False",
         "LATEST_VERSION_CHECK": "False",
@@ -100,7 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             deadline = time.monotonic() + 480  # about a minute alone, more on a busy machine
             while True:
                 try:
-                    if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                    if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:
                         break
                 except httpx.HTTPError:
                     pass
@@ -109,7 +143,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                         f"Label Studio did not start:\n{(folder / 'log').read_text()[-3000:]}"
                     )
                 time.sleep(0.5)
-            yield Server(url, files)
+            yield
         finally:
             process.terminate()
             try:

@@ -19,6 +19,7 @@ answer, e.g. "500"."""
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     target: str
+    prefix: str
     fault: Fault
 
     def _pass(self) -> None:
@@ -31,7 +32,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(what), b'{"detail": "injected"}', "application/json")
             return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-        method, url = self.command, self.target + self.path
+        if not self.path.startswith(f"{self.prefix}/"):
+            self._answer(404, b"nothing here", "text/plain")
+            return
+        method, url = self.command, self.target + self.path.removeprefix(self.prefix)
 
         def ask() -> httpx.Response:
             return httpx.request(method, url, content=body, headers=headers, timeout=120)
@@ -49,12 +53,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         kind = answer.headers.get("content-type", "application/json")
-        self._answer(answer.status_code, answer.content, kind)
+        self._answer(answer.status_code, answer.content, kind, answer.headers.get("location"))
 
     do_GET = do_POST = do_PATCH = do_DELETE = _pass
 
-    def _answer(self, status: int, content: bytes, kind: str) -> None:
+    def _answer(self, status: int, content: bytes, kind: str, location: str | None = None) -> None:
         self.send_response(status)
+        if location is not None:
+            self.send_header("Location", location)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -66,8 +72,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def faulty(target: str, fault: Fault) -> Iterator[str]:
-    """Address of a proxy before `target`."""
-    handler = type("Handler", (_Handler,), {"target": target, "fault": staticmethod(fault)})
+    """Address of a proxy before `target` that fails as it is told."""
+    with _proxy(target, "", fault) as url:
+        yield url
+
+
+@contextmanager
+def mounted(target: str, prefix: str) -> Iterator[str]:
+    """Address of a proxy that has `target` under a sub-path, and nothing else."""
+    with _proxy(target, prefix, lambda method, path: "pass") as url:
+        yield url + prefix
+
+
+@contextmanager
+def _proxy(target: str, prefix: str, fault: Fault) -> Iterator[str]:
+    members = {"target": target, "prefix": prefix, "fault": staticmethod(fault)}
+    with serving(type("Handler", (_Handler,), members)) as url:
+        yield url
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Address of an HTTP server on this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -178,6 +178,7 @@ def test_the_queue_is_what_the_server_sorts_by(
         ("/data/local-files/?d=a%20b\\c%23ü.jpg", "local file:a b/c#ü.jpg"),
         ("http://host/data/upload/3/12345678-x%20y.png", "upload:3/12345678-x y.png"),
         ("s3://bucket/a b.jpg", "cloud:s3://bucket/a b.jpg"),
+        ("/sub/tasks/7/resolve/?fileuri=czM6Ly9idWNrZXQvYSBiLmpwZw==", "cloud:s3://bucket/a b.jpg"),
         ("https://elsewhere/a.jpg", "address:https://elsewhere/a.jpg"),
     ],
 )
