@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
 from app import alignment
 from app.engine import Engine
 from app.results import Aligned, EngineError
-from app.ui import render
+from app.ui import answers, render
 from app.ui.detect_actions import DEMO
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.assets import CAPTIONS
@@ -113,7 +113,7 @@ class AlignActions:
         self, photo: str | None, caption: str, phrases: str = "", whole: bool = True,
         matching: str = "max", temperature: float = 0.1, ranking: str = "text_batch",
         regions: float = 100,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> answers.Aligned:  # fmt: skip
         """Align a caption's noun phrases, or phrases given one a line, with a photo's regions.
 
         Returns the scores with boxes, phrases and evidence as JSON.
@@ -132,7 +132,8 @@ class AlignActions:
         told = found.alignment.to_json()
         for phrase in told["phrases"]:
             phrase["present"] = phrase["evidence"] >= self.engine.evidence
-        return {**told, "least_evidence": self.engine.evidence, **self.engine.facts()}
+        told |= {"least_evidence": self.engine.evidence, "model": self.engine.facts()}
+        return cast(answers.Aligned, told)
 
     def _show(
         self, looking: Looking, settings: Sequence[Any], progress: gr.Progress | None

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 
 from app.engine import Engine
-from app.ui import render
+from app.ui import answers, render
 from app.ui.align_actions import AlignActions, Looking
+from app.ui.answers import answer
 from app.ui.events import MODEL, PRIVATE
 from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
@@ -140,7 +141,7 @@ def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: lis
     """The endpoint /align for gradio_client."""
     phrases = gr.Textbox("", label="phrases", visible=False)
     whole = gr.Checkbox(True, label="whole", visible=False)
-    told = gr.JSON(label="alignment", visible=False)
+    told = answer(answers.Aligned, "alignment")
     gr.Button(visible=False).click(
         actions.api_align, [photo, caption, phrases, whole, *settings], told, api_name="align",
         **MODEL,

@@ -43,7 +43,7 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
         gr.HTML(render.header(engine), elem_id="header")
         # a State among the tabs would shift their names
         runs, label_studio = RunFolders(), gr.State(None)
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Detect", id="detect"):
                 detect = detect_tab.build(engine)
             with gr.Tab("Align", id="align"):

@@ -15,7 +15,7 @@ from app.detectors import open_detector
 from app.engine import Engine
 from app.results import EngineError, Settings
 from app.runs.sources import SourceError, find_images
-from app.ui import render
+from app.ui import answers, render
 from app.ui.compare_picture import picture
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.inference.detectors import Detector
@@ -122,7 +122,7 @@ class CompareActions:
     def api_compare(
         self, photo: str | None, words_a: str, words_b: str, template_a: str = "",
         template_b: str = "", model_a: str = "", model_b: str = "", threshold: float = 0.3,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> answers.Compared:  # fmt: skip
         """Compare two vocabularies, templates or checkpoints on a photo.
 
         Returns every box of either side with what it is on each, as JSON.
@@ -139,9 +139,14 @@ class CompareActions:
         if result.error:
             raise gr.Error(result.error, print_exception=False)
         return {
-            "counts": result.counts(),
+            "counts": {str(kind): number for kind, number in result.counts().items()},
             "changes": [
-                {"kind": c.kind, "box": list(c.box), "before": c.before, "after": c.after}
+                {
+                    "kind": c.kind,
+                    "box": list(c.box),
+                    "before": _named(c.before),
+                    "after": _named(c.after),
+                }
                 for c in result.changes
             ],
         }
@@ -219,6 +224,10 @@ def summary(results: Sequence[Comparison], photos: int, lead: str = "") -> str:
     elif not changed and not failed:
         told += ". Both sides find the same"
     return render.status("hint" if failed or lead else "ok", lead + told + left, failed[:5])
+
+
+def _named(entry: tuple[str, float] | None) -> answers.Named | None:
+    return {"name": entry[0], "score": entry[1]} if entry else None
 
 
 def _score(entry: tuple[str, float] | None) -> float | None:

@@ -9,7 +9,8 @@ import gradio as gr
 
 from app.engine import Engine
 from app.results import Settings
-from app.ui import render, vocabulary_editor
+from app.ui import answers, render, vocabulary_editor
+from app.ui.answers import answer
 from app.ui.compare_actions import CompareActions, Compared
 from app.ui.detect_actions import DEMO
 from app.ui.events import LONG, MODEL, PRIVATE
@@ -18,7 +19,8 @@ from app.ui.photo import Photo
 
 HEADERS = ["photo", "change", "A", "score A", "B", "score B", "move"]
 _EXAMPLE = (
-    "astronaut.jpg", "woman, rocket, flag", "person\nrocket: space shuttle\nflag\n!patch", 0.38,
+    "astronaut.jpg", "person, helmet, rocket @0.2",
+    "man, helmet, face\nrocket: spaceship @0.2", 0.3,
 )  # fmt: skip
 
 
@@ -53,7 +55,6 @@ def build(engine: Engine, folder: Path) -> Followed:
                         elem_id=f"compare-words-{side}",
                     )
                 )
-                vocabulary_editor.build(words[-1], f"compare-{side}", folder)
                 with gr.Accordion("Template and model", open=False):
                     templates.append(
                         gr.Textbox(
@@ -74,6 +75,10 @@ def build(engine: Engine, folder: Path) -> Followed:
                             info="Ours, or a transformers zero-shot detector's folder.",
                         )
                     )
+    with gr.Row(equal_height=False):  # below, since a table needs more than a third of the page
+        for side, text in zip("ab", words, strict=True):
+            with gr.Column(min_width=320):
+                vocabulary_editor.build(text, f"compare-{side}", folder, f"{side.upper()}: ")
     with gr.Row():
         button = gr.Button("Compare", variant="primary", elem_id="compare", scale=3)
         cancel = gr.Button("Cancel", elem_id="compare-cancel", scale=1)
@@ -116,7 +121,7 @@ def build(engine: Engine, folder: Path) -> Followed:
 
 def _api(actions: CompareActions, photo: Photo, asked: list[Any]) -> None:
     """The endpoint /compare for gradio_client."""
-    told = gr.JSON(label="changes", visible=False)
+    told = answer(answers.Compared, "changes")
     gr.Button(visible=False).click(
         actions.api_compare, [photo, *asked], told, api_name="compare", **MODEL
     )

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -15,7 +15,7 @@ from app import coco
 from app.engine import Engine
 from app.render import draw, encode
 from app.results import EngineError, Result, Settings
-from app.ui import render
+from app.ui import answers, render
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.assets import FOLDER
@@ -190,7 +190,7 @@ class Actions:
         threshold: float = 0.3,
         nms_iou: float = 0.6,
         max_boxes: float = 100,
-    ) -> tuple[dict[str, Any], str]:
+    ) -> tuple[answers.Detected, str]:
         """Find the prompts in a photo.
 
         Returns the boxes as COCO JSON and the drawn picture.
@@ -203,11 +203,11 @@ class Actions:
         info = self.engine.describe(result.vocabulary, result.settings)
         dataset = coco.CocoDataset(result.vocabulary.names, info)
         dataset.add(Path(str(photo)).name, result.size, result.detections)
-        return dataset.to_dict(), self.picture_file(session)
+        return cast(answers.Detected, dataset.to_dict()), self.picture_file(session)
 
-    def api_info(self) -> dict[str, str | float | None]:
+    def api_info(self) -> answers.Model:
         """The model behind this page: name, checkpoint, image size, measured speed."""
-        return self.engine.facts()
+        return cast(answers.Model, self.engine.facts())
 
     def _source(self, photo: str | None, session: Session) -> str | None:
         # the panel may show our own drawing of the photo; the photo itself is in the session

@@ -13,7 +13,8 @@ from PIL import Image
 from app.engine import Engine
 from app.render import encode
 from app.results import Settings
-from app.ui import render, vocabulary_editor
+from app.ui import answers, render, vocabulary_editor
+from app.ui.answers import answer
 from app.ui.detect_actions import DEMO, SAMPLES, Actions, Session
 from app.ui.events import MODEL, PRIVATE
 from app.ui.links import Followed, copies_link
@@ -151,7 +152,7 @@ def build(engine: Engine) -> DetectParts:
 
 def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:
     """The endpoints for gradio_client: /detect and /info."""
-    coco = gr.JSON(label="detections (COCO)", visible=False)
+    coco = answer(answers.Detected, "detections (COCO)")
     picture = gr.File(label="picture", visible=False)
     gr.Button(visible=False).click(
         actions.api_detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **MODEL

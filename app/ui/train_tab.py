@@ -31,6 +31,9 @@ python -m train.pretrain nano_joint --smoke root=DATA out=runs/try"""
 _COLUMNS = ["step", "series", "value"]
 Outputs = tuple[Any, ...]
 _LATEST = "latest"
+KINDS = {"detection": "boxes", "grounding": "grounding", "pairs": "pairs"}
+"""The data types, and how their losses are headed."""
+_SHOWN = len(KINDS) + 5
 
 
 def find(root: str) -> Outputs:
@@ -47,18 +50,20 @@ def find(root: str) -> Outputs:
 
 
 def show(folder: str | None, chosen: str | None = None) -> Outputs:
-    """A run's curves and facts: status, losses, figures, speed, configuration, snapshots."""
+    """A run's curves and facts: status, losses by `KINDS`, figures, speed, configuration,
+    snapshots."""
     if not folder:
-        return tuple(gr.skip() for _ in range(6))
+        return tuple(gr.skip() for _ in range(_SHOWN))
     try:
         run = read_run(Path(folder))
     except TrainingError as error:
-        return render.status("error", str(error)), *(gr.skip() for _ in range(5))
+        return render.status("error", str(error)), *(gr.skip() for _ in range(_SHOWN - 1))
     steps = [(f"step {int(file.stem.split('-')[1]):,}", str(file)) for file in run.snapshots]
     choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
     keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
     return (
-        told(run), _plot(run.losses), _plot(run.figures), _plot(run.speed), run.config,
+        told(run), *(_plot(_losses_of(run, kind)) for kind in KINDS), _plot(run.figures),
+        _plot(run.speed), run.config,
         gr.Dropdown(choices=choices, value=keep),
     )  # fmt: skip
 
@@ -120,6 +125,15 @@ def _card(told: dict[str, Any]) -> str:
     return card(str(told["caption"]), note, picture, (width, height), found)
 
 
+def _losses_of(run: TrainingRun, kind: str) -> tuple[Point, ...]:
+    lead = f"{kind}/"
+    return tuple(
+        Point(p.step, p.series.removeprefix(lead), p.value)
+        for p in run.losses
+        if p.series.startswith(lead)
+    )
+
+
 def _plot(points: tuple[Point, ...]) -> gr.LinePlot:
     if not points:  # without any, the axes would be lists of words, or endless
         return gr.LinePlot(visible=False)
@@ -143,9 +157,13 @@ def build() -> Followed:
     )
     axes: dict[str, Any] = {
         "x": "step", "y": "value", "color": "series", "height": 260, "color_title": "",
-        "y_title": "", "visible": False,
+        "y_title": " ", "x_title": " ", "visible": False,
     }  # fmt: skip
-    losses = gr.LinePlot(title="Losses by data type", elem_id="train-losses", **axes)
+    with gr.Row():
+        losses = [
+            gr.LinePlot(title=f"Losses of {name}", elem_id=f"train-{kind}", min_width=300, **axes)
+            for kind, name in KINDS.items()
+        ]
     with gr.Row():
         figures = gr.LinePlot(title="Zero-shot, %", elem_id="train-ap", **axes)
         speed = gr.LinePlot(title="Throughput", elem_id="train-speed", **axes)
@@ -159,7 +177,7 @@ def build() -> Followed:
         gr.Code(COMMAND, language="shell", interactive=False, show_label=False)
     timer = gr.Timer(10)
 
-    shown = [status, losses, figures, speed, config, snapshot]
+    shown = [status, *losses, figures, speed, config, snapshot]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
     looked = ([run, snapshot], pictures)
     gr.on([button.click, root.submit], find, root, [status, run], **quiet).then(

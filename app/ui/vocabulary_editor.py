@@ -90,17 +90,20 @@ class VocabularyActions:
         return str(path)
 
 
-def build(prompts: gr.Textbox, prefix: str, folder: Path) -> None:
-    """Lay the editor of `prompts` out in the current place; `prefix` begins its elements' ids."""
+def build(prompts: gr.Textbox, prefix: str, folder: Path, lead: str = "") -> None:
+    """Lay the editor of `prompts` out in the current place.
+
+    `prefix` begins its elements' ids, `lead` its label.
+    """
     actions = VocabularyActions(folder)
     with gr.Accordion(
-        "Edit as a table · import · save", open=False, elem_id=f"{prefix}-editor"
+        f"{lead}Edit as a table · import · save", open=False, elem_id=f"{prefix}-editor"
     ) as panel:
         table = gr.Dataframe(
             headers=HEADERS, datatype=("str", "str", "number", "bool", "str", "str"), type="array",
             interactive=True, static_columns=[5], elem_id=f"{prefix}-table", max_height=300,
             show_label=False, column_count=6, buttons=[],
-            column_widths=["130px", "170px", "100px", "90px", "220px", "260px"],
+            column_widths=["120px", "130px", "104px", "112px", "220px", "260px"],
         )  # fmt: skip
         with gr.Row():
             upload = gr.UploadButton(

@@ -86,6 +86,27 @@ def test_the_matrix_is_the_librarys_and_edited_phrases_change_it(
     assert column(page, 2) == pytest.approx(again.scores[:, 2].tolist(), abs=1e-5)
 
 
+def test_a_word_becomes_a_phrase_by_keyboard_and_keeps_its_place(page: Page) -> None:
+    align(page, "So nice 😀! A red mug & two dogs sleeping on a sofa")
+    assert phrases(page)[:4] == ["So nice 😀", "A red mug", "two dogs", "a sofa"]
+    words = page.locator("#inspector .word")
+    assert words.all_text_contents() == ["sleeping", "on"]
+    chip(page, 2).focus()
+    page.keyboard.press("Tab")
+    expect(words.first).to_be_focused()
+    expect(page.get_by_role("button", name="Add “sleeping” as a phrase")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#inspector .matrix thead th")).to_have_count(7)
+    assert phrases(page)[3:5] == ["a sofa", "sleeping"]
+    assert words.all_text_contents() == ["on"]  # it stands in the caption now, as a chip
+    expect(chip(page, 4)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(words.first).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator("#inspector .matrix thead th")).to_have_count(8)
+    assert words.count() == 0
+
+
 def test_pointing_and_clicking_link_the_three_views_without_the_server(page: Page) -> None:
     align(page)
     page.wait_for_timeout(300)

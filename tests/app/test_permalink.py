@@ -189,5 +189,5 @@ def test_a_link_of_train_shows_the_same_run_and_snapshot(
     expect(other.locator("#train-pictures .card")).to_have_count(4)
     for place in ("#train-status", "#train-pictures"):
         assert other.locator(place).inner_text() == page.locator(place).inner_text()
-    expect(other.locator("#train-losses")).to_be_visible()
+    expect(other.locator("#train-pairs")).to_be_visible()
     other.close()

@@ -59,4 +59,4 @@ def test_the_tab_shows_a_run(page: Page, training_run: Path) -> None:
     expect(page.locator("#train-status")).to_contain_text("step 20 of 40")
     expect(page.locator("#train-pictures .card")).to_have_count(4)
     expect(page.locator("#train-pictures")).to_contain_text("an orange space suit")
-    expect(page.locator("#train-losses svg, #train-losses canvas").first).to_be_visible()
+    expect(page.locator("#train-pairs svg, #train-pairs canvas").first).to_be_visible()

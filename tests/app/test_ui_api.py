@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -15,6 +16,7 @@ from PIL import Image
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 COFFEE = DEMO / "coffee.jpg"
+CLOSED = '"additionalProperties": false, "properties"'
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
 
 
@@ -96,9 +98,29 @@ def test_compare_names_every_change(client: Client) -> None:
         threshold=LOW, api_name="/compare",
     )  # fmt: skip
     assert told["counts"]["lost"] == 0
-    gained = {c["after"][0] for c in told["changes"] if c["kind"] == "gained"}
+    gained = {c["after"]["name"] for c in told["changes"] if c["kind"] == "gained"}
     assert gained <= {"zebra"}
     assert sum(told["counts"].values()) == len(told["changes"])
+
+
+def test_answers_are_as_their_types_say(client: Client) -> None:
+    offered = client.view_api(return_format="dict", print_info=False)
+    assert isinstance(offered, dict)
+    photo = handle_file(str(COFFEE))
+    told = {
+        "/detect": ask(client, COFFEE, "cup", threshold=LOW)[0],
+        "/info": client.predict(api_name="/info"),
+        "/align": client.predict(photo=photo, caption="A red mug", api_name="/align"),
+        "/compare": client.predict(
+            photo=photo, words_a="cup", words_b="cup, zebra", threshold=LOW, api_name="/compare"
+        ),
+    }
+    for name, answer in told.items():
+        schema = offered["named_endpoints"][name]["returns"][0]["type"]
+        closed = json.loads(json.dumps(schema).replace('"properties"', CLOSED))
+        jsonschema.validate(answer, closed)
+    returns = offered["named_endpoints"]["/align"]["returns"][0]["python_type"]["type"]
+    assert "phrases: list[dict(text: str" in returns and "evidence: float" in returns
 
 
 def test_the_readmes_example_runs(served: str, capsys: pytest.CaptureFixture[str]) -> None:

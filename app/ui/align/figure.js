@@ -173,7 +173,7 @@ function figure(data, state, width, handlers) {
 
   for (const run of placed) {
     if (!run.chip) {
-      layers.chips.append(make("text", { x: run.x, y: run.y + 18, fill: "currentColor", class: "word", cursor: "copy", ...handlers.onWord(run) }, run.text, make("title", {}, `add “${run.text}” as a phrase`)));
+      layers.chips.append(make("text", { x: run.x, y: run.y + 18, fill: "currentColor", ...handlers.onWord(run) }, run.text));
       continue;
     }
     const { index } = run, phrase = data.phrases[index], gone = absent(index);

@@ -3,7 +3,7 @@
 const root = element.querySelector(".inspector");
 const fresh = () => ({ phrase: null, box: null, pinPhrase: null, pinBox: null, sort: null, up: false });
 const state = { ...fresh(), level: "all", numbers: "similarity", evidence: 0, all: false };
-let data = null, parts = null;
+let data = null, parts = null, focusNext = null;
 
 const pointed = () => ({
   phrase: state.phrase ?? (state.box == null ? state.pinPhrase : null) ?? -1,
@@ -28,7 +28,12 @@ const handlers = () => ({
     onpointerenter: () => point({ phrase: index, box: region }), onpointerleave: () => point({}),
     onclick: () => pin("pinBox", region),
   }),
-  onWord: (run) => ({ onclick: () => send([...data.phrases, { text: data.caption.slice(run.start, run.end).replace(/^\W+|\W+$/gu, ""), span: null }]) }),
+  onWord: (run) => {
+    const text = run.text.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "");
+    if (!text) return {};
+    const add = () => addPhrase(text, run.start);
+    return { class: "word", role: "button", tabindex: 0, "aria-label": `Add “${text}” as a phrase`, onclick: add, onkeydown: keys(add) };
+  },
   onSort: (index) => { state.up = state.sort === index ? !state.up : false; state.sort = index; drawMatrix(); },
 });
 
@@ -74,12 +79,16 @@ function light() {
 const widthNow = () => Math.max(260, Math.floor(parts.figure.clientWidth || 600));
 function drawMatrix() { parts.matrix.replaceChildren(matrix(data, state, handlers())); light(); }
 
+// Python counts characters, JavaScript UTF-16 units: they differ behind an emoji.
+const inUnits = (span, caption) => span && span.map((at) => [...caption].slice(0, at).join("").length);
+const inPoints = (span) => span ? span.map((at) => [...data.caption.slice(0, at)].length) : null;
+
 // Editing. A phrase is {text, span}; spans are kept where the words stand in the caption.
 function send(phrases, whole = data.whole) {
   root.classList.add("busy");
   trigger("phrases", {
     whole,
-    phrases: phrases.filter((p) => !p.whole && p.text.trim()).map((p) => ({ text: p.text, span: p.span ?? null })),
+    phrases: phrases.filter((p) => !p.whole && p.text.trim()).map((p) => ({ text: p.text, span: inPoints(p.span) })),
   });
 }
 const changed = (index, ...instead) => data.phrases.flatMap((p, i) => (i === index ? instead : [p]));
@@ -94,9 +103,12 @@ function merged(first, second) {
   const span = [Math.min(first.span[0], second.span[0]), Math.max(first.span[1], second.span[1])];
   return { text: data.caption.slice(...span), span };
 }
-function added(text) {
-  const at = data.caption.toLowerCase().indexOf(text.toLowerCase());
-  return at < 0 ? { text, span: null } : { text: data.caption.slice(at, at + text.length), span: [at, at + text.length] };
+function addPhrase(text, from = 0) {
+  if (!text.trim()) return;
+  const at = data.caption.toLowerCase().indexOf(text.toLowerCase(), from);
+  const phrase = at < 0 ? { text, span: null } : { text: data.caption.slice(at, at + text.length), span: [at, at + text.length] };
+  focusNext = phrase.text; // the page is drawn anew: the keyboard goes on at what it has made
+  send([...data.phrases, phrase]);
 }
 
 function drawEditor() {
@@ -113,7 +125,7 @@ function drawEditor() {
         `Split: ${phrase.text.slice(0, cut.index)} | ${phrase.text.slice(cut.index).trim()}`))));
   } else rows.push(make("p", { class: "note" }, "Click a phrase to drop, merge or split it; click a word between phrases to add it."));
   const field = make("input", { type: "text", placeholder: "Add a phrase, e.g. a red mug", "aria-label": "Add a phrase", maxlength: 200, class: "add-text" });
-  const add = () => { if (field.value.trim()) send([...data.phrases, added(field.value.trim())]); };
+  const add = () => addPhrase(field.value.trim());
   field.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); event.stopPropagation(); add(); } });
   const box = make("input", { type: "checkbox", checked: data.whole, disabled: !data.caption, onchange: () => send(data.phrases, box.checked) });
   rows.push(make("p", { class: "edit" }, field, make("button", { type: "button", class: "add", onclick: add }, "Add"),
@@ -149,7 +161,7 @@ const screenNow = () => ({ evidence: state.evidence, level: state.level, numbers
 function saveJson() {
   const { photo, maps, ...told } = data;
   const screen = { evidence: state.evidence, level: state.level, numbers: state.numbers, sorted_by: state.sort, phrase: state.pinPhrase, region: state.pinBox };
-  const phrases = data.phrases.map((p) => ({ ...p, present: p.evidence >= state.evidence }));
+  const phrases = data.phrases.map((p) => ({ ...p, span: inPoints(p.span), present: p.evidence >= state.evidence }));
   save(JSON.stringify({ ...told, phrases, screen }, null, 1), "application/json", "alignment.json");
 }
 
@@ -190,11 +202,14 @@ function take() {
   root.classList.remove("busy");
   if (!value || !value.phrases) { data = null; root.replaceChildren(); return; }
   const another = !data || data.key !== value.key || data.evidence !== value.evidence;
-  data = value;
+  data = { ...value, phrases: value.phrases.map((p) => ({ ...p, span: inUnits(p.span, value.caption) })) };
   Object.assign(state, fresh());
   if (another) state.evidence = value.evidence;
   if (value.screen) Object.assign(state, value.screen);
   draw();
+  const made = data.phrases.findLastIndex((p) => p.text === focusNext);
+  if (made >= 0) parts.figure.querySelector(`.phrase[data-phrase="${made}"]`)?.focus({ preventScroll: true });
+  focusNext = null;
 }
 new ResizeObserver(() => {
   const svg = parts?.figure.firstChild;
