@@ -101,8 +101,13 @@ class Plan:
     @property
     def requests(self) -> int:
         """How many requests it takes, the reading back included, as long as nothing fails."""
-        switch = self.active != self.model_version or not self.shown
-        return 2 * len(list(chunks(self.writes))) + self.deletions + int(switch)
+        return 2 * len(list(chunks(self.writes))) + self.deletions + int(self.switches)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the project is told to show this version; never one that no task has."""
+        there = bool(self.writes or self.skip)
+        return there and (self.active != self.model_version or not self.shown)
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -123,7 +128,10 @@ class Plan:
             said += self.labels.addition.splitlines()
         if self.unmatched:
             names = ", ".join(self.unmatched[:5]) + (" …" if len(self.unmatched) > 5 else "")
-            said.append(f"{len(self.unmatched)} images have no task in the project: {names}")
+            said.append(
+                f"{len(self.unmatched)} images have no task in the project: {names}; make tasks "
+                "for them first"
+            )
         if self.learned and self.old == "replace":
             said.append(
                 f"{self.learned} older predictions stay: their tasks are labelled, and thresholds "

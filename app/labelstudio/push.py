@@ -68,7 +68,7 @@ def push(made: Plan, connection: Connection, tell: Tell = lambda done, total: No
     report.created, report.replaced = len(made.create), len(made.replace)
     for ident in (*made.doubled, *(made.older if made.old == "replace" else ())):
         _delete(ident, connection, report)
-    if made.active != made.model_version or not made.shown:
+    if made.switches:
         # Labelers are shown the project's version only.
         change = {"model_version": made.model_version, "show_collab_predictions": True}
         connection.write(

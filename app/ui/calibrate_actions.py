@@ -18,6 +18,11 @@ from app.ui.labelstudio_actions import need
 from app.ui.projects import Project, number
 from app.ui.run_folders import RunFolders
 
+_LEGEND = (
+    '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
+    '<span class="recall">recall</span>, <span class="chosen">proposed threshold</span></p>'
+)
+
 
 @dataclass(frozen=True)
 class CalibrateActions:
@@ -48,7 +53,12 @@ class CalibrateActions:
         ]
         said = render.status("ok", f"{len(tasks)} submitted tasks", [effort(tasks).sentence()])
         plots = "".join(plot(found[p.name], p) for p in proposals)
-        return proposals, said, gr.Dataframe(rows, visible=True), f'<div id="plots">{plots}</div>'
+        return (
+            proposals,
+            said,
+            gr.Dataframe(rows, visible=True),
+            f'{_LEGEND}<div id="plots">{plots}</div>',
+        )
 
     def apply(
         self, proposals: list[Proposal] | None, run: str | None, connection: Connection | None,

@@ -10,11 +10,6 @@ from app.ui.events import PRIVATE
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
 
-_LEGEND = (
-    '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
-    '<span class="recall">recall</span>, <span class="chosen">proposed threshold</span></p>'
-)
-
 
 def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
     """Lay the tab out inside the current gr.Blocks."""
@@ -48,7 +43,6 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 row_count=1, column_count=5, buttons=[], wrap=True, max_height=300,
                 column_widths=["20%", "16%", "13%", "13%", "38%"],
             )  # fmt: skip
-            gr.HTML(_LEGEND, elem_classes="plain")
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
     fetch.click(
         actions.calibrate, [connection, project, precision], [proposals, status, table, plots],

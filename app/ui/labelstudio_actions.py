@@ -120,7 +120,7 @@ class LabelStudioActions:
         return (
             made, plan_html(made), gr.Dataframe(rows, visible=True),
             gr.Code(missing, visible=bool(missing)), gr.Button(visible=bool(missing)),
-            gr.Button(interactive=True),
+            gr.Button(interactive=made.requests > 0),
         )  # fmt: skip
 
     def add_labels(self, connection: Connection | None, made: Plan | None) -> str:

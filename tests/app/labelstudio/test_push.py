@@ -154,6 +154,17 @@ def test_no_rectangles_no_push(
         plan(run, connection, project)
 
 
+def test_a_push_without_tasks_leaves_what_labelers_see(
+    many_run: ManyRun, connection: Connection, make_project: Callable[..., int]
+) -> None:
+    run, _ = many_run(3)
+    made = plan(run, connection, make_project([]))
+    assert (len(made.unmatched), made.requests) == (3, 0)
+    assert "make tasks for them first" in "\n".join(made.lines())
+    push(made, connection)
+    assert not connection.get(f"/api/projects/{made.project}/")["model_version"]
+
+
 def test_labels_and_rectangles_apart(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(5)
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": APART})
