@@ -98,14 +98,27 @@ def browse_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(
-    checkpoint: Path, browse_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Address of the real app, started as users start it."""
-    model = str(checkpoint)  # "nano" drives the shipped model instead
+def served_port() -> int:
+    """Where the app is served."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def served(served_process: subprocess.Popen[str], served_port: int) -> str:
+    """Address of the real app."""
+    assert served_process.poll() is None, "the app has ended"
+    return f"http://127.0.0.1:{served_port}/"
+
+
+@pytest.fixture(scope="session")
+def served_process(
+    checkpoint: Path, browse_folder: Path, served_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
+    """The real app, started as users start it."""
+    model = str(checkpoint)  # "nano" drives the shipped model instead
     cache = tmp_path_factory.mktemp("served")
     environment = {
         **os.environ,
@@ -116,7 +129,7 @@ def served(
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "--model", model, "--port", str(port)],
+        [sys.executable, "-m", "app", "--model", model, "--port", str(served_port)],
         cwd=REPO, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
@@ -133,7 +146,7 @@ def served(
     )
     drain.start()
     assert any("ms here" in line for line in said), "the start says how long a photo takes"
-    yield f"http://127.0.0.1:{port}/"
+    yield process
     process.terminate()
     process.wait(timeout=20)
 
