@@ -220,6 +220,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
 
 def run_queue(arguments: argparse.Namespace) -> int:
     """Rank and write."""
+    from app.labelstudio.plan import tasks_of
     from app.labelstudio.pull import pull
     from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
 
@@ -235,9 +236,10 @@ def run_queue(arguments: argparse.Namespace) -> int:
         elif arguments.by == "comparison":
             other = Run(arguments.other)
             stack.callback(other.close)
-            ranked = by_comparison(run, other)
+            pairs = tasks_of(run, connection, project, _root(arguments))
+            ranked = by_comparison(run, other, pairs)
         else:
-            ranked = by_threshold(run)
+            ranked = by_threshold(run, tasks_of(run, connection, project, _root(arguments)))
         count = write_queue(ranked, connection, project, run.model_version)
     for one in ranked[:5]:
         print(f"task {one.task}: {one.urgency:.2f}, {one.reason}")

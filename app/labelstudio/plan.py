@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from app.labelstudio.config_map import LabelMap, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import address_of
+from app.labelstudio.images import address_of, image_key
 from app.labelstudio.matching import match_tasks
 from app.labelstudio.payload import fingerprint, prediction, to_boxes
+from app.runs.records import ImageRow
 from app.runs.store import Run
 
 MAX_COUNT = 250
@@ -167,12 +168,7 @@ def plan(
     view, version = run.view, run.model_version
     labels = read_config(found["label_config"], view.vocabulary, control)
     tasks = _read_tasks(connection, project, labels.target.data_key)
-    digests: dict[str, list[int]] = {}
-    for task in tasks.values():
-        if task.digest is not None:
-            digests.setdefault(task.digest, []).append(task.id)
-    urls = {task.id: task.url for task in tasks.values()}
-    pairs, unmatched = match_tasks(run.images("done", "empty"), urls, document_root, digests)
+    pairs, unmatched = _match(run, tasks, document_root)
     create, replace, skip = [], [], []
     doubled: list[int] = []
     older: list[int] = []
@@ -210,6 +206,25 @@ def plan(
         tuple(doubled), tuple(older), learned, old, tuple(unmatched), dict(boxes), dict(left_out),
         str(found.get("model_version") or ""), bool(found.get("show_collab_predictions")),
     )  # fmt: skip
+
+
+def tasks_of(
+    run: Run, connection: Connection, project: int, document_root: Path | None = None
+) -> list[tuple[ImageRow, int]]:
+    """The run's images with the tasks that a push would give their boxes to."""
+    tasks = _read_tasks(connection, project, image_key(connection, project))
+    return _match(run, tasks, document_root)[0]
+
+
+def _match(
+    run: Run, tasks: Mapping[int, _Task], document_root: Path | None
+) -> tuple[list[tuple[ImageRow, int]], list[str]]:
+    digests: dict[str, list[int]] = {}
+    for task in tasks.values():
+        if task.digest is not None:
+            digests.setdefault(task.digest, []).append(task.id)
+    urls = {task.id: task.url for task in tasks.values()}
+    return match_tasks(run.images("done", "empty"), urls, document_root, digests)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ project that samples by uncertainty takes the lowest first), so the first task g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.labelstudio.connection import Connection, LabelStudioError
@@ -25,32 +25,34 @@ class Priority:
     reason: str
 
 
-def by_threshold(run: Run, margin: float = 0.1) -> list[Priority]:
+Pairs = Sequence[tuple[ImageRow, int]]
+"""Images of a run and their tasks, as `plan.tasks_of` gives them."""
+
+
+def by_threshold(run: Run, pairs: Pairs, margin: float = 0.1) -> list[Priority]:
     """Images with boxes whose scores lie close to their class's threshold, on either side."""
     view = run.view
     own = dict(zip(view.vocabulary.names, view.thresholds, strict=True))
     found = []
-    for row in _with_task(run):
+    for row, task in pairs:
         near = [abs(box.score - own[box.name]) for box in run.stored(row)]
         near = [distance for distance in near if distance < margin]
         doubt = sum(1 - distance / margin for distance in near)
-        found.append(
-            Priority(row.task or 0, doubt / (1 + doubt), f"{len(near)} boxes near the threshold")
-        )
+        found.append(Priority(task, doubt / (1 + doubt), f"{len(near)} boxes near the threshold"))
     return _sorted(found)
 
 
-def by_comparison(run: Run, other: Run) -> list[Priority]:
+def by_comparison(run: Run, other: Run, pairs: Pairs) -> list[Priority]:
     """Images on which two runs, of two vocabularies or two checkpoints, see different things."""
     rows = {row.sha256: row for row in other.images("done", "empty")}
     found = []
-    for row in _with_task(run):
+    for row, task in pairs:
         if row.sha256 not in rows:
             continue
         a, b = run.boxes(row), other.boxes(rows[row.sha256])
         changes = compare_boxes(row.file_name, b, a).changes
         share = changes / max(1, len(a) + len(b))
-        found.append(Priority(row.task or 0, min(1.0, share), f"{changes} boxes differ"))
+        found.append(Priority(task, min(1.0, share), f"{changes} boxes differ"))
     return _sorted(found)
 
 
@@ -105,10 +107,6 @@ def _predictions(connection: Connection, project: int, version: str) -> Mapping[
         for made in task["predictions"]
         if made.get("model_version") == version
     }
-
-
-def _with_task(run: Run) -> list[ImageRow]:
-    return [row for row in run.images("done", "empty") if row.task is not None]
 
 
 def _sorted(found: Iterable[Priority]) -> list[Priority]:

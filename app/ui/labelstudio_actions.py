@@ -11,7 +11,7 @@ import gradio as gr
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, check_images
-from app.labelstudio.plan import Plan, plan
+from app.labelstudio.plan import Plan, plan, tasks_of
 from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_labelers, by_threshold, write_queue
@@ -165,7 +165,7 @@ class LabelStudioActions:
             if how == "what labelers changed":
                 ranked = by_labelers(pull(server, place))
             else:
-                ranked = by_threshold(opened)
+                ranked = by_threshold(opened, tasks_of(opened, server, place))
             count = write_queue(ranked, server, place, opened.model_version)
         except TROUBLE as error:
             return render.status("error", str(error))

@@ -16,7 +16,7 @@ from app.labelstudio.calibrate import Judged, curve, curves, propose, wilson, wi
 from app.labelstudio.config_map import config_for, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, check_images, images_of_project, read_address
-from app.labelstudio.plan import plan
+from app.labelstudio.plan import plan, tasks_of
 from app.labelstudio.pull import Effort, effort, pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
@@ -144,7 +144,8 @@ def test_the_queue_is_what_the_server_sorts_by(
 ) -> None:  # fmt: skip
     run, project = many_run(12)
     push(plan(run, connection, project), connection)
-    ranked = by_threshold(run, margin=0.3)
+    pairs = tasks_of(run, connection, project)
+    ranked = by_threshold(run, pairs, margin=0.3)
     assert write_queue(ranked, connection, project, run.model_version) == 12
     tasks = connection.pages(
         {"project": project, "include": "id", "query": json.dumps({"ordering": [
@@ -153,7 +154,7 @@ def test_the_queue_is_what_the_server_sorts_by(
     order = [task["id"] for task in tasks]
     urgent = [one.task for one in ranked if one.urgency > 0]
     assert urgent and order[: len(urgent)] == urgent
-    assert all(one.urgency == 0 for one in by_comparison(run, run))
+    assert all(one.urgency == 0 for one in by_comparison(run, run, pairs))
     other = tmp_path / "other"
     shutil.copytree(run.folder, other)
     Run(other).apply("cat @0.9, cup @0.9")
@@ -163,7 +164,7 @@ def test_the_queue_is_what_the_server_sorts_by(
     assert main([*command, "--by", "comparison", "--other", str(other)]) == 0
     assert "12 tasks ranked" in capsys.readouterr().out
     assert main([*command, "--by", "comparison"]) == 2
-    differing = by_comparison(run, Run(other))
+    differing = by_comparison(run, Run(other), pairs)
     assert differing[0].urgency > differing[-1].urgency == 0
     with pytest.raises(LabelStudioError, match="push the run first"):
         write_queue(ranked, connection, project, "another")
@@ -229,6 +230,8 @@ def test_uploads_detect_push_and_nothing_twice(
     for created in (3, 0):
         assert main(command) == 0
         assert f"{created} created" in capsys.readouterr().out
+    assert main(["queue", str(run.folder), "--project", str(project)]) == 0
+    assert "3 tasks ranked" in capsys.readouterr().out, "also of a run that began as a folder"
     refs = images_of_project(connection, project)
     assert len(refs) == 3
     assert upload_tasks(connection, project, [r.ref for r in run.images()], sources.read).there == 3

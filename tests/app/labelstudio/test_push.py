@@ -10,7 +10,7 @@ import pytest
 from app.labelstudio.config_map import ConfigError
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.payload import to_boxes
-from app.labelstudio.plan import plan
+from app.labelstudio.plan import plan, tasks_of
 from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_threshold, write_queue
@@ -102,7 +102,12 @@ def test_the_order_that_the_queue_wrote_is_left_alone(
 ) -> None:
     run, project = many_run(6)
     push(plan(run, connection, project), connection)
-    write_queue(by_threshold(run, margin=0.3), connection, project, run.model_version)
+    write_queue(
+        by_threshold(run, tasks_of(run, connection, project), margin=0.3),
+        connection,
+        project,
+        run.model_version,
+    )
     again = plan(run, connection, project)
     assert (len(again.skip), again.requests) == (6, 0)
 
