@@ -61,8 +61,8 @@ class Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Label Studio as pip gives it: SQLite, legacy tokens on, local files served."""
-    if running := os.environ.get("LABEL_STUDIO_TEST_SERVER"):  # "URL FOLDER", while writing tests
-        url, root = running.split(" ", 1)
+    if given := os.environ.get("LABEL_STUDIO_TEST_SERVER"):  # "URL FOLDER", while writing tests
+        url, root = given.split(" ", 1)
         yield Server(url, Path(root))
         return
     folder = tmp_path_factory.mktemp("label-studio")
