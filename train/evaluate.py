@@ -207,7 +207,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("places", nargs="*", metavar=("CHECKPOINT", "ROOT"),
+    parser.add_argument("places", nargs="*", metavar="CHECKPOINT ROOT",
                         help='"nano" or a checkpoint folder; the folder of OV-mini')  # fmt: skip
     parser.add_argument("--detector", help="instead of CHECKPOINT, also transformers:FOLDER_OR_ID")
     parser.add_argument("--protocol", choices=("ov-mini", *_BOXES), default="ov-mini")

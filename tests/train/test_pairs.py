@@ -98,7 +98,9 @@ def test_gradient_caching_equals_the_plain_loss_uneven_last_part_included(
     torch.testing.assert_close(cached, plain, rtol=1e-5, atol=1e-5)
     assert expected.keys() == found.keys()
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+        # Sums of single precision in another order: 1e-5 of the largest, where that is large.
+        close = 1e-5 * max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=close, msg=name)
     assert any(g.abs().sum() > 0 for g in expected.values())
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,17 +127,19 @@ def build(folder: Path, common: set[str]) -> list[str]:
     return [HEADER, *sorted(rows)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("wordnet", type=Path, help="folder with data.noun, index.noun, cntlist.rev")
     parser.add_argument("words", type=Path, help="common English words, one a line")
     parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    common = set(arguments.words.read_text(encoding="utf-8").split())
-    rows = build(arguments.wordnet, common)
-    arguments.out.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    print(f"{len(rows) - 1} names written to {arguments.out}")
+    options = parser.parse_args(arguments)
+    common = set(options.words.read_text(encoding="utf-8").split())
+    rows = build(options.wordnet, common)
+    options.out.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    print(f"{len(rows) - 1} names written to {options.out}")
 
 
 if __name__ == "__main__":
