@@ -11,6 +11,13 @@ from detclipv2.inference.detectors import Detector
 from detclipv2.inference.slot import Slot
 
 
+def is_shipped(name: str) -> bool:
+    """Whether it is the name of a model that comes with the app."""
+    from detclipv2.assets import FOLDER
+
+    return any(config.parent.name == name for config in FOLDER.glob("*/config.json"))
+
+
 def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None) -> Detector[Any]:
     """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
     transformers saves them; `slot` is shared with other detectors, to take turns.

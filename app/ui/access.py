@@ -49,13 +49,17 @@ class Access:
                 raise self._refusal(text)
 
     def check_images(self, images: Iterable[ImageRef], visitor: gr.Request) -> None:
+        """`check_files` for those of the images that are on disk."""
+        on_disk = (i for i in images if i.task is None and not is_address(i.place))
+        self.check_files((Path(image.place) for image in on_disk), visitor)
+
+    def check_files(self, files: Iterable[Path], visitor: gr.Request) -> None:
         """The same for what was found: a link inside a folder may lead out of it."""
         if is_local(visitor):
             return
-        for image in images:
-            on_disk = image.task is None and not is_address(image.place)
-            if on_disk and not self._allows(Path(image.place)):
-                raise self._refusal(image.place)
+        for file in files:
+            if not self._allows(file):
+                raise self._refusal(str(file))
 
     def hosts(self, text: str, visitor: gr.Request) -> Hosts:
         """The hosts that this visitor's addresses may lead to: those of the form, if it counts."""

@@ -88,7 +88,7 @@ class AlignActions:
             dict(event._data),
         ).query()  # fmt: skip
 
-    def follow(self, link: Link) -> Outputs:
+    def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
         """The tab as a link describes it: photo, caption, the four settings, status, view,
         session."""
         told = link.settings

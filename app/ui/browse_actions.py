@@ -16,6 +16,7 @@ from app.browse.job import BrowseJob, known_runs, run_of
 from app.browse.store import ORDERS, BrowseRun, Filter
 from app.engine import Engine
 from app.ui import render
+from app.ui.access import Access, AccessError
 from app.ui.cards import cards
 from app.ui.permalink import Link
 from app.ui.photo import cache_folder
@@ -29,17 +30,27 @@ Outputs = tuple[Any, ...]
 
 @dataclass
 class BrowseActions:
-    """The tab's handlers. One data set is aligned at a time, for all visitors."""
+    """The tab's handlers. One data set is aligned at a time, for all visitors.
+
+    Args:
+        engine: the one engine of this app.
+        access: what visitors from other machines may name.
+    """
 
     engine: Engine
+    access: Access
     _job: BrowseJob | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, source: str) -> Outputs:
+    def start(self, source: str, visitor: gr.Request) -> Outputs:
         """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
         path = Path(source.strip()).expanduser()
         if not source.strip():
             return self._say("Name a data set: a folder or file on the machine that serves this.")
+        try:
+            self.access.check_paths([source.strip()], visitor)
+        except AccessError as error:
+            return self._say(str(error))
         if not path.exists():
             return self._say(f"no file or folder {source.strip()!r}; check the path")
         with self._lock:
@@ -59,16 +70,17 @@ class BrowseActions:
             self._job.join(10)
         return self.status(folder)
 
-    def choose(self, folder: str | None) -> Outputs:
+    def choose(self, folder: str | None, visitor: gr.Request) -> Outputs:
         """Show a run made earlier."""
-        if not folder:
+        run = next((run for run in self._known(visitor) if str(run.folder) == folder), None)
+        if run is None:
             return gr.skip(), gr.skip(), gr.skip()
-        return self.status(folder), folder, gr.Timer(active=True)
+        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
 
-    def earlier(self) -> Any:
-        """The runs that are there, for the list."""
+    def earlier(self, visitor: gr.Request) -> Any:
+        """The runs that the visitor may see, for the list."""
         found = []
-        for run in known_runs():
+        for run in self._known(visitor):
             about, counts = run.about, run.counts()
             if about is not None:
                 words = f"{about.source} · {counts.total} captions · {about.model}"
@@ -110,7 +122,7 @@ class BrowseActions:
 
     def show(
         self, folder: str, phrase: str, most: float, missing: bool, least: float, order: str,
-        page: float,
+        page: float, visitor: gr.Request,
     ) -> Outputs:  # fmt: skip
         """A page of the gallery, its place among the pages, and the page's number."""
         if not folder:
@@ -121,7 +133,11 @@ class BrowseActions:
         rows, total = run.find(chosen, order, offset=PAGE * (number - 1), limit=PAGE)  # type: ignore[arg-type]
         pages = max(1, -(-total // PAGE))
         if number > pages:
-            return self.show(folder, phrase, most, missing, least, order, pages)
+            return self.show(folder, phrase, most, missing, least, order, pages, visitor)
+        try:  # captions may name photos of other folders
+            self.access.check_files((row.photo.file for row in rows), visitor)
+        except AccessError as error:
+            return render.status("error", str(error)), gr.skip(), number
         told = f"{total:,} captions · page {number} of {pages:,}"
         return cards(rows, least), f'<p class="label">{told}</p>', number
 
@@ -137,12 +153,12 @@ class BrowseActions:
             "order": order, "page": int(page or 1),
         }).query()  # fmt: skip
 
-    def follow(self, link: Link) -> Outputs:
+    def follow(self, link: Link, visitor: gr.Request) -> Outputs:
         """The tab as a link describes it: folder, filters, the phrase again, what `show`
         gives, status, timer."""
         told = link.settings
         name = str(told.get("run", ""))
-        run = next((run for run in known_runs() if run.folder.name == name), None)
+        run = next((run for run in self._known(visitor) if run.folder.name == name), None)
         folder = "" if run is None else str(run.folder)
         order = told.get("order", "worst")
         filters = (
@@ -153,13 +169,14 @@ class BrowseActions:
             said = "The data set of this link was not aligned on this machine; align it here first."
             same = (gr.skip(), gr.skip(), gr.skip())
             return (*filters, link.words, *same, render.status("error", said), gr.skip())
-        shown = self.show(*filters, float(told.get("page", 1)))
+        shown = self.show(*filters, float(told.get("page", 1)), visitor)
         return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
 
-    def open(self, folder: str, event: gr.EventData) -> Outputs:
+    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> Outputs:
         """A card's photo and caption into the Align tab."""
         try:
             found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
+            self.access.check_files([found.photo.file], visitor)
             content = found.photo.read()
             content = content.read_bytes() if isinstance(content, Path) else content
         except (KeyError, TypeError, ValueError, OSError) as error:
@@ -185,6 +202,18 @@ class BrowseActions:
         if not names:
             return gr.skip(), gr.skip()
         return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
+
+    def _known(self, visitor: gr.Request) -> list[BrowseRun]:
+        """The runs whose data set the visitor may name."""
+        found = []
+        for run in known_runs():
+            about = run.about
+            try:
+                self.access.check_paths([] if about is None else [about.source], visitor)
+            except AccessError:
+                continue
+            found.append(run)
+        return found
 
     def _at_work(self, folder: str) -> bool:
         job = self._job

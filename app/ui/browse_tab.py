@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.browse.store import ORDERS
 from app.engine import Engine
+from app.ui.access import Access
 from app.ui.align_tab import AlignParts
 from app.ui.browse_actions import ANY, BrowseActions, Outputs
 from app.ui.events import MODEL, PRIVATE
@@ -21,9 +22,11 @@ element.addEventListener("click", (event) => {
 """
 
 
-def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs) -> Followed:
+def build(
+    engine: Engine, access: Access, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs
+) -> Followed:
     """Lay the tab out; `prompts` is the Detect tab's, `align` the Align tab's parts."""
-    actions = BrowseActions(engine)
+    actions = BrowseActions(engine, access)
     folder = gr.State("")
     typed = gr.State("")  # the phrase that the gallery was filtered by
     with gr.Row(equal_height=True):
@@ -75,14 +78,16 @@ def build(engine: Engine, prompts: gr.Textbox, align: AlignParts, tabs: gr.Tabs)
     shown = [gallery, place, page]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 
-    def from_the_start(folder: str, *values: Any) -> Outputs:
+    def from_the_start(visitor: gr.Request, folder: str, *values: Any) -> Outputs:
         first_page = (*values[:-1], 1)
-        return actions.show(folder, *first_page)
+        return actions.show(folder, *first_page, visitor)  # type: ignore[call-arg]
 
-    def look_for(before: str, folder: str, phrase: str, *values: Any) -> Outputs:
+    def look_for(
+        visitor: gr.Request, before: str, folder: str, phrase: str, *values: Any
+    ) -> Outputs:
         if phrase == before:  # a link has set it, together with the page
             return tuple(gr.skip() for _ in (*shown, typed))
-        return (*from_the_start(folder, phrase, *values), phrase)
+        return (*from_the_start(visitor, folder, phrase, *values), phrase)
 
     for began in (
         gr.on(

@@ -49,9 +49,9 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
             with gr.Tab("Align", id="align"):
                 align = align_tab.build(engine)
             with gr.Tab("Browse", id="browse"):
-                browse = browse_tab.build(engine, detect.prompts, align, tabs)
+                browse = browse_tab.build(engine, rules, detect.prompts, align, tabs)
             with gr.Tab("Compare", id="compare"):
-                compare = compare_tab.build(engine, cache_folder())
+                compare = compare_tab.build(engine, rules, cache_folder())
             with gr.Tab("Batch", id="batch") as batch:
                 batch_tab.build(engine, runs, rules, label_studio, batch)
             with gr.Tab("Label Studio", id="labelstudio") as pushing:
@@ -59,7 +59,7 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
             with gr.Tab("Calibrate", id="calibrate") as calibrating:
                 calibrate_tab.build(runs, label_studio, calibrating)
             with gr.Tab("Train", id="train"):
-                train = train_tab.build()
+                train = train_tab.build(rules)
         follow_links(app, tabs, [detect.followed, align.followed, browse, compare, train])
     return app
 

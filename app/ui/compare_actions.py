@@ -11,11 +11,12 @@ from typing import Any
 import gradio as gr
 
 from app.compare import KINDS, Comparison, Side, compare, total
-from app.detectors import open_detector
+from app.detectors import is_shipped, open_detector
 from app.engine import Engine
 from app.results import EngineError, Settings
 from app.runs.sources import SourceError, find_images
 from app.ui import answers, render
+from app.ui.access import Access
 from app.ui.compare_picture import picture
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.inference.detectors import Detector
@@ -36,20 +37,27 @@ class Compared:
 
 @dataclass
 class CompareActions:
-    """The tab's handlers. The last other detector stays loaded."""
+    """The tab's handlers. The last other detector stays loaded.
+
+    Args:
+        engine: the one engine of this app.
+        access: what visitors from other machines may name.
+    """
 
     engine: Engine
+    access: Access
     _other: tuple[str, Detector[Any]] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
         self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
-        template_b: str, model_a: str, model_b: str, threshold: float,
+        template_b: str, model_a: str, model_b: str, threshold: float, visitor: gr.Request,
         progress: gr.Progress = _PROGRESS,
     ) -> Iterator[Outputs]:  # fmt: skip
         """Compare, showing what is done so far after every photo; stops when cancelled."""
         try:
-            paths = photos(photo, folder)
+            paths = self._photos(photo, folder, visitor)
+            self._check_models(model_a, model_b, visitor)
             progress(0.0, desc="Loading")
             sides = (
                 self._side(words_a, template_a, model_a, threshold, "A"),
@@ -81,7 +89,7 @@ class CompareActions:
              "models": [model_a, model_b], "threshold": threshold},
         ).query()  # fmt: skip
 
-    def follow(self, link: Link) -> Outputs:
+    def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
         """The tab as a link describes it: the controls, the status, and what sets it going."""
         told = link.settings
         folder = str(told.get("folder", ""))
@@ -98,11 +106,11 @@ class CompareActions:
         return (*shown, gr.skip(), link.query())
 
     def run_linked(
-        self, link: str, *asked: Any, progress: gr.Progress = _PROGRESS
+        self, link: str, visitor: gr.Request, *asked: Any, progress: gr.Progress = _PROGRESS
     ) -> Iterator[Outputs]:
         """`run` for a link that was followed; nothing where the page came up without one."""
         if link:
-            yield from self.run(*asked, progress=progress)  # type: ignore[misc]
+            yield from self.run(*asked, visitor, progress)  # type: ignore[call-arg]
         else:
             yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
@@ -120,8 +128,9 @@ class CompareActions:
         return gr.skip() if found is None else picture(found)
 
     def api_compare(
-        self, photo: str | None, words_a: str, words_b: str, template_a: str = "",
-        template_b: str = "", model_a: str = "", model_b: str = "", threshold: float = 0.3,
+        self, photo: str | None, words_a: str, words_b: str, visitor: gr.Request,
+        template_a: str = "", template_b: str = "", model_a: str = "", model_b: str = "",
+        threshold: float = 0.3,
     ) -> answers.Compared:  # fmt: skip
         """Compare two vocabularies, templates or checkpoints on a photo.
 
@@ -129,6 +138,7 @@ class CompareActions:
         """
         try:
             paths = photos(photo, "")
+            self._check_models(model_a, model_b, visitor)
             sides = (
                 self._side(words_a, template_a, model_a, threshold, "A"),
                 self._side(words_b or words_a, template_b, model_b, threshold, "B"),
@@ -150,6 +160,19 @@ class CompareActions:
                 for c in result.changes
             ],
         }
+
+    def _photos(self, photo: str | None, folder: str, visitor: gr.Request) -> list[Path]:
+        if not folder.strip():
+            return photos(photo, "")
+        self.access.check_paths([folder.strip()], visitor)
+        found = photos(None, folder)
+        self.access.check_files(found, visitor)
+        return found
+
+    def _check_models(self, a: str, b: str, visitor: gr.Request) -> None:
+        own = ("", self.engine.name)
+        named = [m.strip() for m in (a, b) if m.strip() not in own and not is_shipped(m.strip())]
+        self.access.check_paths(named, visitor)
 
     def _side(self, words: str, template: str, model: str, threshold: float, name: str) -> Side:
         if not words.strip():

@@ -10,6 +10,7 @@ import gradio as gr
 from app.engine import Engine
 from app.results import Settings
 from app.ui import answers, render, vocabulary_editor
+from app.ui.access import Access
 from app.ui.answers import answer
 from app.ui.compare_actions import CompareActions, Compared
 from app.ui.detect_actions import DEMO
@@ -24,8 +25,8 @@ _EXAMPLE = (
 )  # fmt: skip
 
 
-def build(engine: Engine, folder: Path) -> Followed:
-    """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
+def build(engine: Engine, access: Access, folder: Path) -> Followed:
+    """Lay the tab out inside the current gr.Blocks; vocabularies are saved below `folder`."""
     compared = gr.State(Compared())
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
@@ -96,7 +97,7 @@ def build(engine: Engine, folder: Path) -> Followed:
             label="Changes (click a row to see its photo)", column_count=7, buttons=["copy"],
         )  # fmt: skip
 
-    actions = CompareActions(engine)
+    actions = CompareActions(engine, access)
     asked = [*words, *templates, *models, threshold]
     outputs = [status, table, shown, compared]
     _api(actions, photo, asked)

@@ -171,7 +171,7 @@ class Actions:
         settings = {"threshold": threshold, "nms_iou": nms_iou, "max_boxes": int(max_boxes)}
         return Link("detect", keep_photo(source), prompts, settings).query()
 
-    def follow(self, link: Link) -> Outputs:
+    def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
         """The tab as a link describes it: prompts, three sliders, and what `detect` gives."""
         told = link.settings
         sliders = (

@@ -25,12 +25,13 @@ class Followed:
 
     Attributes:
         view: the tab's id, as links name it.
-        follow: gives the values of `shown`; ValueError or TypeError for a link it cannot use.
+        follow: gives the values of `shown` for a link and who follows it; ValueError or TypeError
+            for a link it cannot use.
         shown: the components that a link restores.
     """
 
     view: str
-    follow: Callable[[Link], Sequence[Any]]
+    follow: Callable[[Link, gr.Request], Sequence[Any]]
     shown: list[Any]
 
 
@@ -55,7 +56,7 @@ def follow_links(app: gr.Blocks, tabs: gr.Tabs, followed: Sequence[Followed]) ->
                 shown += [gr.skip() for _ in tab.shown]
                 continue
             try:
-                shown += tab.follow(link)
+                shown += tab.follow(link, request)
             except (TypeError, ValueError) as error:
                 raise gr.Error(
                     f"this link cannot be followed: {error}", print_exception=False

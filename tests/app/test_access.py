@@ -6,10 +6,20 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio_client import Client, handle_file
+from playwright.sync_api import BrowserContext, expect
 from starlette.requests import Request
 
+from app.browse.job import FOLDER_VARIABLE, run_of
+from app.browse.store import About
+from app.engine import Engine
 from app.runs import sources
 from app.ui.access import Access, AccessError, is_local
+from app.ui.browse_actions import BrowseActions
+from app.ui.compare_actions import CompareActions
+from app.ui.permalink import Link
+from app.ui.train_actions import TrainActions
+from detclipv2.captions import Captioned
 
 
 def visitor(host: str) -> gr.Request:
@@ -61,3 +71,99 @@ def test_hosts_and_keys_are_the_environments(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(AccessError, match="was started with"):
         access.connect("http://inside.example", "2" * 40, ELSEWHERE)
     assert access.connect("http://labels.example", "2" * 40, ELSEWHERE).url.endswith("example")
+
+
+def told(answer: object) -> str:
+    """What a handler of the page says, its updates of components left out."""
+    return " ".join(part for part in answer if isinstance(part, str))  # type: ignore[attr-defined]
+
+
+def test_compare_reads_folders_and_models_for_who_may_name_them(
+    shared_engine: Engine, checkpoint: Path, photos: Path
+) -> None:
+    closed = CompareActions(shared_engine, Access())
+    photo = str(photos / "coffee.jpg")
+
+    def compare(by: CompareActions, who: gr.Request, folder: str, model: str = "") -> list[str]:
+        asked = (photo, folder, "cup", "", "", "", "", model, 0.3, who)
+        return [told(answer) for answer in by.run(*asked)]
+
+    assert "of 4 photos" in compare(closed, HERE, str(photos))[1]
+    assert "may not read" in compare(closed, ELSEWHERE, str(photos))[0]
+    assert "may not read" in compare(closed, ELSEWHERE, str(photos / "nowhere"))[0]
+    allowed = CompareActions(shared_engine, Access((photos.resolve(),)))
+    assert "of 4 photos" in compare(allowed, ELSEWHERE, str(photos))[1]
+    (photos / "out.jpg").symlink_to(checkpoint / "config.json")
+    assert "may not read" in compare(allowed, ELSEWHERE, str(photos))[0]
+    assert "may not read" in compare(closed, ELSEWHERE, "", str(checkpoint))[0]
+    assert "may not read" in compare(closed, ELSEWHERE, "", "../" + checkpoint.name)[0]
+    for who, model in ((ELSEWHERE, shared_engine.name), (ELSEWHERE, "nano"), (HERE, "nano")):
+        assert "may not read" not in compare(closed, who, "", model)[0]
+
+
+def test_browse_shows_data_sets_to_who_may_name_them(
+    shared_engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "browse"))
+    run = run_of(photos, shared_engine.fingerprint)
+    around = Captioned("b", tmp_path / "b.jpg", "a cat")
+    entered = [Captioned("a", photos / "coffee.jpg", "a cup"), around]
+    run.begin(entered, About(str(photos), "tiny", "0", {}))
+    with run._open() as db:
+        db.execute("UPDATE photos SET state = 'done'")
+    folder = str(run.folder)
+    closed = BrowseActions(shared_engine, Access())
+    allowed = BrowseActions(shared_engine, Access((photos.resolve(),)))
+    assert "may not read" in told(closed.start(str(photos), ELSEWHERE))
+    assert closed.earlier(ELSEWHERE).choices == []
+    assert len(closed.earlier(HERE).choices) == len(allowed.earlier(ELSEWHERE).choices) == 1
+    assert told(closed.choose(folder, ELSEWHERE)) == ""
+    assert folder in told(closed.choose(folder, HERE))
+    assert folder in told(allowed.choose(folder, ELSEWHERE))
+    link = Link("browse", settings={"run": run.folder.name})
+    assert "not aligned on this machine" in told(closed.follow(link, ELSEWHERE))
+    assert "a cup" in told(closed.follow(link, HERE))
+    # captions that name a photo outside the folder do not show it
+    shown = (folder, "", 6.0, False, 0.0, "worst", 1)
+    assert "may not read" in told(allowed.show(*shown, ELSEWHERE))
+    assert "a cat" in told(allowed.show(*shown, HERE))
+
+
+def test_train_shows_runs_to_who_may_name_them(training_run: Path) -> None:
+    root, run = str(training_run.parent), str(training_run)
+    closed, allowed = TrainActions(Access()), TrainActions(Access((training_run.parent.resolve(),)))
+    link = Link("train", settings={"run": run, "snapshot": "latest"})
+    for actions, who, refused in (
+        (closed, HERE, False), (closed, ELSEWHERE, True), (allowed, ELSEWHERE, False),
+    ):  # fmt: skip
+        for said in (
+            told(actions.find(root, who)), told(actions.show(run, None, who)),
+            actions.alignments(run, "latest", who), told(actions.follow(link, who)),
+        ):  # fmt: skip
+            assert ("may not read" in said) is refused
+    assert "may not read" in told(closed.find("", ELSEWHERE)), "the default folder as well"
+
+
+@pytest.mark.browser
+def test_the_page_tells_visitors_from_elsewhere(
+    browser: BrowserContext, served: str, photos: Path, training_run: Path
+) -> None:
+    elsewhere = {"X-Forwarded-For": "203.0.113.7"}  # as a proxy on this machine says
+    page = browser.new_page()
+    page.set_extra_http_headers(elsewhere)
+    page.goto(served + Link("train", settings={"run": str(training_run)}).query())
+    expect(page.locator("#train-status .error")).to_contain_text("may not read")
+    page.get_by_role("tab", name="Compare").click()
+    page.fill("#compare-folder input, #compare-folder textarea", str(photos))
+    page.fill("#compare-words-a textarea", "cup")
+    page.click("#compare")
+    expect(page.locator("#compare-status .error")).to_contain_text("may not read")
+    page.get_by_role("tab", name="Browse").click()
+    page.fill("#browse-source input, #browse-source textarea", str(photos))
+    page.click("#browse-start")
+    expect(page.locator("#browse-status .error")).to_contain_text("may not read")
+    page.close()
+    client = Client(served, headers=elsewhere, verbose=False)
+    photo = handle_file(photos / "coffee.jpg")
+    with pytest.raises(Exception, match="may not read"):
+        client.predict(photo, "cup", "cat", model_a=str(photos), api_name="/compare")

@@ -9,7 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.training import Point, TrainingError, find_training_runs, read_run, thinned
-from app.ui import train_tab
+from app.ui.access import Access
+from app.ui.train_actions import TrainActions, told
+
+from .test_access import HERE
 
 
 def test_curves_figures_and_snapshots_are_read_while_the_log_is_written(training_run: Path) -> None:
@@ -24,7 +27,7 @@ def test_curves_figures_and_snapshots_are_read_while_the_log_is_written(training
     assert find_training_runs(training_run.parent.parent) == [training_run]
     with pytest.raises(TrainingError, match=r"looked for experiment\.json"):
         find_training_runs(training_run / "alignments")
-    assert "10 min" not in train_tab.told(found) and "3 min left" in train_tab.told(found)
+    assert "10 min" not in told(found) and "3 min left" in told(found)
 
 
 def test_long_curves_are_thinned_to_their_end() -> None:
@@ -35,17 +38,18 @@ def test_long_curves_are_thinned_to_their_end() -> None:
 
 
 def test_a_snapshot_is_drawn_and_its_words_escaped(training_run: Path) -> None:
-    drawn = train_tab.alignments(str(training_run), "latest")
+    actions = TrainActions(Access())
+    drawn = actions.alignments(str(training_run), "latest", HERE)
     assert "step 20" in drawn and "an orange space suit" in drawn
     file = training_run / "alignments" / "step-00000010.json"
-    told = json.loads(file.read_text())
-    told["photos"][0]["caption"] = "<script>alert(1)</script>"
-    told["photos"][0]["phrases"][0]["text"] = "<img src=x onerror=1>"
-    file.write_text(json.dumps(told))
-    drawn = train_tab.alignments(str(training_run), str(file))
+    kept = json.loads(file.read_text())
+    kept["photos"][0]["caption"] = "<script>alert(1)</script>"
+    kept["photos"][0]["phrases"][0]["text"] = "<img src=x onerror=1>"
+    file.write_text(json.dumps(kept))
+    drawn = actions.alignments(str(training_run), str(file), HERE)
     assert "<script" not in drawn and "<img" not in drawn
     file.write_text("{")
-    assert "cannot be shown" in train_tab.alignments(str(training_run), str(file))
+    assert "cannot be shown" in actions.alignments(str(training_run), str(file), HERE)
 
 
 @pytest.mark.browser
