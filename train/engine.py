@@ -5,7 +5,6 @@ With several processes all run the same loop; the first one writes.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
@@ -18,16 +17,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from train.data.loader import Batch
 from train.distributed import World
 from train.optim import MovingAverage, OptimConfig, Progress, parameter_groups, schedule
+from train.run_log import RunLog
 from train.state import load_state, save_state
 from train.task import Backprop
 
 logger = logging.getLogger(__name__)
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class Run:
             FloatingPointError: a loss is not finite; the last checkpoint stays as it was.
         """
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        log = _Log(self.folder, self.step, self._loop.steps) if self.world.main else None
+        log = RunLog(self.folder, self.step, self._loop.steps) if self.world.main else None
         backprop = _Scaled(self._scaler)
         began = saved = evaluated = time.monotonic()
         self._model.train()
@@ -236,7 +234,7 @@ class Run:
         self.step += 1
         return values
 
-    def _evaluate(self, evaluate: Callable[[], dict[str, float]], log: _Log | None) -> None:
+    def _evaluate(self, evaluate: Callable[[], dict[str, float]], log: RunLog | None) -> None:
         self.average.swap()
         self._model.eval()
         try:
@@ -279,50 +277,6 @@ class Run:
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
-
-
-class _Log:
-    """JSON lines, TensorBoard and the bar, with losses averaged by data type."""
-
-    def __init__(self, folder: Path, step: int, steps: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._file = folder / LOG
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-        self._bar = tqdm(total=steps, initial=step, unit="step", mininterval=5)
-        self._sums: dict[str, list[float]] = {}
-        self._photos, self._since = 0, time.monotonic()
-
-    def add(self, stream: str, values: dict[str, float], photos: int) -> None:
-        """A step's losses."""
-        prefix = f"{stream}/" if stream else ""
-        for name, value in values.items():
-            self._sums.setdefault(prefix + name, []).append(value)
-        self._photos += photos
-        self._bar.update()
-
-    def write(self, step: int, seconds: float, rate: float) -> None:
-        """The means since the last line."""
-        now = time.monotonic()
-        means = {name: sum(v) / len(v) for name, v in self._sums.items()}
-        means |= {"lr": rate, "images_per_second": self._photos / (now - self._since)}
-        self.line("train", step, seconds, means)
-        shown = {name: f"{v:.3f}" for name, v in means.items() if name.endswith("loss")}
-        self._bar.set_postfix(shown, refresh=False)
-        self._sums, self._photos, self._since = {}, 0, now
-
-    def line(self, kind: str, step: int, seconds: float, values: dict[str, float]) -> None:
-        """One line, whatever it holds."""
-        line = {"kind": kind, "step": step, "seconds": round(seconds, 1), **values}
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(f"{kind}/{name}", value, step)
-
-    def close(self) -> None:
-        """Flush everything."""
-        self._bar.close()
-        self._writer.close()
 
 
 def _mixed(*numbers: int) -> int:

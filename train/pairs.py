@@ -24,6 +24,7 @@ from train.data.transforms import View
 from train.distributed import Replica
 from train.task import Backprop, normalise, untouched
 from train.texts import Encode
+from train.words import Words, alike, collect_words
 
 
 @dataclass(frozen=True)
@@ -77,24 +78,12 @@ class PairsConfig:
         if not 0 <= self.support < 1:
             raise ValueError(f"support is a score from 0 to below 1, got {self.support}")
 
-
-@dataclass(frozen=True)
-class Words:
-    """The words of the local photos: distinct `texts`, and per phrase its text and its photo.
-
-    `names` are the photos' own; two pairs of one photo are no negatives of each other.
-    """
-
-    texts: tuple[str, ...]
-    text: Tensor
-    photo: Tensor
-    names: tuple[str, ...]
-
-    def own(self, photos: int) -> Tensor:
-        """(B, U) bool: which distinct texts are a photo's own."""
-        mine = torch.zeros(photos, len(self.texts), dtype=torch.bool, device=self.text.device)
-        mine[self.photo, self.text] = True
-        return mine
+    def texts(self, view: View) -> list[str]:
+        """What counts as a photo's words; the largest box stands for the whole caption."""
+        if self.region == "largest" and view.caption:
+            return [view.caption]
+        caption = [view.caption] if self.caption and view.caption else []
+        return [*caption, *view.concepts[: self.concepts]]
 
 
 class PairsTask:
@@ -115,7 +104,8 @@ class PairsTask:
     def __call__(self, batch: Batch, backprop: Backprop) -> dict[str, Tensor]:
         """The weighted loss of the batch of all processes; its gradient has been handed over."""
         device = self._replica.world.device
-        words = collect_words(batch.views, self._config, device)
+        said = [self._config.texts(view) for view in batch.views]
+        words = collect_words(said, [view.photo for view in batch.views], device)
         concepts = self._encode(words.texts)
         pixels = batch.pixels
         size = self._config.micro_batch
@@ -271,43 +261,6 @@ class PairsTask:
             scores = torch.einsum("prd,pd->pr", kept[words.photo].float(), local) + bias
             best = scores.masked_fill(~present[words.photo], float("-inf")).amax(dim=1).sigmoid()
             return (best >= config.support).float() if config.noise == "drop" else best
-
-
-def collect_words(views: Sequence[View], config: PairsConfig, device: torch.device) -> Words:
-    """The phrases of the local photos, and their captions where these count."""
-    phrases = []
-    for view in views:
-        if config.region == "largest" and view.caption:
-            own = [view.caption]
-        else:
-            own = [view.caption] if config.caption and view.caption else []
-            own += list(view.concepts[: config.concepts])
-        phrases.append(list(dict.fromkeys(own)))
-    texts = tuple(dict.fromkeys(name for own in phrases for name in own))
-    column = {name: index for index, name in enumerate(texts)}
-    flat = [(column[name], photo) for photo, own in enumerate(phrases) for name in own]
-    text, photo = torch.tensor(flat, dtype=torch.long, device=device).reshape(-1, 2).unbind(1)
-    names = tuple(view.photo for view in views)
-    return Words(texts, text, photo, names)
-
-
-def alike(names: Sequence[str], owner: Sequence[int], phrases: Sequence[str]) -> Tensor:
-    """(T, T) bool: pairs that say the same in all words, or show the same photo.
-
-    Args:
-        names: of the T photos; empty where unknown.
-        owner: of every phrase, whose it is.
-        phrases: all of them.
-    """
-    said: list[set[str]] = [set() for _ in names]
-    for index, phrase in zip(owner, phrases, strict=True):
-        said[index].add(phrase)
-    number: dict[object, int] = {}
-    text = torch.tensor([number.setdefault(frozenset(s), len(number)) for s in said])
-    photo = torch.tensor(
-        [number.setdefault(n or ("unknown", i), len(number)) for i, n in enumerate(names)]
-    )
-    return (text[:, None] == text[None]) | (photo[:, None] == photo[None])
 
 
 def keep(regions: Regions, chosen: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from typing import Any
 from detclipv2.checkpoint import inspect
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS
-from train.engine import LOG
 from train.knowledge import with_knowledge
+from train.run_log import LOG
 
 _LIMIT = 20_000_000
 _OF_TRAINING = ("training", "steps", "minutes", "images_per_second", "began_with")

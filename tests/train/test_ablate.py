@@ -21,10 +21,10 @@ from train.ablations.row import Row, epoch_steps
 from train.ablations.tables import ROWS
 from train.configs import nano_joint
 from train.distributed import World
-from train.engine import LOG
 from train.experiment import Experiment
 from train.metrics.detection import read_truth
 from train.report import FAILED, FIGURES, read_runs
+from train.run_log import LOG
 from train.state import STATE
 from train.zero_shot import zero_shot_boxes
 

@@ -18,14 +18,16 @@ from detclipv2 import PRESETS
 from detclipv2.assets import CAPTIONS, FOLDER
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from train.build import begin_with, blocks_of, build_model
 from train.data.coco import read_coco
 from train.data.sample import Sample, pair
 from train.data.sampler import BatchConfig
-from train.engine import LOG, LoopConfig, check_precision
+from train.engine import LoopConfig, check_precision
 from train.experiment import Experiment, Stream, describe, override
 from train.optim import MovingAverage, OptimConfig, parameter_groups, schedule
 from train.pairs import PairsConfig
-from train.pretrain import begin_with, blocks_of, build_model, pretrain
+from train.pretrain import pretrain
+from train.run_log import LOG
 from train.snapshots import SNAPSHOTS
 from train.state import STATE
 from train.task import BoxesConfig

@@ -16,7 +16,8 @@ from tests.train.test_task import Plain
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.distributed import Replica, World
-from train.pairs import PairsConfig, PairsTask, alike, collect_words, repeat_rows
+from train.pairs import PairsConfig, PairsTask, repeat_rows
+from train.words import Words, alike, collect_words
 
 _TEXTS = [
     ("a dog on a red sofa", ["a dog", "a red sofa"]),
@@ -196,13 +197,15 @@ def test_words_without_support_are_dropped_or_weighed() -> None:
 def test_the_caption_counts_on_wish_and_alone_in_the_baseline() -> None:
     views = _batch().views
     device = torch.device("cpu")
-    assert "a dog on a red sofa" in collect_words(views, PairsConfig(), device).texts
-    assert (
-        "a dog on a red sofa" not in collect_words(views, PairsConfig(caption=False), device).texts
-    )
-    detic = collect_words(views, PairsConfig(region="largest"), device)
-    assert detic.texts[:2] == ("a dog on a red sofa", "zebra")
-    few = collect_words(views, PairsConfig(concepts=1, caption=False), device)
+
+    def words(**settings: Any) -> Words:
+        config = PairsConfig(**settings)
+        return collect_words([config.texts(view) for view in views], [""] * len(views), device)
+
+    assert "a dog on a red sofa" in words().texts
+    assert "a dog on a red sofa" not in words(caption=False).texts
+    assert words(region="largest").texts[:2] == ("a dog on a red sofa", "zebra")
+    few = words(concepts=1, caption=False)
     assert few.texts == ("a dog", "zebra", "two boats", "a man")
     assert few.own(7)[1].tolist() == [False, True, False, False]
 

@@ -15,11 +15,11 @@ import torch
 from detclipv2 import PRESETS
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
+from train.build import blocks_of
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.distributed import Parallel, Replica, World, world
 from train.pairs import PairsConfig, PairsTask
-from train.pretrain import blocks_of
 from train.task import BoxesConfig, BoxesTask
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {
