@@ -24,8 +24,9 @@ from detclipv2.language.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import supervision as sv
 
+    from detclipv2.inference.encoded import EncodedImage
     from detclipv2.inference.postprocess import Candidates
-    from detclipv2.inference.predictor import EncodedImage, Predictor
+    from detclipv2.inference.predictor import Predictor
     from detclipv2.language.phrases import Phrase
 
 PREVIEW = 1280

@@ -34,7 +34,7 @@ from typing import Any
 from train.ablations.bases import BASES, Base
 from train.ablations.judges import Judge, on_coco_dev, on_lvis, on_ov_mini
 from train.ablations.row import Row
-from train.ablations.tables import ROWS, find_rows
+from train.ablations.tables import find_rows, listing
 from train.distributed import World, world
 from train.experiment import Experiment, describe, override
 from train.pretrain import pretrain
@@ -220,19 +220,6 @@ def _write(file: Path, value: dict[str, Any]) -> None:
     begun = file.with_name(f"{file.name}.partial")
     begun.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
     os.replace(begun, file)
-
-
-def listing() -> str:
-    """All rows, one a line: name, data, the paper's figures."""
-    lines = []
-    for row in ROWS:
-        paper = row.paper
-        parts = f" ({'/'.join(f'{p:.1f}' for p in paper.parts)})" if paper.parts else ""
-        figures = [f"AP {paper.ap:.1f}{parts}"] if paper.ap is not None else []
-        quoted = ["quoted only"] if row.change is None else []
-        told = [*figures, *([paper.cost()] if paper.cost() else []), *quoted]
-        lines.append(f"{row.name:34}{'+'.join(row.data):22}{'; '.join(told)}".rstrip())
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

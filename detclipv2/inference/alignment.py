@@ -16,12 +16,12 @@ from torch import Tensor
 
 from detclipv2.config import STRIDES
 from detclipv2.geometry.boxes import clip
-from detclipv2.language.phrases import Phrase
+from detclipv2.language.phrases import Phrase, noun_phrases
 from detclipv2.learning.alignment import Matching, match_words, word_region_scores
 from detclipv2.learning.proposals import OBJECTNESS, Objectness, objectness, select_regions
 
 if TYPE_CHECKING:
-    from detclipv2.inference.predictor import EncodedImage
+    from detclipv2.inference.encoded import EncodedImage
     from detclipv2.model import DetCLIPv2
 
 EVIDENCE = 0.25
@@ -161,6 +161,22 @@ class Alignment:
             "size": list(self.size),
             "settings": vars(self.settings),
         }  # fmt: skip
+
+
+def phrases_of(words: str | Sequence[str | Phrase], caption: str = "") -> list[Phrase]:
+    """The noun phrases of a caption, or the phrases given; last the whole `caption`, if any.
+
+    Raises:
+        ValueError: a blank phrase.
+        PhraseModelError: a caption, but no spaCy pipeline.
+    """
+    given = noun_phrases(words) if isinstance(words, str) else words
+    phrases = [p if isinstance(p, Phrase) else Phrase(p, 0, 0) for p in given]
+    if caption.strip() and caption not in (p.text for p in phrases):
+        phrases.append(Phrase(caption, 0, len(caption)))
+    if any(not phrase.text.strip() for phrase in phrases):
+        raise ValueError("a phrase is empty; remove it or write a word")
+    return phrases
 
 
 def distractors_for(phrases: Sequence[str]) -> tuple[str, ...]:

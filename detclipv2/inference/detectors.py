@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import cxcywh_to_xyxy
+from detclipv2.inference.device import choose_device
 from detclipv2.inference.families import FAMILIES
 from detclipv2.inference.images import ImageSource, open_image
 from detclipv2.inference.postprocess import (
@@ -22,7 +23,7 @@ from detclipv2.inference.postprocess import (
     score_candidates,
     select,
 )
-from detclipv2.inference.predictor import Prompts, choose_device
+from detclipv2.inference.predictor import Prompts
 from detclipv2.inference.slot import Slot
 from detclipv2.language.vocabulary import Vocabulary
 

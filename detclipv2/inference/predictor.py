@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,10 +15,13 @@ from detclipv2.inference.alignment import (
     AlignSettings,
     align,
     distractors_for,
+    phrases_of,
     similarity_maps,
 )
 from detclipv2.inference.calibration import Calibration
-from detclipv2.inference.images import ImageError, ImageSource, Letterbox, letterbox, open_image
+from detclipv2.inference.device import choose_device
+from detclipv2.inference.encoded import EncodedImage, encoded_image
+from detclipv2.inference.images import ImageError, ImageSource, letterbox, open_image
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     Candidates,
@@ -31,32 +33,16 @@ from detclipv2.inference.postprocess import (
 )
 from detclipv2.inference.slot import Slot
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
-from detclipv2.language.phrases import Phrase, noun_phrases
+from detclipv2.language.phrases import Phrase
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
 
-    from detclipv2.model import DetCLIPv2, Regions
+    from detclipv2.model import DetCLIPv2
 
 Prompts = str | Sequence[str] | Vocabulary
 Source = TypeVar("Source", bound=ImageSource)
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """What the image tower says of one picture; any number of vocabularies can follow.
-
-    Attributes:
-        regions: on the CPU and without the batch axis: boxes (A, 4) in the input's pixels,
-            embeddings (A, D), the logits (A,).
-        letterbox: from the input's pixels to the original's and back.
-        size: width and height of the upright original.
-    """
-
-    regions: Regions
-    letterbox: Letterbox
-    size: tuple[int, int]
 
 
 class Predictor:
@@ -145,12 +131,9 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(threshold, nms_iou, max_boxes)
+        encoded = self.encode_image(image, size)
         return self.detect(
-            self.encode_image(image, size),
-            vocabulary,
-            threshold=threshold,
-            nms_iou=nms_iou,
-            max_boxes=max_boxes,
+            encoded, vocabulary, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes
         )
 
     def predict_many(
@@ -174,6 +157,10 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(threshold, nms_iou, max_boxes)
+        detect = partial(
+            self.detect, prompts=vocabulary, threshold=threshold, nms_iou=nms_iou,
+            max_boxes=max_boxes,
+        )  # fmt: skip
 
         def run() -> Iterator[tuple[Source, sv.Detections]]:
             for image in images:
@@ -184,16 +171,7 @@ class Predictor:
                         raise
                     on_error(image, error)
                     continue
-                yield (
-                    image,
-                    self.detect(
-                        encoded,
-                        vocabulary,
-                        threshold=threshold,
-                        nms_iou=nms_iou,
-                        max_boxes=max_boxes,
-                    ),
-                )
+                yield image, detect(encoded)
 
         return run()
 
@@ -207,20 +185,7 @@ class Predictor:
         with self.slot, torch.inference_mode():
             regions = self.model.encode_image(batch)
             self.image_passes += 1
-        return EncodedImage(
-            replace(
-                regions,
-                boxes=regions.boxes[0].float().cpu(),
-                embeddings=regions.embeddings[0].float().cpu(),
-                centerness=regions.centerness[0].float().cpu(),
-                localisation=regions.localisation[0].float().cpu(),
-                anchors=regions.anchors.cpu(),
-                foreground=None if regions.foreground is None else regions.foreground[0].cpu(),
-                iou=None if regions.iou is None else regions.iou[0].cpu(),
-            ),
-            box,
-            picture.size,
-        )
+        return encoded_image(regions, box, picture.size)
 
     def detect(
         self,
@@ -333,12 +298,7 @@ class Predictor:
             PhraseModelError: a caption, but no spaCy pipeline.
         """
         caption = words if isinstance(words, str) else caption
-        given = noun_phrases(words) if isinstance(words, str) else words
-        phrases = [p if isinstance(p, Phrase) else Phrase(p, 0, 0) for p in given]
-        if whole and caption.strip() and caption not in (p.text for p in phrases):
-            phrases.append(Phrase(caption, 0, len(caption)))
-        if any(not phrase.text.strip() for phrase in phrases):
-            raise ValueError("a phrase is empty; remove it or write a word")
+        phrases = phrases_of(words, caption if whole else "")
         encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
         texts = [phrase.text for phrase in phrases]
         concepts = self.encode_texts([*texts, *distractors_for(texts)])
@@ -348,20 +308,3 @@ class Predictor:
         """How like each of P phrases every place of the pyramid is: (P, h, w) a level; see
         `alignment.similarity_maps`."""
         return similarity_maps(self.model, encoded, self.encode_texts(phrases))
-
-
-def choose_device(name: str) -> torch.device:
-    """Resolve "auto" and refuse what this machine lacks."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); "
-            "use 'auto' or 'cpu'"
-        ) from error
-    return device

@@ -13,7 +13,8 @@ from PIL import Image
 import detclipv2
 from detclipv2 import PRESETS
 from detclipv2.inference.alignment import DISTRACTORS, Alignment, AlignSettings, distractors_for
-from detclipv2.inference.predictor import EncodedImage, Predictor
+from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.predictor import Predictor
 from detclipv2.language.phrases import Phrase
 from detclipv2.learning.alignment import text_image_similarity
 from detclipv2.learning.proposals import OBJECTNESS

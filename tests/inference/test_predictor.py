@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from detclipv2.config import ImageConfig
+from detclipv2.inference.encoded import EncodedImage
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import select
-from detclipv2.inference.predictor import EncodedImage, Predictor
+from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.model import DetCLIPv2
 

@@ -142,3 +142,16 @@ def find_rows(table: str, labels: Sequence[str] = ()) -> list[Row]:
             if row.change is None:
                 raise ValueError(f"{row.name} is another method's; its figures are quoted only")
     return [row for row in dict.fromkeys(chosen) if row.change is not None]
+
+
+def listing() -> str:
+    """All rows, one a line: name, data, the paper's figures."""
+    lines = []
+    for row in ROWS:
+        paper = row.paper
+        parts = f" ({'/'.join(f'{p:.1f}' for p in paper.parts)})" if paper.parts else ""
+        figures = [f"AP {paper.ap:.1f}{parts}"] if paper.ap is not None else []
+        quoted = ["quoted only"] if row.change is None else []
+        told = [*figures, *([paper.cost()] if paper.cost() else []), *quoted]
+        lines.append(f"{row.name:34}{'+'.join(row.data):22}{'; '.join(told)}".rstrip())
+    return "\n".join(lines)
