@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.compare import KINDS, Comparison, Side, compare, total
+from app.compare import Comparison, Side, compare
 from app.detectors import is_shipped, open_detector
 from app.engine import Engine
 from app.results import EngineError, Settings
@@ -18,21 +18,13 @@ from app.runs.sources import SourceError, find_images
 from app.ui import answers, render
 from app.ui.access import Access
 from app.ui.compare_picture import picture
+from app.ui.compare_table import NO_ROW, Compared, summary
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from detclipv2.inference.detectors import Detector
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 _PROGRESS = gr.Progress()
-_ROWS = 1000
 Outputs = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What one browser tab compared, photo by photo."""
-
-    results: tuple[Comparison, ...] = ()
-    photos: int = 0
 
 
 @dataclass
@@ -52,9 +44,10 @@ class CompareActions:
     def run(
         self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
         template_b: str, model_a: str, model_b: str, threshold: float, visitor: gr.Request,
-        progress: gr.Progress = _PROGRESS,
+        progress: gr.Progress = _PROGRESS, row: int = NO_ROW,
     ) -> Iterator[Outputs]:  # fmt: skip
-        """Compare, showing what is done so far after every photo; stops when cancelled."""
+        """Compare, showing what is done so far after every photo, and `row` at the end; stops when
+        cancelled."""
         try:
             paths = self._photos(photo, folder, visitor)
             self._check_models(model_a, model_b, visitor)
@@ -66,18 +59,20 @@ class CompareActions:
         except (EngineError, VocabularyError, ValueError) as error:
             yield render.status("error", str(error)), gr.skip(), gr.skip(), gr.skip()
             return
-        yield gr.skip(), [], "", Compared((), len(paths))
+        root = Path(folder.strip()).expanduser() if folder.strip() else None
+        done = Compared((), len(paths), root, row)
+        yield gr.skip(), [], "", done
         results: list[Comparison] = []
         for result in compare(paths, *sides):
             results.append(result)
             progress(len(results) / len(paths), desc=f"{len(results)} of {len(paths)} photos")
-            done = Compared(tuple(results), len(paths))
+            done = replace(done, results=tuple(results))
             yield summary(results, len(paths)), gr.skip(), gr.skip(), done
-        yield gr.skip(), rows(results), picture(results[0]), gr.skip()
+        yield gr.skip(), done.rows, picture(*done.shown()), gr.skip()
 
     def link(
-        self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
-        template_b: str, model_a: str, model_b: str, threshold: float,
+        self, compared: Compared, photo: str | None, folder: str, words_a: str, words_b: str,
+        template_a: str, template_b: str, model_a: str, model_b: str, threshold: float,
     ) -> str:  # fmt: skip
         """The query of a link to this comparison."""
         if photo is None and not folder.strip():
@@ -86,7 +81,7 @@ class CompareActions:
         return Link(
             "compare", "" if photo is None or folder.strip() else keep_photo(photo), words_a,
             {"folder": folder.strip(), "words_b": words_b, "templates": [template_a, template_b],
-             "models": [model_a, model_b], "threshold": threshold},
+             "models": [model_a, model_b], "threshold": threshold, "row": compared.row},
         ).query()  # fmt: skip
 
     def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
@@ -103,14 +98,14 @@ class CompareActions:
         )  # fmt: skip
         if path is None and not folder:
             return (*shown, render.status("error", NOT_HERE), gr.skip())
-        return (*shown, gr.skip(), link.query())
+        return (*shown, gr.skip(), int(told.get("row", NO_ROW)))
 
     def run_linked(
-        self, link: str, visitor: gr.Request, *asked: Any, progress: gr.Progress = _PROGRESS
+        self, row: int | None, visitor: gr.Request, *asked: Any, progress: gr.Progress = _PROGRESS
     ) -> Iterator[Outputs]:
         """`run` for a link that was followed; nothing where the page came up without one."""
-        if link:
-            yield from self.run(*asked, visitor, progress)  # type: ignore[call-arg]
+        if row is not None:
+            yield from self.run(*asked, visitor, progress, row)  # type: ignore[call-arg]
         else:
             yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
@@ -119,13 +114,16 @@ class CompareActions:
         done = compared.results
         if not done or len(done) == compared.photos:
             return gr.skip(), gr.skip(), gr.skip()
-        return summary(done, compared.photos, "Cancelled: "), rows(done), picture(done[0])
+        told = summary(done, compared.photos, "Cancelled: ")
+        return told, compared.rows, picture(*compared.shown())
 
-    def choose(self, compared: Compared, event: gr.SelectData) -> str | Any:
-        """The picture of the photo whose row was clicked."""
-        name = str(event.row_value[0]) if event.row_value else ""
-        found = next((r for r in compared.results if r.path.name == name), None)
-        return gr.skip() if found is None else picture(found)
+    def choose(self, compared: Compared, event: gr.SelectData) -> Outputs:
+        """The picture of the photo whose row was clicked, and what is shown now."""
+        row = compared.find(event.row_value) if event.row_value else NO_ROW
+        if row == NO_ROW:
+            return gr.skip(), gr.skip()
+        chosen = replace(compared, row=row)
+        return picture(*chosen.shown()), chosen
 
     def api_compare(
         self, photo: str | None, words_a: str, words_b: str, visitor: gr.Request,
@@ -220,38 +218,5 @@ def _two(values: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def rows(results: Sequence[Comparison]) -> list[list[Any]]:
-    """The table: one row a change, what did not change left out."""
-    found = []
-    for result in results:
-        for c in result.changes:
-            if c.kind == "same":
-                continue
-            found.append([
-                result.path.name, c.kind, c.before[0] if c.before else "", _score(c.before),
-                c.after[0] if c.after else "", _score(c.after),
-                None if c.move is None else round(c.move, 3),
-            ])  # fmt: skip
-    return found[:_ROWS]
-
-
-def summary(results: Sequence[Comparison], photos: int, lead: str = "") -> str:
-    """Counts so far behind `lead`, and the photos that could not be read."""
-    counts = total(results)
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
-    left = "" if len(results) == photos else f" · {len(results)} of {photos} photos"
-    failed = [r.error for r in results if r.error]
-    changed = sum(counts[kind] for kind in KINDS if kind != "same")
-    if not sum(counts.values()) and not failed:
-        told = "no boxes on either side; lower the threshold or use other words"
-    elif not changed and not failed:
-        told += ". Both sides find the same"
-    return render.status("hint" if failed or lead else "ok", lead + told + left, failed[:5])
-
-
 def _named(entry: tuple[str, float] | None) -> answers.Named | None:
     return {"name": entry[0], "score": entry[1]} if entry else None
-
-
-def _score(entry: tuple[str, float] | None) -> float | None:
-    return round(entry[1], 3) if entry else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
+from collections.abc import Sequence
 from html import escape
 
 from app.compare import Change, Comparison
@@ -18,9 +20,12 @@ COLOURS = {
 _LABELLED = 15
 """Changes of a photo that carry their words; the others show them when pointed at."""
 
+Box = tuple[float, float, float, float]
 
-def picture(result: Comparison) -> str:
-    """The photo with its changes drawn over it; every word is escaped."""
+
+def picture(result: Comparison, marked: Change | None = None) -> str:
+    """The photo with its changes drawn over it, all but the `marked` one faintly; every word is
+    escaped."""
     if result.error:
         return render.status("error", result.error)
     try:
@@ -31,8 +36,16 @@ def picture(result: Comparison) -> str:
     image.thumbnail((PREVIEW, PREVIEW))
     data = base64.b64encode(encode(image, "JPEG")).decode()
     thick = max(width, height) / 320
-    ranked = list(enumerate(result.changes))
-    boxes = "".join(_box(c, thick, labelled=i < _LABELLED) for i, c in reversed(ranked))
+    # what is asked for first, since labels go where there is room left
+    ranked = sorted(result.changes, key=lambda c: c != marked)
+    labelled = [c for c in ranked if c.kind != "same" or c == marked][:_LABELLED]
+    sizes = [(_width(_words(c)) * 9 * thick, 10.5 * thick) for c in labelled]
+    places = place_labels([c.box for c in labelled], sizes, (width, height))
+    spots = dict(zip(labelled, places, strict=True))
+    boxes = "".join(
+        _box(c, thick, spots.get(c), faint=marked is not None and c != marked)
+        for c in reversed(ranked)
+    )
     legend = "".join(
         f'<span class="tag" style="background:{COLOURS[kind]};color:#000">{count} {kind}</span>'
         for kind, count in result.counts().items()
@@ -46,24 +59,63 @@ def picture(result: Comparison) -> str:
     )
 
 
-def _box(change: Change, thick: float, *, labelled: bool) -> str:
-    x1, y1, x2, y2 = change.box
-    colour, size = COLOURS[change.kind], 9 * thick
+def place_labels(
+    boxes: Sequence[Box], sizes: Sequence[tuple[float, float]], frame: tuple[float, float]
+) -> list[Box | None]:
+    """Where labels of `sizes` (width, height) go so that none covers another.
+
+    Above their box, below it, or inside at its top or bottom, from its left or its right edge; the
+    first labels choose first. Gives xyxy inside the frame (width, height), None where no place is
+    free.
+    """
+    placed: list[Box | None] = []
+    for (x1, y1, x2, y2), (width, height) in zip(boxes, sizes, strict=True):
+        spots = [
+            (x, y, x + width, y + height)
+            for y in (y1 - height, y2, y1, y2 - height)
+            for x in (x1, x2 - width, max(0.0, min(x1, frame[0] - width)))
+        ]
+        free = (
+            spot for spot in spots
+            if spot[0] >= 0 and spot[1] >= 0 and spot[2] <= frame[0] and spot[3] <= frame[1]
+            and not any(other is not None and _meet(spot, other) for other in placed)
+        )  # fmt: skip
+        placed.append(next(free, None))
+    return placed
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _width(words: str) -> float:
+    """About how wide bold words are, in font sizes."""
+    return sum(1.05 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in words)
+
+
+def _words(change: Change) -> str:
     before, after = (_told(entry) for entry in (change.before, change.after))
-    words = f"{before} → {after}" if before and after else before or after
-    if change.kind == "same" or not labelled:
-        label = ""
-    else:
-        sign = {"gained": "+ ", "lost": "− "}.get(change.kind, "")
+    told = f"{before} → {after}" if before and after else before or after
+    return {"gained": "+ ", "lost": "− "}.get(change.kind, "") + told
+
+
+def _box(change: Change, thick: float, spot: Box | None, *, faint: bool) -> str:
+    x1, y1, x2, y2 = change.box
+    colour, size, words = COLOURS[change.kind], 9 * thick, escape(_words(change))
+    label = ""
+    if spot is not None:
         label = (
-            f'<text x="{x1 + thick}" y="{max(y1 + size, size)}" font-size="{size:.1f}" '
-            f'fill="{colour}" stroke="#000" stroke-width="{thick * 1.6:.1f}" '
-            f'paint-order="stroke" font-weight="600">{sign}{escape(words)}</text>'
+            f'<text x="{spot[0] + thick:.1f}" y="{spot[3] - 2.4 * thick:.1f}" '
+            f'font-size="{size:.1f}" fill="{colour}" stroke="#000" '
+            f'stroke-width="{thick * 1.6:.1f}" paint-order="stroke" font-weight="600">'
+            f"{words}</text>"
         )
     dash = f' stroke-dasharray="{4 * thick} {3 * thick}"' if change.kind == "lost" else ""
     shape = f'x="{x1}" y="{y1}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none"'
+    opacity = ' opacity=".4"' if faint else ""
     return (
-        f'<g class="{change.kind}"><title>{change.kind}: {escape(words)}</title>'
+        f'<g class="{change.kind}"{opacity}>'
+        f"<title>{change.kind}: {words}</title>"
         f'<rect {shape} stroke="#000" stroke-opacity=".5" stroke-width="{2 * thick:.1f}"/>'
         f'<rect {shape} stroke="{colour}" stroke-width="{thick:.1f}"{dash}/>{label}</g>'
     )

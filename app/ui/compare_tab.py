@@ -12,13 +12,13 @@ from app.results import Settings
 from app.ui import answers, render, vocabulary_editor
 from app.ui.access import Access
 from app.ui.answers import answer
-from app.ui.compare_actions import CompareActions, Compared
+from app.ui.compare_actions import CompareActions
+from app.ui.compare_table import HEADERS, Compared
 from app.ui.detect_actions import DEMO
 from app.ui.events import LONG, MODEL, PRIVATE
 from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
 
-HEADERS = ["photo", "change", "A", "score A", "B", "score B", "move"]
 _EXAMPLE = (
     "astronaut.jpg", "person, helmet, rocket @0.2",
     "man, helmet, face\nrocket: spaceship @0.2", 0.3,
@@ -92,7 +92,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
     with gr.Row(equal_height=False, elem_id="compare-results"):
         shown = gr.HTML(elem_id="compare-picture", min_height=60, min_width=320)
         table = gr.Dataframe(
-            headers=HEADERS, type="array", interactive=False, elem_id="compare-table",
+            headers=list(HEADERS), type="array", interactive=False, elem_id="compare-table",
             datatype=("str", "str", "str", "number", "str", "number", "number"), max_height=460,
             label="Changes (click a row to see its photo)", column_count=7, buttons=["copy"],
         )  # fmt: skip
@@ -102,7 +102,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
     outputs = [status, table, shown, compared]
     _api(actions, photo, asked)
     everything = [photo, place, *asked]
-    begin = gr.State("")  # a link sets it, once the controls are as the link says
+    begin = gr.State(None)  # a link sets it, once the controls are as the link says
     how: dict[str, Any] = {"show_progress_on": [status], **LONG, **PRIVATE}
     running = [
         button.click(actions.run, everything, outputs, **how),
@@ -115,8 +115,8 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
     cancel.click(None, cancels=running, **PRIVATE).then(
         actions.cancelled, compared, [status, table, shown], **PRIVATE
     )
-    copies_link(link.click, actions.link, everything)
-    table.select(actions.choose, compared, shown, show_progress="hidden", **PRIVATE)
+    copies_link(link.click, actions.link, [compared, *everything])
+    table.select(actions.choose, compared, [shown, compared], show_progress="hidden", **PRIVATE)
     return Followed("compare", actions.follow, [*everything, status, begin])
 
 

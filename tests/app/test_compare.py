@@ -12,7 +12,8 @@ from PIL import Image
 from app.compare import Change, Comparison, Side, changes, compare, total
 from app.detectors import open_detector
 from app.results import EngineError, Settings
-from app.ui.compare_picture import picture
+from app.ui.compare_picture import picture, place_labels
+from app.ui.compare_table import NO_ROW, Compared
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
@@ -120,3 +121,47 @@ def test_the_picture_escapes_names_of_files_and_classes(tmp_path: Path) -> None:
     drawn = picture(Comparison(path, (Change("gained", (1, 1, 9, 9), None, (evil, 0.5)),)))
     assert "<script" not in drawn and "<b>" not in drawn
     assert "&lt;script&gt;" in drawn and "&lt;b&gt;a&amp;b.png" in drawn
+
+
+def test_labels_never_cover_each_other_and_stay_on_the_photo() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        corners = generator.uniform(0, 90, (15, 2))
+        boxes = [(x, y, x + w, y + h) for (x, y), (w, h)
+                 in zip(corners, generator.uniform(1, 60, (15, 2)), strict=True)]  # fmt: skip
+        places = place_labels(boxes, [(30, 6)] * 15, (100, 100))
+        assert places[0] is not None, "the first has the whole photo to itself"
+        kept = np.array([place for place in places if place])
+        assert (kept >= -1e-9).all() and (kept <= 100 + 1e-9).all()
+        assert not np.triu(sv.box_iou_batch(kept, kept), 1).any()
+    # two boxes of one thing: above the one, below the other
+    (above, below) = place_labels([(10, 30, 60, 50)] * 2, [(40, 6)] * 2, (100, 100))
+    assert (above == (10, 24, 50, 30) and below == (20, 24, 60, 30)) or below == (10, 50, 50, 56)
+    assert place_labels([(0, 0, 9, 9)], [(200, 6)], (100, 100)) == [None], "longer than the photo"
+
+
+def test_a_row_is_found_by_what_the_page_shows_of_it(tmp_path: Path) -> None:
+    def change(name: str, score: float) -> Change:
+        return Change("gained", (0, 0, 9, 9), None, (name, score))
+
+    same = Change("same", (0, 0, 9, 9), ("cup", 0.5), ("cup", 0.5))
+    results = (
+        Comparison(tmp_path / "a.jpg", (same, change("cat", 0.25))),
+        Comparison(tmp_path / "sub" / "a.jpg", (change("cat", 0.25), change("dog", 1.0))),
+    )
+    compared = Compared(results, 2, tmp_path)
+    assert [row[0] for row in compared.rows] == ["a.jpg", "sub/a.jpg", "sub/a.jpg"]
+    as_sent = ["sub/a.jpg", "gained", "", "", "dog", 1, None]  # JSON knows no 1.0
+    assert compared.find(as_sent) == 2
+    assert compared.find([*as_sent[:4], "cow", 1, None]) == NO_ROW
+    assert Compared(results, 2, tmp_path, 2).shown() == (results[1], results[1].changes[1])
+    assert compared.shown() == Compared(results, 2, tmp_path, 99).shown() == (results[0], None)
+
+
+def test_the_picture_marks_the_change_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (400, 300)).save(path)
+    one, other = (Change("lost", (x, 50, x + 90, 90), ("cup", 0.5), None) for x in (10, 200))
+    plain, marked = (picture(Comparison(path, (one, other)), m) for m in (None, other))
+    assert plain.count('opacity=".4"') == 0 and marked.count('<g class="lost" opacity=".4"') == 1
+    assert marked.index('x="10"') < marked.index('x="200"'), "on top"

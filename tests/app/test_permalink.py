@@ -122,6 +122,10 @@ def test_a_link_of_compare_runs_the_same_comparison(
     field.press("Enter")
     page.click("#compare")
     expect(page.locator("#compare-picture figcaption")).to_contain_text("mine.jpg")
+    first = page.locator("#compare-picture g[opacity]").count()
+    page.locator("#compare-table [data-testid=cell-1-1]").click()
+    expect(page.locator("#compare-picture g[opacity]").first).to_be_visible()
+    assert first == 0
     page.click("#compare-link")
     page.wait_for_url("**view=compare**")
     other = browser.new_page()
@@ -132,6 +136,8 @@ def test_a_link_of_compare_runs_the_same_comparison(
             page.locator(place).inner_text(), use_inner_text=True
         )
     expect(other.locator("#compare-words-b textarea")).to_have_value("cup\n<b>zebra</b>")
+    pictures = [tab.locator("#compare-picture svg").inner_html() for tab in (page, other)]
+    assert pictures[0] == pictures[1], "the row that was clicked is marked in both"
     other.goto(page.url.replace(dict(parse_qsl(urlsplit(page.url).query))["photo"], "0" * 16))
     expect(other.locator("#compare-status .error")).to_contain_text("not on this machine")
     other.close()
