@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.labelstudio.backend_labels import read_labels, typed_prompt
-from app.labelstudio.calibrate import Proposal, curves, propose, with_thresholds
+from app.labelstudio.backend_memory import Learned, Memory, Prompt
+from app.labelstudio.calibrate import curves, propose, with_thresholds
 from app.labelstudio.config_map import ConfigError, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, address_of
@@ -43,14 +44,6 @@ class Wish:
     version: str
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """What a labeler typed, and the configuration it was typed under."""
-
-    text: str
-    config: str
-
-
 class Backend:
     """One detector behind the protocol. Thread-safe.
 
@@ -60,11 +53,12 @@ class Backend:
         connection: where labels are fetched from when Label Studio's “Start training” asks for it.
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
+        memory: what labelers taught it before; None begins with nothing and keeps nothing.
     """
 
     def __init__(
         self, load: Callable[[], Detector[Any]], images: TaskImages, connection: Connection, *,
-        threshold: float = THRESHOLD, size: int | None = None,
+        threshold: float = THRESHOLD, size: int | None = None, memory: Memory | None = None,
     ) -> None:  # fmt: skip
         self._images = images
         self._connection = connection
@@ -73,8 +67,7 @@ class Backend:
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
-        self._prompts: dict[str, Prompt] = {}
-        self._learned: dict[str, list[Proposal]] = {}
+        self._memory = memory or Memory()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
 
     def _load(self, load: Callable[[], Detector[Any]]) -> None:
@@ -117,7 +110,7 @@ class Backend:
         """
         typed = typed_prompt(context)
         if typed:
-            self._prompts[project] = Prompt(typed, config)
+            self._memory.keep_prompt(project, Prompt(typed, config))
         detector = self._wait()
         wish = self._wish(project, config, typed)
         labels = read_config(config, wish.vocabulary)
@@ -152,20 +145,22 @@ class Backend:
         if action == "START_TRAINING":
             threading.Thread(target=self._learn, args=(project,), daemon=True).start()
         elif action == "PROJECT_UPDATED":
-            prompt = self._prompts.get(project)
+            prompt = self._memory.prompt(project)
             if prompt is not None and about.get("label_config") != prompt.config:
-                self._prompts.pop(project, None)
+                self._memory.keep_prompt(project, None)
         return {"status": "ok", "action": action}
 
     def _learn(self, project: str) -> None:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
         try:
+            detector = self._wait()
             found = curves(pull(self._connection, int(project)))
-        except (LabelStudioError, ValueError) as error:
+            proposals = tuple(propose(curve) for curve in found.values())
+            self._memory.keep_learned(project, Learned(detector.fingerprint, proposals))
+        except (LabelStudioError, OSError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
-        self._learned[project] = [propose(curve) for curve in found.values()]
-        for one in self._learned[project]:
+        for one in proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
     def _wait(self) -> Detector[Any]:
@@ -178,7 +173,7 @@ class Backend:
         """The words: typed now, else typed before under the same labels, else the labels."""
         labels = read_labels(config)
         threshold = self._threshold if labels.threshold is None else labels.threshold
-        before = self._prompts.get(project)
+        before = self._memory.prompt(project)
         written = typed or (before.text if before is not None and before.config == config else "")
         if not written and not labels.words:
             raise ConfigError(
@@ -191,10 +186,11 @@ class Backend:
             words = tuple(word for concept in vocabulary.returned for word in concept.words)
             aliases = tuple(word for word in words if word.casefold() != label.casefold())
             vocabulary = Vocabulary((ConceptClass(label, aliases),))
-        if not written and project in self._learned:
+        if not written and self._detector is not None:
+            learned = self._memory.learned(project, self._detector.fingerprint)
             # what the configuration says of a label goes before what was learned
-            learned = (one for one in self._learned[project] if one.name not in labels.thresholds)
-            vocabulary = with_thresholds(vocabulary, learned)
+            free = (one for one in learned if one.name not in labels.thresholds)
+            vocabulary = with_thresholds(vocabulary, free)
         weights = self._detector.fingerprint[:8] if self._detector else "loading"
         name = self._detector.name if self._detector else "model"
         version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, HTTPException
+from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from app.labelstudio.backend import Backend
+from app.labelstudio.backend_webhooks import WebhookSigner
 from app.labelstudio.config_map import ConfigError
 from detclipv2.language.vocabulary import VocabularyError
+
+log = logging.getLogger(__name__)
 
 _GUARD = HTTPBasic(auto_error=False)
 Json = Annotated[dict[str, Any], Body()]
 
 
-def build_backend(backend: Backend, login: tuple[str, str] | None = None) -> FastAPI:
+def build_backend(
+    backend: Backend, login: tuple[str, str] | None = None, signer: WebhookSigner | None = None
+) -> FastAPI:
     """The HTTP service.
 
     Args:
         backend: what answers.
         login: user and password of basic authentication, None for nobody to be asked.
+        signer: gives Label Studio's webhooks the login; None leaves them as they are.
     """
 
-    def allowed(given: Annotated[HTTPBasicCredentials | None, Depends(_GUARD)]) -> None:
+    def allowed(
+        request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_GUARD)]
+    ) -> None:
         if login is None:
             return
         said = (given.username, given.password) if given else ("", "")
         pairs = zip(said, login, strict=True)
         if not all([secrets.compare_digest(a.encode(), b.encode()) for a, b in pairs]):
+            if request.url.path == "/webhook" and given is None:
+                log.warning(
+                    "an event of Label Studio came without a password and was refused; in the "
+                    "project's settings, Webhooks, give %s the header Authorization: Basic …",
+                    request.url,
+                )
             raise HTTPException(401, "wrong user or password", {"WWW-Authenticate": "Basic"})
+
+    def seen(request: Request, project: str) -> None:
+        if signer is not None:
+            signer.see(project, f"{request.base_url}webhook")
 
     app = FastAPI(title="DetCLIPv2 ML backend", dependencies=[Depends(allowed)], docs_url=None)
 
@@ -41,11 +60,13 @@ def build_backend(backend: Backend, login: tuple[str, str] | None = None) -> Fas
         return backend.health()
 
     @app.post("/setup")
-    def setup(body: Json) -> dict[str, Any]:
+    def setup(body: Json, request: Request) -> dict[str, Any]:
+        seen(request, _project(body))
         return backend.setup(_project(body), str(body.get("schema", "")))
 
     @app.post("/predict")
-    def predict(body: Json) -> dict[str, Any]:
+    def predict(body: Json, request: Request) -> dict[str, Any]:
+        seen(request, _project(body))
         params = body.get("params") or {}
         try:
             return backend.predict(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from app.coco import write_bytes
-from app.labelstudio.connection import KEY_VARIABLES, URL_VARIABLES, Connection
-from app.runs.settings import THRESHOLD
+from app.labelstudio.backend_command import add_backend
+from app.labelstudio.options import DOCUMENT_ROOT, add_server, connect, document_root
 from app.runs.store import Run
-
-DOCUMENT_ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 
 
 def add_commands(commands: Any) -> None:
@@ -27,7 +24,7 @@ def add_commands(commands: Any) -> None:
         "changes nothing; one that was interrupted goes on.",
     )  # fmt: skip
     push.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    _server(push)
+    add_server(push)
     push.add_argument(
         "--dry-run", action="store_true", help="say what would be done, write nothing"
     )
@@ -50,7 +47,7 @@ def add_commands(commands: Any) -> None:
         "pull", help="fetch what labelers made of the pushed boxes, and the minutes it spared",
         description="Every submitted annotation that began as a prediction, box by box.",
     )  # fmt: skip
-    _server(pull)
+    add_server(pull)
     pull.add_argument("--model-version", metavar="V", help="only of this version")
     pull.add_argument("--out", type=Path, metavar="FILE", help="write a JSON of all boxes")
     pull.set_defaults(act=run_pull)
@@ -60,7 +57,7 @@ def add_commands(commands: Any) -> None:
         description="Precision and recall against the threshold, per class, with 95 % Wilson "
         "intervals; the lowest threshold that surely reaches the wanted precision.",
     )  # fmt: skip
-    _server(calibrate)
+    add_server(calibrate)
     calibrate.add_argument("--precision", type=float, default=0.8, metavar="P", help="default: 0.8")
     calibrate.add_argument("--model-version", metavar="V", help="only of this version")
     calibrate.add_argument(
@@ -74,51 +71,14 @@ def add_commands(commands: Any) -> None:
         "“Prediction score”, ascending.",
     )  # fmt: skip
     queue.add_argument("run", type=Path, metavar="RUN", help="the run that was pushed")
-    _server(queue)
+    add_server(queue)
     queue.add_argument(
         "--by", choices=("threshold", "labelers", "comparison"), default="threshold",
         help="scores near the threshold, what labelers changed, or differences to --other",
     )  # fmt: skip
     queue.add_argument("--other", type=Path, metavar="RUN", help="with --by comparison")
     queue.set_defaults(act=run_queue)
-
-    serve = commands.add_parser(
-        "serve-backend", help="serve the model to Label Studio as a live ML backend",
-        description="Label Studio's ML-backend protocol. Connect it in a project's settings, "
-        "Model. Prompts come from the project's labels, or from a <TextArea>.",
-    )  # fmt: skip
-    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
-    serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
-    serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
-    serve.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="T", help="default: %(default)s"
-    )
-    serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
-    serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
-    serve.add_argument(
-        "--document-root", type=Path, metavar="DIR", help=f"default: ${DOCUMENT_ROOT}"
-    )
-    serve.add_argument(
-        "--basic-auth",
-        metavar="USER",
-        help="ask for this user and the password in $BACKEND_PASSWORD",
-    )
-    serve.set_defaults(act=run_backend)
-
-
-def _server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--project", type=int, metavar="ID", help="the project's number")
-    parser.add_argument("--url", metavar="URL", help=f"default: ${' or $'.join(URL_VARIABLES)}")
-    # never as an argument: other users of the machine can read those
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE",
-        help=f"file that holds the key; default: ${' or $'.join(KEY_VARIABLES)}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--document-root", type=Path, metavar="DIR",
-        help=f"Label Studio's folder of local files; default: ${DOCUMENT_ROOT}",
-    )  # fmt: skip
+    add_backend(commands)
 
 
 def run_push(arguments: argparse.Namespace) -> int:
@@ -130,11 +90,11 @@ def run_push(arguments: argparse.Namespace) -> int:
     from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
     from app.runs import sources
 
-    root = _root(arguments)
+    root = document_root(arguments)
     with ExitStack() as stack:
         run = Run(arguments.run)
         stack.callback(run.close)
-        connection = stack.enter_context(closing(_connect(arguments)))
+        connection = stack.enter_context(closing(connect(arguments)))
         project = arguments.project
         if project is None and arguments.create_project and arguments.dry_run:
             raise ValueError("a dry run makes no project; name one with --project")
@@ -180,7 +140,7 @@ def run_pull(arguments: argparse.Namespace) -> int:
     """Print verdicts and minutes; write boxes."""
     from app.labelstudio.pull import effort, pull
 
-    with closing(_connect(arguments)) as connection:
+    with closing(connect(arguments)) as connection:
         project = _project(arguments.project)
         tasks = list(pull(connection, project, model_version=arguments.model_version))
     if arguments.out:
@@ -198,7 +158,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     from app.labelstudio.pull import pull
 
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(_connect(arguments)))
+        connection = stack.enter_context(closing(connect(arguments)))
         project = _project(arguments.project)
         tasks = pull(connection, project, model_version=arguments.model_version)
         proposals = [propose(one, arguments.precision) for one in curves(tasks).values()]
@@ -229,65 +189,22 @@ def run_queue(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         run = Run(arguments.run)
         stack.callback(run.close)
-        connection = stack.enter_context(closing(_connect(arguments)))
+        connection = stack.enter_context(closing(connect(arguments)))
         project = _project(arguments.project)
         if arguments.by == "labelers":
             ranked = by_labelers(pull(connection, project))
         elif arguments.by == "comparison":
             other = Run(arguments.other)
             stack.callback(other.close)
-            pairs = tasks_of(run, connection, project, _root(arguments))
+            pairs = tasks_of(run, connection, project, document_root(arguments))
             ranked = by_comparison(run, other, pairs)
         else:
-            ranked = by_threshold(run, tasks_of(run, connection, project, _root(arguments)))
+            ranked = by_threshold(run, tasks_of(run, connection, project, document_root(arguments)))
         count = write_queue(ranked, connection, project, run.model_version)
     for one in ranked[:5]:
         print(f"task {one.task}: {one.urgency:.2f}, {one.reason}")
     print(f"{count} tasks ranked; order by “Prediction score”, ascending")
     return 0
-
-
-def run_backend(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C."""
-    import uvicorn
-
-    from app.labelstudio.backend import Backend
-    from app.labelstudio.backend_http import build_backend
-    from app.labelstudio.images import TaskImages
-
-    def load() -> Any:
-        from app.engine import Engine
-
-        return Engine.load(arguments.model, size=arguments.size).predictor
-
-    connection = _connect(arguments)
-    images = TaskImages(connection, document_root=_root(arguments))
-    backend = Backend(load, images, connection, threshold=arguments.threshold, size=arguments.size)
-    login = None
-    if arguments.basic_auth:
-        password = os.environ.get("BACKEND_PASSWORD", "")
-        if not password:
-            raise ValueError("--basic-auth needs the password in $BACKEND_PASSWORD")
-        login = (arguments.basic_auth, password)
-    if arguments.host in ("127.0.0.1", "localhost"):
-        print("Label Studio connects to local addresses only with USE_DEFAULT_BANNED_SUBNETS=false")
-    print(f"ML backend on http://{arguments.host}:{arguments.port}  (Ctrl-C stops)", flush=True)
-    uvicorn.run(
-        build_backend(backend, login), host=arguments.host, port=arguments.port, log_level="warning"
-    )
-    return 0
-
-
-def _connect(arguments: argparse.Namespace) -> Connection:
-    key = None
-    if arguments.key_file is not None:
-        key = arguments.key_file.read_text(encoding="utf-8").strip()
-    return Connection.from_environment(arguments.url, key)
-
-
-def _root(arguments: argparse.Namespace) -> Path | None:
-    written = arguments.document_root or os.environ.get(DOCUMENT_ROOT)
-    return None if not written else Path(written)
 
 
 def _project(project: int | None) -> int:

@@ -6,8 +6,8 @@ import os
 
 import gradio as gr
 
-from app.labelstudio.commands import DOCUMENT_ROOT
 from app.labelstudio.connection import URL_VARIABLES
+from app.labelstudio.options import DOCUMENT_ROOT
 from app.ui import render
 from app.ui.access import Access
 from app.ui.events import PRIVATE

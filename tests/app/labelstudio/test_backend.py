@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 
 from app.engine import Engine
 from app.labelstudio.backend import Backend
+from app.labelstudio.backend_memory import Learned, Memory, Prompt
+from app.labelstudio.calibrate import Proposal
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import TaskImages, local_address
 from app.labelstudio.plan import plan
@@ -33,7 +36,18 @@ LOW = CONFIG.replace('name="label"', 'name="label" model_score_threshold="0.02"'
 
 
 @pytest.fixture(scope="module")
-def backend(server: Server, tiny_checkpoint: Path) -> Iterator[str]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("backend") / "state.json"
+
+
+@pytest.fixture(scope="module")
+def backend(server: Server, tiny_checkpoint: Path, state: Path) -> Iterator[str]:
+    with started(server, tiny_checkpoint, state) as url:
+        yield url
+
+
+@contextmanager
+def started(server: Server, tiny_checkpoint: Path, state: Path) -> Iterator[str]:
     """The command as users start it, with a password."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -44,7 +58,7 @@ def backend(server: Server, tiny_checkpoint: Path) -> Iterator[str]:
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "serve-backend", "--model", str(tiny_checkpoint),
-         "--port", str(port), "--basic-auth", "ls"],
+         "--port", str(port), "--basic-auth", "ls", "--state", str(state)],
         cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
@@ -58,9 +72,11 @@ def backend(server: Server, tiny_checkpoint: Path) -> Iterator[str]:
             pass
         assert time.monotonic() < deadline and process.poll() is None, "the backend does not start"
         time.sleep(0.2)
-    yield url
-    process.terminate()
-    process.wait(20)
+    try:
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def ask(backend: str, path: str, body: dict[str, Any], **more: Any) -> httpx.Response:
@@ -131,8 +147,9 @@ def test_one_answer_a_task_also_when_an_image_is_gone(
 
 
 def test_start_training_sets_thresholds_from_what_labelers_kept(
-    backend: str, connection: Connection, many_run: Callable[..., tuple[Run, int]]
-) -> None:
+    backend: str, server: Server, tiny_checkpoint: Path, state: Path, connection: Connection,
+    many_run: Callable[..., tuple[Run, int]],
+) -> None:  # fmt: skip
     run, project = many_run(40, boxes=4)
     push(plan(run, connection, project), connection)
     for row in run.images("done"):
@@ -150,11 +167,83 @@ def test_start_training_sets_thresholds_from_what_labelers_kept(
     while ask(backend, "/setup", body).json()["model_version"] == before:
         assert time.monotonic() < deadline, "other thresholds are another version"
         time.sleep(0.2)
+    learned = ask(backend, "/setup", body).json()["model_version"]
+    with started(server, tiny_checkpoint, state) as again:
+        assert ask(again, "/setup", body).json()["model_version"] == learned, "after a restart"
     own = CONFIG.replace("<Label ", '<Label model_score_threshold="0.2" ')
     version = ask(backend, "/setup", {"project": f"{project}.1", "schema": own}).json()
     assert version == ask(backend, "/setup", {"project": "0", "schema": own}).json(), (
         "the configuration's own thresholds go first"
     )
+
+
+def test_webhooks_get_the_password_that_label_studio_leaves_out(
+    backend: str, connection: Connection, photos_on_server: Path, server: Server,
+    make_project: Callable[..., int],
+) -> None:  # fmt: skip
+    project = make_project([], LOW)
+    create_local_tasks(connection, project, sources.find_images([photos_on_server]), server.files)
+    connection.write(
+        "POST", "/api/ml/",
+        json={"project": project, "url": backend, "title": "DetCLIPv2",
+              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while True:
+        (hook,) = connection.get("/api/webhooks/", params={"project": project})
+        if "Authorization" in hook["headers"]:
+            break
+        assert time.monotonic() < deadline, "the webhook is not signed"
+        time.sleep(0.2)
+    url = local_address(f"{photos_on_server.name}/a.jpg")
+    body = {"tasks": [{"id": 1, "data": {"image": url}}], "label_config": LOW,
+            "project": f"{project}.17"}  # fmt: skip
+
+    def version(**more: Any) -> str:
+        answer = ask(backend, "/predict", {**body, **more}).json()["results"][0]
+        return str(answer["model_version"])
+
+    plain = version()
+    typed = {"result": [{"type": "textarea", "value": {"text": ["cup: mug"]}}]}
+    prompted = version(params={"context": typed})
+    assert version() == prompted != plain
+    for config in (LOW.replace("cat", "dog"), LOW):  # labelers' labels change, and change back
+        connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
+    while version() != plain:
+        assert time.monotonic() < deadline, "the event does not arrive"
+        time.sleep(0.2)
+
+
+def test_a_memory_is_read_as_it_was_written_and_never_used_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "state.json"
+    memory = Memory(file, "http://here")
+    learned = Learned("f" * 8, (Proposal("cüp", 0.4, "why"), Proposal("cat", None, "too few")))
+    memory.keep_learned("7", learned)
+    memory.keep_prompt("7", Prompt("cup\n<b>", LOW))
+    memory.keep_prompt("8", Prompt("dog", LOW))
+    memory.keep_prompt("8", None)
+    again = Memory(file, "http://here")
+    assert again.learned("7", "f" * 8) == learned.proposals
+    assert again.prompt("7") == Prompt("cup\n<b>", LOW)
+    assert again.prompt("8") is None and again.learned("8", "f" * 8) == ()
+    with pytest.raises(ValueError, match="belongs to the Label Studio at http://here"):
+        Memory(file, "http://elsewhere")
+    file.write_text(file.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    with pytest.raises(ValueError, match=r"state\.json is damaged .* remove it"):
+        Memory(file, "http://here")
+
+
+def test_thresholds_of_another_checkpoint_are_not_used(server: Server, engine: Engine) -> None:
+    connection = server.connect()
+    versions = []
+    for checkpoint in ("", engine.fingerprint, "of another"):
+        memory = Memory()
+        if checkpoint:
+            memory.keep_learned("1", Learned(checkpoint, (Proposal("cat", 0.4, ""),)))
+        made = Backend(lambda: engine.predictor, TaskImages(connection), connection, memory=memory)
+        made.predict([], CONFIG, "1")  # waits for the model
+        versions.append(made.setup("1", CONFIG)["model_version"])
+    assert versions[0] == versions[2] != versions[1]
 
 
 def test_setup_gives_the_version_and_a_wrong_password_nothing(backend: str) -> None:

@@ -1,0 +1,79 @@
+"""`app.cli serve-backend`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from app.labelstudio.options import DOCUMENT_ROOT, connect, document_root
+from app.runs.settings import THRESHOLD
+
+
+def add_backend(commands: Any) -> None:
+    """Add the command to argparse's sub-parsers."""
+    serve = commands.add_parser(
+        "serve-backend", help="serve the model to Label Studio as a live ML backend",
+        description="Label Studio's ML-backend protocol. Connect it in a project's settings, "
+        "Model. Prompts come from the project's labels, or from a <TextArea>.",
+    )  # fmt: skip
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
+    serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
+    serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
+    serve.add_argument(
+        "--threshold", type=float, default=THRESHOLD, metavar="T", help="default: %(default)s"
+    )
+    serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
+    serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
+    serve.add_argument(
+        "--document-root", type=Path, metavar="DIR", help=f"default: ${DOCUMENT_ROOT}"
+    )
+    serve.add_argument(
+        "--state", type=Path, metavar="FILE",
+        help="where learned thresholds and typed prompts are kept (default: with the app's data, "
+        "a file for each Label Studio)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--basic-auth",
+        metavar="USER",
+        help="ask for this user and the password in $BACKEND_PASSWORD",
+    )
+    serve.set_defaults(act=run_backend)
+
+
+def run_backend(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    import uvicorn
+
+    from app.labelstudio.backend import Backend
+    from app.labelstudio.backend_http import build_backend
+    from app.labelstudio.backend_memory import Memory, memory_file
+    from app.labelstudio.backend_webhooks import WebhookSigner
+    from app.labelstudio.images import TaskImages
+
+    def load() -> Any:
+        from app.engine import Engine
+
+        return Engine.load(arguments.model, size=arguments.size).predictor
+
+    connection = connect(arguments)
+    images = TaskImages(connection, document_root=document_root(arguments))
+    memory = Memory(arguments.state or memory_file(connection.url), connection.url)
+    backend = Backend(
+        load, images, connection, threshold=arguments.threshold, size=arguments.size, memory=memory
+    )
+    login = signer = None
+    if arguments.basic_auth:
+        password = os.environ.get("BACKEND_PASSWORD", "")
+        if not password:
+            raise ValueError("--basic-auth needs the password in $BACKEND_PASSWORD")
+        login = (arguments.basic_auth, password)
+        signer = WebhookSigner(connection, login)
+    if arguments.host in ("127.0.0.1", "localhost"):
+        print("Label Studio connects to local addresses only with USE_DEFAULT_BANNED_SUBNETS=false")
+    print(f"ML backend on http://{arguments.host}:{arguments.port}  (Ctrl-C stops)", flush=True)
+    service = build_backend(backend, login, signer)
+    uvicorn.run(service, host=arguments.host, port=arguments.port, log_level="warning")
+    return 0
