@@ -40,12 +40,9 @@ def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
         raise ValueError(f"{run / LOG} holds no training step")
     rate = sum(s["images_per_second"] for s in steps) / len(steps)
     training = json.loads((run / "experiment.json").read_text(encoding="utf-8"))
-    before = {}
-    if training.get("init"):
-        began = inspect(training["init"])["card"]
-        before = {"began_with": {k: v for k, v in began.items() if k in _OF_TRAINING}}
+    before = _card_before(training["init"]) if training.get("init") else None
     return {
-        **before,
+        **({"began_with": before} if before else {}),
         # Where things lay on one machine is nobody's business.
         "training": {k: v for k, v in training.items() if k not in ("root", "out", "init")},
         "steps": steps[-1]["step"],
@@ -57,6 +54,13 @@ def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:
             file.stem: json.loads(file.read_text(encoding="utf-8")) for file in figures
         },
     }
+
+
+def _card_before(init: str) -> dict[str, Any]:
+    """How `init` was trained: from its run folder where it is a run's checkpoint, or its card."""
+    run = Path(init).parent
+    told = card(run, ()) if (run / LOG).is_file() else inspect(init)["card"]
+    return {k: v for k, v in told.items() if k in _OF_TRAINING}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,13 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     card = inspect(tmp_path / "next")["card"]
     assert card["began_with"]["steps"] == 5 and "zero_shot_percent" not in card["began_with"]
     assert "flickr8k" in card["data_and_terms"]
+
+    second = tmp_path / "second"
+    shutil.copytree(run, second)
+    (second / "experiment.json").write_text(json.dumps({"init": str(run / "checkpoint")}))
+    ship.main([str(second / "checkpoint"), str(tmp_path / "last"), "--run", str(second)])
+    stages = inspect(tmp_path / "last")["card"]["began_with"]
+    assert stages["minutes"] == 2 and stages["began_with"]["steps"] == 5
 
 
 def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -> None:
