@@ -6,7 +6,9 @@
 A SET is a folder with Roboflow's train/valid/test (`_annotations.coco.json`), or with `images/` and
 an `instances.json` whose images have a `split`. Each set begins with CHECKPOINT, keeps its best
 weights by the AP on its validation photos, and is judged once on its test photos; the table with
-the mean is written to OUT. The same command goes on where it stopped.
+the mean is written to OUT. The same command goes on where it stopped. With --other FOLDER, a set
+like these, the table also tells how well its classes, which are not trained on, are found before
+and after: is the vocabulary still open? --from-backbone starts without CHECKPOINT's weights.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from train.build import build_model
 from train.configs import finetune
 from train.data.coco import read_coco
 from train.data.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
@@ -87,13 +90,17 @@ def judge(model: DetCLIPv2, truth: dict[str, Any], images: Path) -> dict[str, fl
     return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
 
 
-def tune(experiment: Experiment, data: TuningSet, here: World | None = None) -> dict[str, float]:
+def tune(
+    experiment: Experiment, data: TuningSet, here: World | None = None, *,
+    other: tuple[dict[str, Any], Path] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Train on one set; the test figures of its best weights.
 
     Args:
-        experiment: with `init`, `out`, and evaluations at intervals.
+        experiment: with `out`, what to begin with, and evaluations at intervals.
         data: the set.
         here: the processes that train together.
+        other: truth and photos of another set; its AP50 becomes the figure "other_ap50".
     """
     here = here or World()
     out = experiment.out
@@ -111,20 +118,33 @@ def tune(experiment: Experiment, data: TuningSet, here: World | None = None) -> 
     done = out / _FIGURES
     if not done.is_file():
         pretrain(experiment, here, look)
-        if here.main:
-            figures = judge(DetCLIPv2.from_pretrained(best), *data.test)
-            done.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        here.barrier()
+    if here.main:
+        known = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
+        figures = known or judge(DetCLIPv2.from_pretrained(best), *data.test)
+        if other is not None and "other_ap50" not in figures:
+            figures["other_ap50"] = judge(DetCLIPv2.from_pretrained(best), *other)["ap50"]
+        done.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    here.barrier()
     found: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))
     return found
 
 
-def table(figures: dict[str, dict[str, float]]) -> str:
-    """Per set and on the average, as Markdown."""
-    rows = [f"| {name} | {f['ap']:.1f} | {f['ap50']:.1f} |" for name, f in figures.items()]
-    means = [mean(f[key] for f in figures.values()) for key in ("ap", "ap50")]
-    rows.append(f"| mean | {means[0]:.1f} | {means[1]:.1f} |")
-    return "\n".join(["| set | AP | AP50 |", "|---|---|---|", *rows])
+def table(figures: dict[str, dict[str, float]], other: str = "", before: float = 0.0) -> str:
+    """Per set and on the average, as Markdown.
+
+    Args:
+        figures: of `tune`, by set.
+        other: name of the other set; empty where there is none.
+        before: AP50 on it of what all began with.
+    """
+    keys = {"ap": "AP", "ap50": "AP50"} | ({"other_ap50": f"{other} AP50"} if other else {})
+    rows = {name: [f[key] for key in keys] for name, f in figures.items()}
+    rows["mean"] = [mean(column) for column in zip(*rows.values(), strict=True)]
+    lines = [["set", *keys.values()], ["---"] * (1 + len(keys))]
+    if other:
+        lines.append(["before", "", "", f"{before:.1f}"])
+    lines += [[name, *(f"{value:.1f}" for value in row)] for name, row in rows.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,14 +155,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("what", choices=("lvis", "odinw"))
     parser.add_argument("checkpoint", help='"nano", a checkpoint folder')
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
+    parser.add_argument("--other", type=Path, metavar="FOLDER", help="another set, judged only")
+    parser.add_argument(
+        "--from-backbone", choices=("package", "timm"), help="where ImageNet's weights come from"
+    )
     parser.add_argument("words", nargs="*", metavar="SET or key=value")
     options = parser.parse_intermixed_args(arguments)
     overrides = [word for word in options.words if "=" in word]
     folders = [Path(word) for word in options.words if "=" not in word]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     model = DetCLIPv2.from_pretrained(options.checkpoint).config
+    if options.from_backbone:
+        model = replace(model, knowledge=False, knowledge_late=False)
 
     def ready(experiment: Experiment) -> Experiment:
+        if options.from_backbone:
+            return override(replace(experiment, backbone_weights=options.from_backbone), overrides)
         return override(replace(experiment, init=options.checkpoint), overrides)
 
     try:
@@ -153,13 +181,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not folders:
                 raise ValueError("odinw needs the folder of at least one set")
             sets = [read_set(folder) for folder in folders]
+            other = (
+                (read_truth(options.other / "instances.json"), options.other / "images")
+                if options.other
+                else None
+            )
             found = {}
             for one in sets:
                 run = ready(finetune.odinw(model, one.reader, len(one.train), options.smoke))
-                found[one.name] = tune(replace(run, out=run.out / one.name), one, here)
+                found[one.name] = tune(replace(run, out=run.out / one.name), one, here, other=other)
             if here.main:
-                (run.out / "table.md").write_text(table(found) + "\n", encoding="utf-8")
-                print(table(found))
+                before = judge(build_model(run), *other)["ap50"] if other else 0.0
+                told = table(found, options.other.name if other else "", before)
+                (run.out / "table.md").write_text(told + "\n", encoding="utf-8")
+                print(told)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))
 

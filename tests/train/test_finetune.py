@@ -10,6 +10,7 @@ from detclipv2 import PRESETS
 from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
 from train import finetune
+from train.knowledge import imagenet_backbone
 from train.optim import Plateau, Progress
 
 
@@ -84,6 +85,34 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     finetune.main(words)
     assert (out / "drawn" / "log.jsonl").stat().st_size == before
     assert (out / "table.md").read_text().count("\n") == 5
+
+    other = draw_set(tmp_path / "other", count=3, seed=9).parent
+    finetune.main([*words, "--other", str(other)])
+    assert (out / "drawn" / "log.jsonl").stat().st_size == before  # judged, not trained again
+    rows = (out / "table.md").read_text().splitlines()
+    assert rows[0] == "| set | AP | AP50 | other AP50 |" and rows[2].startswith("| before |")
+    figures = json.loads((out / "drawn" / "figures.json").read_text())
+    assert rows[3].endswith(f"| {figures['other_ap50']:.1f} |")
+
+
+def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    DetCLIPv2(PRESETS["nano"]).save_pretrained(tmp_path / "start")
+    ours = draw_set(tmp_path / "drawn", count=6)
+    truth = json.loads(ours.read_text())
+    for number, image in enumerate(truth["images"]):
+        image["split"] = ("train", "test")[number % 2]
+    ours.write_text(json.dumps(truth))
+    finetune.main(["odinw", str(tmp_path / "start"), "--from-backbone", "package", "--smoke",
+                   str(ours.parent), f"out={tmp_path / 'out'}", "workers=0", "threads=1", "seed=5",
+                   "streams.detection.batches.sizes=(64,)"])  # fmt: skip
+    start = DetCLIPv2.from_pretrained(tmp_path / "start").state_dict()
+    tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best").state_dict()
+    imagenet = imagenet_backbone("tf_efficientnet_lite0").state_dict()
+    stem = "net.conv_stem.weight"
+    assert torch.allclose(tuned[f"backbone.{stem}"], imagenet[stem], atol=1e-3)
+    name = "head.classification_tower.0.weight"
+    assert not torch.allclose(tuned[name], start[name], atol=1e-2)
 
 
 def test_folders_that_are_no_sets_are_named(tmp_path: Path, checkpoint: Path) -> None:
