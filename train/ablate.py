@@ -209,10 +209,19 @@ def _asked(out: Path, settings: Settings, folders: dict[str, str], seeds: int) -
         rows = earlier["rows"]
     for name, folder in folders.items():
         before = rows.get(name, {"folder": folder, "seeds": 0})
-        if before["folder"] != folder:
+        if _digits(before["folder"]) != _digits(folder):
             raise ValueError(f"{out} has {name} with another base; take another --out")
         rows[name] = {"folder": folder, "seeds": max(seeds, before["seeds"])}
+    # A row asked for earlier may come to an experiment that has its folder only now.
+    now = {_digits(folder): folder for folder in folders.values()}
+    for row in rows.values():
+        row["folder"] = now.get(_digits(row["folder"]), row["folder"])
     return {"settings": told, "rows": rows}
+
+
+def _digits(folder: str) -> str:
+    """The fingerprint in a run folder's name."""
+    return folder.rpartition("-")[2]
 
 
 def _write(file: Path, value: dict[str, Any]) -> None:

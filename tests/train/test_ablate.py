@@ -109,6 +109,17 @@ def test_equal_rows_share_their_runs_also_later(drawn_set: Path, tmp_path: Path)
     assert len(drawn.judged) == 1
     runs = read_runs(tmp_path)
     assert set(runs.trained) == {"2d/k=100", "2a/text_batch", "2e/tau=0.5"}
+    # Asked for, not begun, then asked for under another name.
+    stopped, here = tmp_path / "stopped", [ROW["2d/k=50"], *first]
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate(here, drawn.base, dies, SETTINGS, root=tmp_path, out=stopped, seeds=1)
+    for rows in (second, here):
+        assert ablate(rows, drawn.base, drawn.judge, SETTINGS, root=tmp_path, out=stopped, seeds=1)
+    assert len(read_runs(stopped).trained) == 4
     # Without the overrides the row is another experiment, and this another ablation.
     plain = Settings("drawn")
     with pytest.raises(ValueError, match="take another --out"):
@@ -119,7 +130,7 @@ def test_equal_rows_share_their_runs_also_later(drawn_set: Path, tmp_path: Path)
             second, lambda row, _: dataclasses.replace(drawn.base(row), temperature=0.3),
             drawn.judge, SETTINGS, root=tmp_path, out=tmp_path, seeds=1,
         )  # fmt: skip
-    assert len(drawn.judged) == 1
+    assert len(drawn.judged) == 3
 
 
 def test_a_row_that_cannot_be_trained_does_not_stop_the_others(
