@@ -32,11 +32,16 @@ def build(
     with gr.Row(equal_height=True):
         source = gr.Textbox(
             label="Data set with captions (folder or file on this machine)", scale=4, max_lines=1,
-            elem_id="browse-source", placeholder="/data/flickr8k/captions.json",
+            elem_id="browse-source", min_width=280, placeholder="/data/flickr8k/captions.json",
             info="COCO captions, Flickr8k, .tsv, webdataset .tar, or a .txt beside each photo.",
         )  # fmt: skip
         earlier = gr.Dropdown(
-            [], label="… or one aligned earlier", scale=3, elem_id="browse-earlier", value=None
+            [],
+            label="… or one aligned earlier",
+            scale=3,
+            elem_id="browse-earlier",
+            value=None,
+            min_width=280,
         )
     with gr.Row():
         start = gr.Button("Align all", variant="primary", elem_id="browse-start", scale=3)

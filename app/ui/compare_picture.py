@@ -39,11 +39,12 @@ def picture(result: Comparison, marked: Change | None = None) -> str:
     # what is asked for first, since labels go where there is room left
     ranked = sorted(result.changes, key=lambda c: c != marked)
     labelled = [c for c in ranked if c.kind != "same" or c == marked][:_LABELLED]
-    sizes = [(_width(_words(c)) * 9 * thick, 10.5 * thick) for c in labelled]
+    size = 11 * thick
+    sizes = [(_width(_words(c)) * size, 1.2 * size) for c in labelled]
     places = place_labels([c.box for c in labelled], sizes, (width, height))
     spots = dict(zip(labelled, places, strict=True))
     boxes = "".join(
-        _box(c, thick, spots.get(c), faint=marked is not None and c != marked)
+        _box(c, thick * (1 + (c == marked)), spots.get(c), size, faint=marked not in (None, c))
         for c in reversed(ranked)
     )
     legend = "".join(
@@ -99,15 +100,15 @@ def _words(change: Change) -> str:
     return {"gained": "+ ", "lost": "− "}.get(change.kind, "") + told
 
 
-def _box(change: Change, thick: float, spot: Box | None, *, faint: bool) -> str:
+def _box(change: Change, thick: float, spot: Box | None, size: float, *, faint: bool) -> str:
     x1, y1, x2, y2 = change.box
-    colour, size, words = COLOURS[change.kind], 9 * thick, escape(_words(change))
+    colour, words = COLOURS[change.kind], escape(_words(change))
     label = ""
     if spot is not None:
         label = (
-            f'<text x="{spot[0] + thick:.1f}" y="{spot[3] - 2.4 * thick:.1f}" '
+            f'<text x="{spot[0] + size / 9:.1f}" y="{spot[3] - size / 4:.1f}" '
             f'font-size="{size:.1f}" fill="{colour}" stroke="#000" '
-            f'stroke-width="{thick * 1.6:.1f}" paint-order="stroke" font-weight="600">'
+            f'stroke-width="{size / 5:.1f}" paint-order="stroke" font-weight="600">'
             f"{words}</text>"
         )
     dash = f' stroke-dasharray="{4 * thick} {3 * thick}"' if change.kind == "lost" else ""

@@ -82,9 +82,9 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                 vocabulary_editor.build(text, f"compare-{side}", folder, f"{side.upper()}: ")
     with gr.Row():
         button = gr.Button("Compare", variant="primary", elem_id="compare", scale=3)
-        cancel = gr.Button("Cancel", elem_id="compare-cancel", scale=1)
-        sample = gr.Button("Try the sample", elem_id="compare-sample", scale=1)
-        link = gr.Button("Copy link", elem_id="compare-link", scale=1)
+        cancel = gr.Button("Cancel", elem_id="compare-cancel", scale=1, min_width=90)
+        sample = gr.Button("Try the sample", elem_id="compare-sample", scale=1, min_width=90)
+        link = gr.Button("Copy link", elem_id="compare-link", scale=1, min_width=90)
     status = gr.HTML(
         render.status("idle", "See what other words, another template or checkpoint change."),
         elem_id="compare-status",

@@ -23,9 +23,10 @@ def build(access: Access) -> Followed:
     with gr.Row(equal_height=True):
         root = gr.Textbox(
             label="Folder of runs on this machine", placeholder="runs", max_lines=1,
-            elem_id="train-root",
+            elem_id="train-root", min_width=280,
         )  # fmt: skip
-        run = gr.Dropdown([], label="Run", elem_id="train-run", allow_custom_value=True)
+        run = gr.Dropdown([], label="Run", elem_id="train-run", allow_custom_value=True,
+                          min_width=280)  # fmt: skip
         live = gr.Checkbox(True, label="Refresh every 10 s", elem_id="train-live")
     button = gr.Button("Show the runs", variant="primary", elem_id="train-find")
     status = gr.HTML(

@@ -207,3 +207,15 @@ def test_every_tab_is_in_sight_on_a_phone(page: Page) -> None:
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#train-find")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_tab_is_wider_than_the_page_and_all_are_as_wide(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    widths = set()
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        widths.add(page.evaluate("document.querySelector('#tabs').offsetWidth"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert len(widths) == 1 and min(widths) > width - 80
