@@ -26,6 +26,10 @@ from app.ui.photo import cache_folder
 from app.ui.run_folders import RunFolders
 
 _HERE = Path(__file__).parent
+# gradio applies a page's own css inside its main part only, so not to the footer
+_FOOTER = (
+    "<style>@media (max-width: 640px) { footer .divider { display: none !important; } }</style>"
+)
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -69,7 +73,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": (_HERE / "page.css").read_text(encoding="utf-8") + detect_tab.sample_css(),
-        "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        "head": f"{_FOOTER}<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
         "run_history": False,  # photos stay where they are, not in the browser's storage
         "share": False,

@@ -113,7 +113,7 @@ def _box(change: Change, thick: float, spot: Box | None, size: float, *, faint: 
         )
     dash = f' stroke-dasharray="{4 * thick} {3 * thick}"' if change.kind == "lost" else ""
     shape = f'x="{x1}" y="{y1}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none"'
-    opacity = ' opacity=".4"' if faint else ""
+    opacity = ' opacity=".6"' if faint else ""
     return (
         f'<g class="{change.kind}"{opacity}>'
         f"<title>{change.kind}: {words}</title>"

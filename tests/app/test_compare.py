@@ -163,5 +163,5 @@ def test_the_picture_marks_the_change_that_was_asked_for(tmp_path: Path) -> None
     Image.new("RGB", (400, 300)).save(path)
     one, other = (Change("lost", (x, 50, x + 90, 90), ("cup", 0.5), None) for x in (10, 200))
     plain, marked = (picture(Comparison(path, (one, other)), m) for m in (None, other))
-    assert plain.count('opacity=".4"') == 0 and marked.count('<g class="lost" opacity=".4"') == 1
+    assert plain.count('opacity=".6"') == 0 and marked.count('<g class="lost" opacity=".6"') == 1
     assert marked.index('x="10"') < marked.index('x="200"'), "on top"
