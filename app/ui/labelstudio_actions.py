@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from app.ui.batch_actions import TROUBLE
 from app.ui.projects import Project, listed, number
 from app.ui.run_folders import RunFolders
 
+
+class Stopped(ValueError):
+    """Somebody pressed Stop; the message says how far it came."""
+
+
 _PROGRESS = gr.Progress()  # gradio recognises a handler's progress bar by this default value
 
 
@@ -37,6 +43,7 @@ class LabelStudioActions:
 
     runs: RunFolders
     access: Access
+    _stopping: set[str | None] = field(default_factory=set)
 
     def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> tuple[Any, ...]:
         """Who am I? Returns connection, emptied key field, the answer, and the projects."""
@@ -88,9 +95,7 @@ class LabelStudioActions:
         try:
             refs = [row.ref for row in self.runs.open(run).images("done", "empty")]
 
-            def tell(done: int, total: int) -> None:
-                progress((done, total), desc="Making tasks")
-
+            tell = self._teller("Making tasks", progress, visitor)
             if how == "Upload the photos":
                 made = upload_tasks(need(connection), number(project), refs, sources.read, tell)
             else:
@@ -136,15 +141,14 @@ class LabelStudioActions:
         return render.status("ok", f"Added {names}. Make a new dry run, then push.")
 
     def push(
-        self, connection: Connection | None, made: Plan | None, progress: gr.Progress = _PROGRESS
-    ) -> tuple[Any, ...]:
+        self, connection: Connection | None, made: Plan | None, visitor: gr.Request,
+        progress: gr.Progress = _PROGRESS,
+    ) -> tuple[Any, ...]:  # fmt: skip
         """Carry the dry run out; returns plan, status and the button."""
         try:
             if made is None:
                 raise LabelStudioError("make a dry run first")
-            report = push(
-                made, need(connection), lambda done, total: progress((done, total), desc="Pushing")
-            )
+            report = push(made, need(connection), self._teller("Pushing", progress, visitor))
         except TROUBLE as error:
             again = "Make a new dry run and push again: it goes on where this one stopped."
             return None, render.status("error", str(error), [again]), gr.Button(interactive=False)
@@ -173,6 +177,24 @@ class LabelStudioActions:
             "ok", f"{count} tasks ranked",
             ["In Label Studio: Order by “Prediction score”, ascending; the first want you most."],
         )  # fmt: skip
+
+    def stop(self, visitor: gr.Request) -> str:
+        """End the visitor's push or making of tasks after the request at hand."""
+        self._stopping.add(visitor.session_hash)
+        return render.status("idle", "Stopping after the request at hand …")
+
+    def _teller(
+        self, what: str, progress: gr.Progress, visitor: gr.Request
+    ) -> Callable[[int, int], None]:
+        """Moves the bar of a job that begins; raises Stopped inside it once `stop` was called."""
+        self._stopping.discard(visitor.session_hash)
+
+        def tell(done: int, total: int) -> None:
+            progress((done, total), desc=what)
+            if visitor.session_hash in self._stopping:
+                raise Stopped(f"Stopped after {done:,} of {total:,}")
+
+        return tell
 
     def _root(self, text: str, visitor: gr.Request) -> Path | None:
         if not text.strip():

@@ -62,6 +62,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
                 go = gr.Button(
                     "Push", variant="primary", elem_id="ls-push", interactive=False, min_width=100
                 )
+                stop = gr.Button("Stop", elem_id="ls-stop", min_width=70)
             replace = gr.Checkbox(
                 label="Delete predictions of older prompts once the new ones are there",
                 value=False, elem_id="ls-replace",
@@ -111,6 +112,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
     go.click(
         actions.push, [connection, made], [made, status, go], show_progress_on=[status], **PRIVATE
     )
+    stop.click(actions.stop, None, status, show_progress="hidden", **PRIVATE)
     rank.click(actions.queue, [connection, run, project, by], status, **PRIVATE)
     # what the dry run showed must be what the push does
     for changed in (run, project, replace, root):

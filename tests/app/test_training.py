@@ -64,3 +64,6 @@ def test_the_tab_shows_a_run(page: Page, training_run: Path) -> None:
     expect(page.locator("#train-pictures .card")).to_have_count(4)
     expect(page.locator("#train-pictures")).to_contain_text("an orange space suit")
     expect(page.locator("#train-pairs svg, #train-pairs canvas").first).to_be_visible()
+    log = training_run / "log.jsonl"  # the run goes on: its last line is finished
+    log.write_text(log.read_text() + 'onds": 300.0, "pairs/loss": 0.02}\n')
+    expect(page.locator("#train-status")).to_contain_text("step 30 of 40")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.labelstudio.config_map import ConfigError
@@ -15,6 +16,9 @@ from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_threshold, write_queue
 from app.runs.store import Run
+from app.ui.access import Access
+from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.run_folders import RunFolders
 
 from .conftest import APART, CONFIG
 from .test_learn import submit
@@ -262,3 +266,23 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     assert len(found) > 0 and len(found) == len(wanted)
     for a, b in zip(found, wanted, strict=True):
         assert a == pytest.approx(b, abs=0.01)
+
+
+def test_stop_ends_a_push_that_the_next_one_finishes(
+    many_run: ManyRun, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.labelstudio.plan.MAX_COUNT", 10)
+    run, project = many_run(35)
+    actions = LabelStudioActions(RunFolders(tmp_path), Access())
+    visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")
+
+    def pressed(done: tuple[int, int], desc: str) -> None:
+        (actions.stop(other), done[0] == 20 and actions.stop(visitor))
+
+    actions.stop(visitor)  # pressed when nothing goes on: the next push does not end by it
+    said = actions.push(connection, plan(run, connection, project), visitor, pressed)[1]  # type: ignore[arg-type]
+    assert "Stopped after 20 of 35" in said and "it goes on where this one stopped" in said
+    made = plan(run, connection, project)
+    assert (len(made.skip), len(made.create)) == (20, 15)
+    said = actions.push(connection, made, visitor, lambda *_, **__: None)[1]  # type: ignore[arg-type]
+    assert "15 created" in said and "20 there already" in said
