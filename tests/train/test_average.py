@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from detclipv2 import PRESETS
+from detclipv2.checkpoint import inspect
+from detclipv2.model import DetCLIPv2
+from train import average
+
+
+def _checkpoint(folder: Path, seed: int, width: int = 0) -> str:
+    torch.manual_seed(seed)
+    config = PRESETS["tiny"]
+    model = DetCLIPv2(dataclasses.replace(config, width=width or config.width))
+    model.save_pretrained(folder, {"steps": seed})
+    return str(folder)
+
+
+def test_every_weight_is_the_mean_and_the_card_the_last_ones(tmp_path: Path) -> None:
+    sources = [_checkpoint(tmp_path / str(seed), seed) for seed in (1, 2, 3)]
+    average.main([*sources, str(tmp_path / "middle")])
+    states = [DetCLIPv2.from_pretrained(source).state_dict() for source in sources]
+    middle = DetCLIPv2.from_pretrained(tmp_path / "middle").state_dict()
+    for name, tensor in middle.items():
+        if tensor.is_floating_point():
+            mean = sum(state[name] for state in states) / 3
+            torch.testing.assert_close(tensor, mean, rtol=2e-3, atol=2e-3)  # half precision
+    card = inspect(tmp_path / "middle")["card"]
+    assert card["steps"] == 3 and card["average_of"] == 3
+    assert not torch.equal(middle["head.box.weight"], states[0]["head.box.weight"])
+
+
+def test_other_configurations_and_single_checkpoints_are_refused(tmp_path: Path) -> None:
+    one, wide = _checkpoint(tmp_path / "one", 1), _checkpoint(tmp_path / "wide", 2, width=64)
+    with pytest.raises(SystemExit, match="configured otherwise"):
+        average.main([one, wide, str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="at least two"):
+        average.main([one, str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="nowhere"):
+        average.main([one, str(tmp_path / "nowhere"), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

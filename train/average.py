@@ -1,0 +1,68 @@
+"""Average the weights of checkpoints that grew from the same one.
+
+    python -m train.average CHECKPOINT CHECKPOINT [CHECKPOINT …] OUT
+
+Runs that began with the same weights mostly end in the same valley, whose middle finds more than
+its rims ("model soups", Wortsman et al. 2022). All must have the same configuration. OUT is a
+checkpoint folder with the card of the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from detclipv2.checkpoint import CheckpointError, inspect
+from detclipv2.model import DetCLIPv2
+
+
+def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
+    """A model with the mean of all weights; the models given stay as they are.
+
+    Raises:
+        ValueError: they differ in configuration.
+    """
+    first = models[0]
+    for model in models[1:]:
+        if model.config != first.config:
+            raise ValueError(
+                f"{model.config.name!r} is configured otherwise than {first.config.name!r}; "
+                "average checkpoints of one configuration"
+            )
+    states = [model.state_dict() for model in models]
+    middle = DetCLIPv2(first.config)
+    with torch.no_grad():
+        for name, tensor in middle.state_dict().items():
+            parts = [state[name] for state in states]
+            if tensor.is_floating_point():
+                tensor.copy_(torch.stack([part.double() for part in parts]).mean(dim=0))
+            else:
+                tensor.copy_(parts[-1])
+    return middle.eval()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    options = parser.parse_args(arguments)
+    try:
+        if len(options.checkpoints) < 2:
+            raise ValueError("give at least two checkpoints, and the folder to write")
+        middle = average([DetCLIPv2.from_pretrained(source) for source in options.checkpoints])
+    except (CheckpointError, ValueError) as error:
+        sys.exit(str(error))
+    earlier = inspect(options.checkpoints[-1])["card"]
+    told = {key: value for key, value in earlier.items() if "sha" not in key}
+    middle.save_pretrained(options.out, {**told, "average_of": len(options.checkpoints)})
+
+
+if __name__ == "__main__":
+    main()
