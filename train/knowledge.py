@@ -62,6 +62,26 @@ def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package
     return copy.eval()
 
 
+def lent(model: DetCLIPv2, owner: DetCLIPv2) -> DetCLIPv2:
+    """A copy of `model` with the knowledge of `owner`, which was taught for the same features.
+
+    Raises:
+        ValueError: `owner` has none, or another backbone.
+    """
+    if owner.knowledge is None:
+        raise ValueError(
+            f"{owner.config.name!r} has no knowledge to lend; let train.distil make it"
+        )
+    if changed := changed_tensors(model.backbone, owner.backbone):
+        raise ValueError(f"the two backbones differ ({changed[0]}); let train.distil teach another")
+    config = dataclasses.replace(
+        model.config, knowledge=True, knowledge_late=owner.config.knowledge_late
+    )
+    copy = DetCLIPv2(config)
+    copy.load_state_dict({**owner.state_dict(), **model.state_dict()})
+    return copy.eval()
+
+
 def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:
     """The backbone as ImageNet left it, in evaluation."""
     backbone = Backbone(name)

@@ -1,11 +1,12 @@
 """Make a trained checkpoint an embedded one, with its card.
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
-        [--knowledge]
+        [--knowledge | --knowledge-of TAUGHT]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
-`--knowledge` attaches the backbone's own ImageNet classifier.
+`--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
+taught a checkpoint with the same backbone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from detclipv2.checkpoint import inspect
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS
-from train.knowledge import with_knowledge
+from train.knowledge import lent, with_knowledge
 from train.run_log import LOG
 
 _LIMIT = 20_000_000
@@ -72,13 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--figures", type=Path, nargs="+", default=[])
-    parser.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
+    known.add_argument("--knowledge-of", metavar="TAUGHT", help="attach this checkpoint's")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
     if options.knowledge:
         model = with_knowledge(model)
+    if options.knowledge_of:
+        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of))
     changes = {"size": options.size, "least": options.least}
     if given := {key: value for key, value in changes.items() if value is not None}:
         image = replace(model.config.image, **given)

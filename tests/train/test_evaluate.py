@@ -30,7 +30,7 @@ from train.data.ov_mini import (
     training_texts,
 )
 from train.data.tags import read_tags
-from train.knowledge import with_knowledge
+from train.knowledge import lent, with_knowledge
 from train.metrics.detection import read_truth
 from train.zero_shot import phrase_recall, zero_shot_boxes
 
@@ -133,9 +133,19 @@ def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -
         assert not torch.allclose(features[-1], expected, rtol=0.05, atol=0.05)
         # That checkpoint held halves.
         torch.testing.assert_close(changed.knowledge.c5(features), expected, rtol=0.05, atol=0.05)
+        plain.head.embedding.weight.mul_(2)
+        given = lent(plain, changed)
+        assert given.config == changed.config
+        assert torch.equal(given.head.embedding.weight, plain.head.embedding.weight)
+        assert given.knowledge is not None and given.knowledge.late is not None
+        assert torch.equal(given.knowledge.c5(features), changed.knowledge.c5(features))
         plain.backbone.net.conv_stem.weight.add_(0.05)
     with pytest.raises(ValueError, match="conv_stem"):
         with_knowledge(plain)
+    with pytest.raises(ValueError, match="conv_stem"):
+        lent(plain, changed)
+    with pytest.raises(ValueError, match="no knowledge"):
+        lent(changed, plain)
 
 
 def test_tag_files_give_names_without_boxes(root: Path) -> None:
