@@ -21,6 +21,7 @@ from app.ui import (
     train_tab,
 )
 from app.ui.access import Access
+from app.ui.detect_actions import DEMO
 from app.ui.links import follow_links
 from app.ui.photo import cache_folder
 from app.ui.run_folders import RunFolders
@@ -80,6 +81,8 @@ def launch_options() -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": True,
         "max_file_size": "64mb",
+        # The samples; gradio shows files of the current folder anyway, of others only if told.
+        "allowed_paths": [str(DEMO)],
         "state_session_capacity": 200,
     }
 

@@ -126,11 +126,14 @@ def served_process(
         "GRADIO_TEMP_DIR": str(cache / "gradio"),
         "DETCLIPV2_BROWSE": str(browse_folder),
         "DETCLIPV2_RUNS": str(cache / "runs"),
+        "PYTHONPATH": str(
+            REPO
+        ),  # started elsewhere: gradio shows files of the current folder anyway
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--model", model, "--port", str(served_port)],
-        cwd=REPO, env=environment, stderr=subprocess.PIPE, text=True,
+        cwd=cache, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     said = []
