@@ -21,6 +21,9 @@ _STRIDE = 32
 _EPS = 1e-3  # of the batch norms in EfficientNet-Lite
 # Boxes that the classifier looks at: beyond the best located quarter hardly any is ever kept.
 _SHARE = 0.25
+# Means over a box are less sure than the classifier was trained to be of whole photos. With 1, 1.4,
+# 2 and 3 here coco_dev's AP50 was 11.6, 12.2, 12.5 and 12.2, and phrases were found alike.
+_SHARPEN = 2.0
 # A box is looked at in four points, the middles of its quarters.
 _QUARTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 
@@ -115,7 +118,8 @@ class ImageNetKnowledge(nn.Module):
             some = boxes.gather(1, looked_at[..., None].expand(-1, -1, 4))
             # The classifier is linear after its last convolution, so the mean of the cells' logits
             # is what it says of the box as a whole.
-            share = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), some).softmax(dim=-1)
+            means = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), some)
+            share = (_SHARPEN * means).softmax(dim=-1)
             opinion = share @ (concepts - concepts.mean(dim=0))
             whole = opinion.new_zeros((*boxes.shape[:2], opinion.shape[-1]))
             whole.scatter_(1, looked_at[..., None].expand_as(opinion), opinion)
