@@ -49,8 +49,11 @@ def test_a_planted_difference_is_found_on_a_folder(page: Page, tmp_path: Path) -
 def test_cancel_keeps_what_was_done_and_lets_go_of_the_model(
     browser: BrowserContext, engine: Engine, tmp_path: Path
 ) -> None:
-    for number in range(500):
-        shutil.copy(DEMO / "coffee.jpg", tmp_path / f"{number:03}.jpg")
+    photo = (DEMO / "coffee.jpg").read_bytes()
+    for number in range(
+        2000
+    ):  # what is behind a JPEG's end makes other photos of it, none is known
+        (tmp_path / f"{number:04}.jpg").write_bytes(photo + number.to_bytes(4, "big"))
     app = build_app(engine)
     _, address, _ = app.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     page = browser.new_page()
@@ -61,17 +64,17 @@ def test_cancel_keeps_what_was_done_and_lets_go_of_the_model(
     page.fill("#compare-words-a textarea", "cup")
     page.fill("#compare-words-b textarea", "cup, zebra")
     page.click("#compare")
-    expect(page.locator("#compare-status")).to_contain_text("of 500 photos")
+    expect(page.locator("#compare-status")).to_contain_text("of 2000 photos")
     page.click("#compare-cancel")
     expect(page.locator("#compare-status")).to_contain_text("Cancelled: ")
     looked = engine.image_passes
-    assert 0 < looked < 500
+    assert 0 < looked < 2000
     expect(page.locator("#compare-table")).to_contain_text("000.jpg")
     expect(page.locator("#compare-picture figcaption")).to_contain_text("000.jpg")
     page.wait_for_timeout(1500)
     assert engine.image_passes <= looked + 1  # the photo at hand
     expect(page.locator("#compare-status")).to_contain_text("Cancelled: ")
-    told = re.search(r"(\d+) of 500 photos", page.locator("#compare-status").inner_text())
+    told = re.search(r"(\d+) of 2000 photos", page.locator("#compare-status").inner_text())
     assert told and 0 < int(told[1]) <= looked + 1
     page.close()
     app.close()
