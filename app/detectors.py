@@ -13,9 +13,9 @@ from detclipv2.inference.slot import Slot
 
 def is_shipped(name: str) -> bool:
     """Whether it is the name of a model that comes with the app."""
-    from detclipv2.assets import FOLDER
+    from detclipv2.checkpoint import embedded
 
-    return any(config.parent.name == name for config in FOLDER.glob("*/config.json"))
+    return name in embedded()
 
 
 def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None) -> Detector[Any]:

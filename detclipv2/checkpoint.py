@@ -37,11 +37,15 @@ def locate(source: str | Path) -> Path:
     for folder in (Path(source), FOLDER / str(source)):
         if (folder / _CONFIG).is_file():
             return folder
-    known = sorted(p.parent.name for p in FOLDER.glob(f"*/{_CONFIG}"))
     raise CheckpointError(
         f"no checkpoint {str(source)!r}: give a folder with {_CONFIG} and {_WEIGHTS}, "
-        f"or one of the embedded: {', '.join(known) or 'none'}"
+        f"or one of the embedded: {', '.join(embedded()) or 'none'}"
     )
+
+
+def embedded() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(config.parent.name for config in FOLDER.glob(f"*/{_CONFIG}"))
 
 
 def inspect(source: str | Path) -> dict[str, Any]:
