@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from app.progress import Tell, untold
+
 URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
 KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
 PAGE = 500
@@ -143,13 +145,19 @@ class Connection:
         """The raw answer to a read, e.g. a file; errors are left to the caller."""
         return self._http.get(path, follow_redirects=False)
 
-    def pages(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Tasks of a project, a page at a time; addresses in a cloud as they were written."""
+    def pages(self, params: Mapping[str, Any], tell: Tell = untold) -> Iterator[dict[str, Any]]:
+        """Tasks of a project, a page at a time; addresses in a cloud as they were written.
+
+        Args:
+            params: of the request.
+            tell: called after every page, with tasks.
+        """
         page = 1
         while True:
             paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
             answer = self.get("/api/tasks/", params={**params, **paging})
             yield from answer["tasks"]
+            tell(min(page * PAGE, answer["total"]), answer["total"])
             if page * PAGE >= answer["total"]:
                 return
             page += 1

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_plus, urlsplit
 import httpx
 
 from app.labelstudio.connection import Connection, LabelStudioError
+from app.progress import Tell, untold
 from app.runs.records import ImageRef
 from app.runs.sources import MAX_BYTES, Hosts, SourceError, fetch
 
@@ -220,8 +221,9 @@ def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageR
 
 
 def images_of_project(
-    connection: Connection, project: int, *, only_unlabelled: bool = False, key: str | None = None
-) -> list[ImageRef]:
+    connection: Connection, project: int, *, only_unlabelled: bool = False, key: str | None = None,
+    tell: Tell = untold,
+) -> list[ImageRef]:  # fmt: skip
     """The images of a project's tasks.
 
     Args:
@@ -229,10 +231,11 @@ def images_of_project(
         project: its number.
         only_unlabelled: leave out tasks that have an annotation.
         key: which part of the task's data holds the image; None asks the configuration.
+        tell: see `Connection.pages`.
     """
     if key is None:
         key = image_key(connection, project)
-    tasks = connection.pages({"project": project, "include": "id,data,total_annotations"})
+    tasks = connection.pages({"project": project, "include": "id,data,total_annotations"}, tell)
     return images_of_tasks(
         (t for t in tasks if not (only_unlabelled and t.get("total_annotations"))), key
     )
@@ -250,17 +253,26 @@ def image_key(connection: Connection, project: int) -> str:
 
 
 def check_images(
-    connection: Connection, project: int, images: TaskImages, count: int = 5
-) -> list[Checked]:
-    """Open the images of a few tasks, spread over the project, and say what came of each."""
+    connection: Connection, project: int, images: TaskImages, count: int = 5,
+    tell: Tell = untold,
+) -> list[Checked]:  # fmt: skip
+    """Open the images of a few tasks, spread over the project, and say what came of each.
+
+    Args:
+        connection: the server.
+        project: its number.
+        images: opens them.
+        count: how many.
+        tell: called page by page while the tasks are read, then after every image.
+    """
     from io import BytesIO
 
     from PIL import Image, ImageOps
 
-    refs = images_of_project(connection, project)
-    step = max(1, len(refs) // count)
-    found = []
-    for ref in refs[::step][:count]:
+    refs = images_of_project(connection, project, tell=tell)
+    chosen = refs[:: max(1, len(refs) // count)][:count]
+    found: list[Checked] = []
+    for ref in chosen:
         address = read_address(ref.place)
         assert ref.task is not None
         place = "nowhere"
@@ -272,4 +284,5 @@ def check_images(
         except (SourceError, OSError, Image.DecompressionBombError) as error:
             status, ok = str(error), False
         found.append(Checked(ref.task, ref.place[:200], address.kind, place[:300], status, ok))
+        tell(len(found), len(chosen))
     return found

@@ -15,6 +15,7 @@ from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key
 from app.labelstudio.matching import match_tasks
 from app.labelstudio.payload import fingerprint, prediction, to_boxes
+from app.progress import Tell, untold
 from app.runs.records import ImageRow
 from app.runs.store import Run
 
@@ -148,7 +149,7 @@ class Plan:
 
 def plan(
     run: Run, connection: Connection, project: int, *, old: Old = "keep",
-    control: str | None = None, document_root: Path | None = None,
+    control: str | None = None, document_root: Path | None = None, tell: Tell = untold,
 ) -> Plan:  # fmt: skip
     """Compare a run with a project; writes nothing.
 
@@ -159,6 +160,7 @@ def plan(
         old: what becomes of other detclipv2 versions' predictions on these tasks.
         control: the RectangleLabels to use, None for the one that knows most classes.
         document_root: LOCAL_FILES_DOCUMENT_ROOT, for runs over files below it.
+        tell: see `Connection.pages`.
 
     Raises:
         LabelStudioError: the server or the project cannot be used.
@@ -167,7 +169,7 @@ def plan(
     found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
     view, version = run.view, run.model_version
     labels = read_config(found["label_config"], view.vocabulary, control)
-    tasks = _read_tasks(connection, project, labels.target.data_key)
+    tasks = _read_tasks(connection, project, labels.target.data_key, tell)
     pairs, unmatched = _match(run, tasks, document_root)
     create, replace, skip = [], [], []
     doubled: list[int] = []
@@ -209,10 +211,11 @@ def plan(
 
 
 def tasks_of(
-    run: Run, connection: Connection, project: int, document_root: Path | None = None
-) -> list[tuple[ImageRow, int]]:
+    run: Run, connection: Connection, project: int, document_root: Path | None = None,
+    tell: Tell = untold,
+) -> list[tuple[ImageRow, int]]:  # fmt: skip
     """The run's images with the tasks that a push would give their boxes to."""
-    tasks = _read_tasks(connection, project, image_key(connection, project))
+    tasks = _read_tasks(connection, project, image_key(connection, project), tell)
     return _match(run, tasks, document_root)[0]
 
 
@@ -238,10 +241,12 @@ class _Task:
     predictions: tuple[Existing, ...]
 
 
-def _read_tasks(connection: Connection, project: int, data_key: str) -> dict[int, _Task]:
-    include = "id,data,predictions,total_annotations"
+def _read_tasks(
+    connection: Connection, project: int, data_key: str, tell: Tell
+) -> dict[int, _Task]:
+    fields = {"fields": "all", "include": "id,data,predictions,total_annotations"}
     found = {}
-    for task in connection.pages({"project": project, "fields": "all", "include": include}):
+    for task in connection.pages({"project": project, **fields}, tell):
         url = address_of(task["data"], data_key)
         if url is not None:
             number, digest = int(task["id"]), task["data"].get("sha256")

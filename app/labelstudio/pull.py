@@ -10,6 +10,7 @@ import numpy as np
 
 from app.labelstudio.connection import Connection
 from app.labelstudio.payload import to_boxes
+from app.progress import Tell, untold
 from app.runs.diff import iou
 from app.runs.records import Box
 
@@ -88,17 +89,19 @@ def review(
 
 
 def pull(
-    connection: Connection, project: int, *, model_version: str | None = None
-) -> Iterator[ReviewedTask]:
+    connection: Connection, project: int, *, model_version: str | None = None,
+    tell: Tell = untold,
+) -> Iterator[ReviewedTask]:  # fmt: skip
     """Every submitted annotation that began as a prediction, beside that prediction.
 
     Args:
         connection: the server.
         project: its number.
         model_version: leave out annotations that began as another version.
+        tell: see `Connection.pages`.
     """
     # With `include`, the server leaves `parent_prediction` out of annotations.
-    for task in connection.pages({"project": project, "fields": "all"}):
+    for task in connection.pages({"project": project, "fields": "all"}, tell):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
         for annotation in task.get("annotations", ()):
             made = predictions.get(annotation.get("parent_prediction"))

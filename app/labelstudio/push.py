@@ -11,18 +11,17 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.plan import Existing, Item, Plan, chunks, read_existing
+from app.progress import Tell, untold
 
 log = logging.getLogger(__name__)
 
 _TRIES = 5
 _SETTLE = 0.5
-
-Tell = Callable[[int, int], None]
 
 
 @dataclass
@@ -42,7 +41,7 @@ class Report:
         return (self.created + self.replaced) / self.seconds if self.seconds else 0.0
 
 
-def push(made: Plan, connection: Connection, tell: Tell = lambda done, total: None) -> Report:
+def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
     """Carry a plan out; see the module for what makes it safe to repeat.
 
     Raises:

@@ -6,11 +6,12 @@ project that samples by uncertainty takes the lowest first), so the first task g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.pull import ReviewedTask
+from app.progress import Tell, untold
 from app.runs.diff import compare_boxes
 from app.runs.records import ImageRow
 from app.runs.store import Run
@@ -68,20 +69,20 @@ def by_labelers(tasks: Iterable[ReviewedTask]) -> list[Priority]:
 
 def write_queue(
     priorities: Iterable[Priority], connection: Connection, project: int, model_version: str,
-    tell: Callable[[int], None] = lambda done: None,
+    tell: Tell = untold,
 ) -> int:  # fmt: skip
     """Set the score of the tasks' predictions of this version to 1 - urgency; returns how many.
 
-    Setting a score twice is setting it once, so a lost answer is simply sent again.
+    Setting a score twice is setting it once, so a lost answer is simply sent again. `tell` is
+    called after each.
 
     Raises:
         LabelStudioError: the server refuses, or no task has a prediction of this version.
     """
     wanted = {one.task: one for one in priorities}
-    done = 0
-    for task, ident in _predictions(connection, project, model_version).items():
-        if task not in wanted:
-            continue
+    found = _predictions(connection, project, model_version).items()
+    ranked = [(task, ident) for task, ident in found if task in wanted]
+    for done, (task, ident) in enumerate(ranked, 1):
         score = round(1 - wanted[task].urgency, 6)
         for attempt in range(3):
             try:
@@ -90,13 +91,12 @@ def write_queue(
             except LabelStudioError as error:
                 if not error.lost or attempt == 2:
                     raise
-        done += 1
-        tell(done)
-    if not done:
+        tell(done, len(ranked))
+    if not ranked:
         raise LabelStudioError(
             f"project {project} has no predictions of {model_version}; push the run first"
         )
-    return done
+    return len(ranked)
 
 
 def _predictions(connection: Connection, project: int, version: str) -> Mapping[int, int]:

@@ -11,11 +11,11 @@ from typing import Any
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key, local_address, read_address
+from app.progress import Tell, untold
 from app.runs.records import ImageRef
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def create_project(connection: Connection, title: str, vocabulary: Vocabulary) -
 
 def create_local_tasks(
     connection: Connection, project: int, images: Sequence[ImageRef], document_root: Path,
-    tell: Tell = lambda done, total: None,
+    tell: Tell = untold,
 ) -> TaskReport:  # fmt: skip
     """Tasks that refer to files below the document root; what storage sync made is not doubled.
 
@@ -61,7 +61,7 @@ def create_local_tasks(
 
 def upload_tasks(
     connection: Connection, project: int, images: Sequence[ImageRef],
-    read: Callable[[ImageRef], bytes], tell: Tell = lambda done, total: None,
+    read: Callable[[ImageRef], bytes], tell: Tell = untold,
 ) -> TaskReport:  # fmt: skip
     """Upload images and make tasks; one that was uploaded before is known by its content."""
     key = image_key(connection, project)

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from app.coco import CocoDataset, write_bytes, write_json
+from app.progress import Tell, untold
 from app.runs.records import ImageRef, ImageRow
 from app.runs.store import Run
 
@@ -24,8 +25,9 @@ _CSV = ("file_name", "width", "height", "class", "score", "x1", "y1", "x2", "y2"
 
 
 def export(
-    run: Run, kind: str, folder: Path, *, read: Reader | None = None, image_root: str = ""
-) -> Path:
+    run: Run, kind: str, folder: Path, *, read: Reader | None = None, image_root: str = "",
+    tell: Tell = untold,
+) -> Path:  # fmt: skip
     """Write the boxes that count at present; returns the file or folder to hand on.
 
     Args:
@@ -35,26 +37,27 @@ def export(
         read: gives image files, which YOLO and Pascal VOC keep beside the labels; None leaves them
             out.
         image_root: for "labelstudio", what stands before an image's name in the task.
+        tell: called after every image, once more where image files are copied.
 
     Raises:
         ValueError: an unknown format.
     """
     if kind == "coco":
-        return to_coco(run, folder / "coco.json")
+        return to_coco(run, folder / "coco.json", tell=tell)
     if kind == "yolo":
-        return to_yolo(run, folder / "yolo", read)
+        return to_yolo(run, folder / "yolo", read, tell)
     if kind == "voc":
-        return to_voc(run, folder / "voc", read)
+        return to_voc(run, folder / "voc", read, tell)
     if kind == "csv":
-        return to_csv(run, folder / "boxes.csv")
+        return to_csv(run, folder / "boxes.csv", tell)
     if kind == "labelstudio":
-        return to_labelstudio(run, folder / "labelstudio.json", image_root)
+        return to_labelstudio(run, folder / "labelstudio.json", image_root, tell)
     raise ValueError(f"unknown format {kind!r}; known are {', '.join(FORMATS)}")
 
 
 def to_coco(
     run: Run, path: Path, *, info: dict[str, Any] | None = None,
-    extra: dict[int, dict[str, Any]] | None = None,
+    extra: dict[int, dict[str, Any]] | None = None, tell: Tell = untold,
 ) -> Path:  # fmt: skip
     """COCO's detection format with scores; images without boxes are listed.
 
@@ -63,17 +66,18 @@ def to_coco(
         path: the file to write.
         info: replaces the keys of COCO's `info`.
         extra: further keys of an image's entry, by the ledger's id.
+        tell: called after every image.
     """
     dataset = CocoDataset(run.view.vocabulary.names, info or describe(run))
     view = run.view
-    for image in run.images("done", "empty"):
+    for image in _told(list(run.images("done", "empty")), tell):
         more = (extra or {}).get(image.id, {})
         dataset.add(image.file_name, image.size, run.detections(image, view), **more)
     write_json(path, dataset.to_dict())
     return path
 
 
-def to_yolo(run: Run, folder: Path, read: Reader | None = None) -> Path:
+def to_yolo(run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold) -> Path:
     """Ultralytics' layout: data.yaml, labels/*.txt, images/*; class ids follow the prompts."""
     from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
 
@@ -81,13 +85,13 @@ def to_yolo(run: Run, folder: Path, read: Reader | None = None) -> Path:
         width, height = image.size
         return "\n".join(detections_to_yolo_annotations(detections, (height, width)))
 
-    _write_each(run, folder / "labels", ".txt", lines)
+    _write_each(run, folder / "labels", ".txt", lines, tell)
     save_data_yaml(str(folder / "data.yaml"), list(run.view.vocabulary.names))
-    _write_images(run, folder / "images", read)
+    _write_images(run, folder / "images", read, tell)
     return folder
 
 
-def to_voc(run: Run, folder: Path, read: Reader | None = None) -> Path:
+def to_voc(run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold) -> Path:
     """Pascal VOC: annotations/*.xml and images/*; corners are whole pixels counted from 1."""
     from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 
@@ -97,18 +101,18 @@ def to_voc(run: Run, folder: Path, read: Reader | None = None) -> Path:
         width, height = image.size
         return detections_to_pascal_voc(detections, names, name, (height, width, 3))
 
-    _write_each(run, folder / "annotations", ".xml", document)
-    _write_images(run, folder / "images", read)
+    _write_each(run, folder / "annotations", ".xml", document, tell)
+    _write_images(run, folder / "images", read, tell)
     return folder
 
 
-def to_csv(run: Run, path: Path) -> Path:
+def to_csv(run: Run, path: Path, tell: Tell = untold) -> Path:
     """One line a box; an image without boxes has one line with empty cells, and so has a failed."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_CSV)
     view = run.view
-    for image in run.images("done", "empty", "failed"):
+    for image in _told(list(run.images("done", "empty", "failed")), tell):
         head = [image.file_name, image.width, image.height]
         boxes = [] if image.state == "failed" else run.boxes(image, view)
         for box in boxes:
@@ -120,7 +124,7 @@ def to_csv(run: Run, path: Path) -> Path:
     return path
 
 
-def to_labelstudio(run: Run, path: Path, image_root: str = "") -> Path:
+def to_labelstudio(run: Run, path: Path, image_root: str = "", tell: Tell = untold) -> Path:
     """Label Studio's import format: tasks with predictions for `payload.DEFAULT_TARGET`.
 
     Without `image_root` a file's address is the one local-files storage makes for its name.
@@ -133,7 +137,7 @@ def to_labelstudio(run: Run, path: Path, image_root: str = "") -> Path:
     view, version = run.view, run.model_version
     labels = {name: name for name in view.vocabulary.names}
     tasks = []
-    for image in run.images("done", "empty"):
+    for image in _told(list(run.images("done", "empty")), tell):
         where = image.place if "://" in image.place else root + quote(image.file_name)
         made = prediction(run.boxes(image, view), image.size, DEFAULT_TARGET, labels, version)
         data = {DEFAULT_TARGET.data_key: where, "file_name": image.file_name}
@@ -174,21 +178,28 @@ def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
     return names
 
 
+def _told(images: Sequence[ImageRow], tell: Tell) -> Iterator[ImageRow]:
+    for done, image in enumerate(images, 1):
+        yield image
+        tell(done, len(images))
+
+
 def _write_each(
-    run: Run, folder: Path, suffix: str, content: Callable[[sv.Detections, ImageRow, str], str]
-) -> None:
+    run: Run, folder: Path, suffix: str, content: Callable[[sv.Detections, ImageRow, str], str],
+    tell: Tell,
+) -> None:  # fmt: skip
     if folder.exists():  # labels of an earlier export would mix with these
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     images, view = list(run.images("done", "empty")), run.view
     names = flat_names(images)
-    for image in images:
+    for image in _told(images, tell):
         name = names[image.id]
         text = content(run.detections(image, view), image, name)
         (folder / name).with_suffix(suffix).write_text(text, encoding="utf-8")
 
 
-def _write_images(run: Run, folder: Path, read: Reader | None) -> None:
+def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell) -> None:
     """Upright copies: not every reader of these formats applies the EXIF orientation."""
     if read is None:
         return
@@ -198,7 +209,7 @@ def _write_images(run: Run, folder: Path, read: Reader | None) -> None:
 
     images = list(run.images("done", "empty"))
     names = flat_names(images)
-    for image in images:
+    for image in _told(images, tell):
         content = read(image.ref)
         path = folder / names[image.id]
         with Image.open(io.BytesIO(content)) as picture:

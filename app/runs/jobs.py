@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.progress import Tell, untold
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import FLOOR, THRESHOLD
 from app.runs.sources import SourceError
@@ -135,9 +136,11 @@ def _place(row: ImageRow) -> str:
 
 def estimate(
     images: Sequence[ImageRef], detector: Detector[Any], read: Reader, prompts: str,
-    size: int | None = None, samples: int = 3,
+    size: int | None = None, samples: int = 3, tell: Tell = untold,
 ) -> float:  # fmt: skip
     """Seconds that all of `images` will take, measured on a few of them after a warm-up on another.
+
+    `tell` is called before each of those.
 
     Raises:
         SourceError: none of the samples could be used.
@@ -148,7 +151,9 @@ def estimate(
     vocabulary = Vocabulary.parse(prompts)
     times: list[float] = []
     problem = "no images"
-    for ref in images[::step][: samples + 1]:
+    chosen = images[::step][: samples + 1]
+    for number, ref in enumerate(chosen):
+        tell(number, len(chosen))
         start = time.perf_counter()
         try:
             image = open_image(read(ref))

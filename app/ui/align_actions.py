@@ -15,12 +15,12 @@ from app.results import Aligned, EngineError
 from app.ui import answers, render
 from app.ui.detect_actions import DEMO
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.stopping import PROGRESS
 from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import Phrase, PhraseModelError
 
-_PROGRESS = gr.Progress()
 _TROUBLE = (ImageError, EngineError, PhraseModelError, ValueError)
 Outputs = tuple[Any, ...]
 
@@ -43,7 +43,7 @@ class AlignActions:
 
     def align(
         self, photo: str | None, caption: str, session: Looking, *settings: Any,
-        progress: gr.Progress = _PROGRESS,
+        progress: gr.Progress = PROGRESS,
     ) -> Outputs:  # fmt: skip
         """Find the caption's phrases and align them."""
         looking = Looking(photo, caption.strip(), None, session.whole)
@@ -51,7 +51,7 @@ class AlignActions:
 
     def edit(
         self, session: Looking, matching: str, temperature: float, ranking: str, regions: float,
-        event: gr.EventData, progress: gr.Progress = _PROGRESS,
+        event: gr.EventData, progress: gr.Progress = PROGRESS,
     ) -> Outputs:  # fmt: skip
         """Align the phrases as the page's editor left them."""
         try:
@@ -61,13 +61,13 @@ class AlignActions:
         looking = replace(session, phrases=phrases, whole=bool(event._data.get("whole", True)))
         return self._show(looking, (matching, temperature, ranking, regions), progress)
 
-    def again(self, session: Looking, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
+    def again(self, session: Looking, *settings: Any, progress: gr.Progress = PROGRESS) -> Outputs:
         """Apply moved settings to what is on screen; nothing before the first alignment."""
         if session.source is None or not (session.caption or session.phrases):
             return gr.skip(), gr.skip(), gr.skip()
         return self._show(session, settings, progress)
 
-    def pick_sample(self, index: int, *settings: Any, progress: gr.Progress = _PROGRESS) -> Outputs:
+    def pick_sample(self, index: int, *settings: Any, progress: gr.Progress = PROGRESS) -> Outputs:
         """A shipped photo with its caption."""
         name, caption = CAPTIONS[index]
         looking = Looking(str(DEMO / name), caption)

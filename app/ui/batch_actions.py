@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app.engine import Engine
 from app.labelstudio.config_map import ConfigError
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, images_of_project
+from app.progress import Tell, untold
 from app.runs import sources
 from app.runs.export import FORMATS, export
 from app.runs.jobs import Job, estimate
@@ -27,6 +28,7 @@ from app.ui import render
 from app.ui.access import Access, AccessError
 from app.ui.projects import Project, number
 from app.ui.run_folders import RunFolders
+from app.ui.stopping import PROGRESS, Stops
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 TROUBLE = (
@@ -50,23 +52,32 @@ class BatchActions:
         runs: where runs live.
         access: what visitors from other machines may name.
         downloads: where exports are packed; inside gradio's cache, which it empties.
+        stops: of the Stop button beside Estimate.
+        export_stops: of the one beside Export.
     """
 
     engine: Engine
     runs: RunFolders
     access: Access
     downloads: Path
+    stops: Stops = field(default_factory=Stops)
+    export_stops: Stops = field(default_factory=Stops)
 
     def estimate(
         self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
         hosts: str, prompts: str, connection: Connection | None, visitor: gr.Request,
+        progress: gr.Progress = PROGRESS,
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
         try:
             Vocabulary.parse(prompts)
             read = self._reader(hosts, connection, visitor)
-            images = self._images(files, places, project, unlabelled, connection, visitor)
-            seconds = estimate(images, self.engine.predictor, read, prompts)
+            tell = self.stops.teller("Listing photos", progress, visitor)
+            images = self._images(
+                files, places, project, unlabelled, connection, visitor, tell=tell
+            )
+            tell = self.stops.teller("Measuring", progress, visitor)
+            seconds = estimate(images, self.engine.predictor, read, prompts, tell=tell)
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
@@ -74,7 +85,7 @@ class BatchActions:
     def start(
         self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
         hosts: str, prompts: str, threshold: float, name: str, connection: Connection | None,
-        visitor: gr.Request,
+        visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Begin a run; returns the list of runs and the status."""
         folder = self.runs.new(name)
@@ -82,8 +93,9 @@ class BatchActions:
             vocabulary = Vocabulary.parse(prompts)
             read = self._reader(hosts, connection, visitor)
             images = self._images(
-                files, places, project, unlabelled, connection, visitor, folder / "inputs"
-            )
+                files, places, project, unlabelled, connection, visitor, folder / "inputs",
+                self.stops.teller("Listing photos", progress, visitor),
+            )  # fmt: skip
             settings = settings_of(
                 self.engine, vocabulary.serialise(), threshold=threshold,
                 source=places.strip() or (f"project {number(project)}" if project else "uploads"),
@@ -182,15 +194,17 @@ class BatchActions:
         return rows
 
     def export(
-        self, name: str | None, kind: str, connection: Connection | None, visitor: gr.Request
-    ) -> Any:
+        self, name: str | None, kind: str, connection: Connection | None, visitor: gr.Request,
+        progress: gr.Progress = PROGRESS,
+    ) -> Any:  # fmt: skip
         """A file of that format to download; folders are packed into a zip archive."""
         try:
             run = self.runs.open(name)
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
             read = self._reader("", connection, visitor)
-            made = export(run, FORMAT_NAMES[kind], folder, read=read)
+            tell = self.export_stops.teller("Exporting", progress, visitor)
+            made = export(run, FORMAT_NAMES[kind], folder, read=read, tell=tell)
             if made.is_dir():
                 packed = shutil.make_archive(str(folder / made.name), "zip", made)
                 return gr.File(packed, visible=True)
@@ -206,11 +220,12 @@ class BatchActions:
     def _images(
         self, files: list[str] | None, written: str, project: Project, unlabelled: bool,
         connection: Connection | None, visitor: gr.Request, keep: Path | None = None,
+        tell: Tell = untold,
     ) -> list[ImageRef]:  # fmt: skip
         """What the form names; uploads are copied into `keep`, since gradio's cache is emptied."""
         if project:
             server = connection or self.access.connect("", "", visitor)
-            return images_of_project(server, number(project), only_unlabelled=unlabelled)
+            return images_of_project(server, number(project), only_unlabelled=unlabelled, tell=tell)
         places = [line.strip() for line in written.splitlines() if line.strip()]
         self.access.check_paths(places, visitor)
         paths = []

@@ -55,7 +55,8 @@ def build(
                 value="", label="Name of the run (optional)", elem_id="batch-name", max_lines=1
             )
             with gr.Row():
-                measure = gr.Button("Estimate", elem_id="batch-estimate")
+                measure = gr.Button("Estimate", elem_id="batch-estimate", min_width=90)
+                stop = gr.Button("Stop", elem_id="batch-stop", min_width=70)
                 start = gr.Button("Start", variant="primary", elem_id="batch-start")
             said = gr.HTML(
                 render.status("idle", "Name photos and words, then start."),
@@ -79,6 +80,7 @@ def build(
                     min_width=120,
                 )  # fmt: skip
                 make = gr.Button("Export", elem_id="batch-export", min_width=90)
+                give_up = gr.Button("Stop", elem_id="batch-export-stop", min_width=70)
             file = gr.File(
                 label="Export", interactive=False, elem_id="batch-file", visible=False, height=90
             )
@@ -93,10 +95,14 @@ def build(
     form = [files, places, project, unlabelled, hosts, prompts]
     measure.click(actions.estimate, [*form, connection], said, **MODEL, **PRIVATE)
     start.click(actions.start, [*form, threshold, name, connection], [chosen, said], **PRIVATE)
+    stop.click(actions.stops.ask, None, said, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
-    make.click(actions.export, [chosen, kind, connection], file, **PRIVATE)
+    make.click(
+        actions.export, [chosen, kind, connection], file, show_progress_on=[status], **PRIVATE
+    )
+    give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]
     tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)
     tab.select(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)

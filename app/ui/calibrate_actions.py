@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.ui.batch_actions import TROUBLE
 from app.ui.labelstudio_actions import need
 from app.ui.projects import Project, number
 from app.ui.run_folders import RunFolders
+from app.ui.stopping import PROGRESS, Stops
 
 _LEGEND = (
     '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
@@ -30,16 +31,20 @@ class CalibrateActions:
 
     Args:
         runs: where runs live.
+        stops: of the tab's Stop button.
     """
 
     runs: RunFolders
+    stops: Stops = field(default_factory=Stops)
 
     def calibrate(
-        self, connection: Connection | None, project: Project, precision: float
-    ) -> tuple[Any, ...]:
+        self, connection: Connection | None, project: Project, precision: float,
+        visitor: gr.Request, progress: gr.Progress = PROGRESS,
+    ) -> tuple[Any, ...]:  # fmt: skip
         """Proposals, status, table and plots."""
         try:
-            tasks = list(pull(need(connection), number(project)))
+            tell = self.stops.teller("Reading labels", progress, visitor)
+            tasks = list(pull(need(connection), number(project), tell=tell))
             found = curves(tasks)
             proposals = [propose(one, precision) for one in found.values()]
         except TROUBLE as error:

@@ -26,7 +26,9 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 0.5, 0.99, 0.8, step=0.01, label="Wanted precision", elem_id="cal-precision",
                 info="The lower end of the interval has to reach it.",
             )  # fmt: skip
-            fetch = gr.Button("Fetch labels", variant="primary", elem_id="cal-fetch")
+            with gr.Row():
+                fetch = gr.Button("Fetch labels", variant="primary", elem_id="cal-fetch")
+                stop = gr.Button("Stop", elem_id="cal-stop", min_width=70)
             status = gr.HTML(
                 render.status("idle", "Nothing fetched yet."),
                 elem_id="cal-status", elem_classes="plain",
@@ -46,8 +48,9 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
     fetch.click(
         actions.calibrate, [connection, project, precision], [proposals, status, table, plots],
-        **PRIVATE,
+        show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
+    stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     apply.click(actions.apply, [proposals, run, connection, project], applied, **PRIVATE)
     tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)
     tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)

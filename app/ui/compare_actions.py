@@ -20,10 +20,10 @@ from app.ui.access import Access
 from app.ui.compare_picture import picture
 from app.ui.compare_table import NO_ROW, Compared, summary
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.stopping import PROGRESS
 from detclipv2.inference.detectors import Detector
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
-_PROGRESS = gr.Progress()
 Outputs = tuple[Any, ...]
 
 
@@ -44,7 +44,7 @@ class CompareActions:
     def run(
         self, photo: str | None, folder: str, words_a: str, words_b: str, template_a: str,
         template_b: str, model_a: str, model_b: str, threshold: float, visitor: gr.Request,
-        progress: gr.Progress = _PROGRESS, row: int = NO_ROW,
+        progress: gr.Progress = PROGRESS, row: int = NO_ROW,
     ) -> Iterator[Outputs]:  # fmt: skip
         """Compare, showing what is done so far after every photo, and `row` at the end; stops when
         cancelled."""
@@ -101,7 +101,7 @@ class CompareActions:
         return (*shown, gr.skip(), int(told.get("row", NO_ROW)))
 
     def run_linked(
-        self, row: int | None, visitor: gr.Request, *asked: Any, progress: gr.Progress = _PROGRESS
+        self, row: int | None, visitor: gr.Request, *asked: Any, progress: gr.Progress = PROGRESS
     ) -> Iterator[Outputs]:
         """`run` for a link that was followed; nothing where the page came up without one."""
         if row is not None:

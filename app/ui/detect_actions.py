@@ -17,6 +17,7 @@ from app.render import draw, encode
 from app.results import EngineError, Result, Settings
 from app.ui import answers, render
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.stopping import PROGRESS
 from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
@@ -35,7 +36,6 @@ SAMPLES = (
 _BROWSER_SHOWS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 _TROUBLE = (ImageError, VocabularyError, EngineError)
 
-_PROGRESS = gr.Progress()  # gradio recognises a handler's progress bar by this default value
 
 Outputs = tuple[Any, ...]
 
@@ -68,7 +68,7 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
-        progress: gr.Progress = _PROGRESS,
+        progress: gr.Progress = PROGRESS,
     ) -> Outputs:
         """Find the prompts in the photo and show them."""
         source = self._source(photo, session)
@@ -119,7 +119,7 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
-        progress: gr.Progress = _PROGRESS,
+        progress: gr.Progress = PROGRESS,
     ) -> Outputs:
         """Show a shipped photo with its own prompts and detect at once."""
         name, prompts = SAMPLES[index]

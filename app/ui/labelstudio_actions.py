@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,7 @@ from app.ui.access import Access
 from app.ui.batch_actions import TROUBLE
 from app.ui.projects import Project, listed, number
 from app.ui.run_folders import RunFolders
-
-
-class Stopped(ValueError):
-    """Somebody pressed Stop; the message says how far it came."""
-
-
-_PROGRESS = gr.Progress()  # gradio recognises a handler's progress bar by this default value
+from app.ui.stopping import PROGRESS, Stops
 
 
 @dataclass(frozen=True)
@@ -39,11 +32,12 @@ class LabelStudioActions:
     Args:
         runs: where runs live.
         access: what visitors from other machines may name.
+        stops: of the tab's Stop button.
     """
 
     runs: RunFolders
     access: Access
-    _stopping: set[str | None] = field(default_factory=set)
+    stops: Stops = field(default_factory=Stops)
 
     def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> tuple[Any, ...]:
         """Who am I? Returns connection, emptied key field, the answer, and the projects."""
@@ -61,12 +55,14 @@ class LabelStudioActions:
         return connection, "", said, listed(connection, project)
 
     def check(
-        self, connection: Connection | None, project: Project, root: str, visitor: gr.Request
-    ) -> Any:
+        self, connection: Connection | None, project: Project, root: str, visitor: gr.Request,
+        progress: gr.Progress = PROGRESS,
+    ) -> Any:  # fmt: skip
         """Open five images and say what came of each."""
         try:
+            tell = self.stops.teller("Checking", progress, visitor)
             images = TaskImages(need(connection), document_root=self._root(root, visitor))
-            found = check_images(need(connection), number(project), images)
+            found = check_images(need(connection), number(project), images, tell=tell)
         except TROUBLE as error:
             return render.status("error", str(error)), gr.skip()
         rows = [[c.task, c.url, c.kind, c.place, c.status] for c in found]
@@ -89,13 +85,13 @@ class LabelStudioActions:
 
     def make_tasks(
         self, connection: Connection | None, run: str | None, project: Project, root: str,
-        how: str, visitor: gr.Request, progress: gr.Progress = _PROGRESS,
+        how: str, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> str:  # fmt: skip
         """Tasks for the run's images that have none."""
         try:
             refs = [row.ref for row in self.runs.open(run).images("done", "empty")]
 
-            tell = self._teller("Making tasks", progress, visitor)
+            tell = self.stops.teller("Making tasks", progress, visitor)
             if how == "Upload the photos":
                 made = upload_tasks(need(connection), number(project), refs, sources.read, tell)
             else:
@@ -109,13 +105,14 @@ class LabelStudioActions:
 
     def dry_run(
         self, connection: Connection | None, run: str | None, project: Project, root: str,
-        replace: bool, visitor: gr.Request,
+        replace: bool, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Plan, status, mapping table, lines to add, and whether Push can be pressed."""
         try:
             made = plan(
                 self.runs.open(run), need(connection), number(project),
                 old="replace" if replace else "keep", document_root=self._root(root, visitor),
+                tell=self.stops.teller("Reading tasks", progress, visitor),
             )  # fmt: skip
         except TROUBLE as error:
             said = render.status("error", str(error))
@@ -142,13 +139,13 @@ class LabelStudioActions:
 
     def push(
         self, connection: Connection | None, made: Plan | None, visitor: gr.Request,
-        progress: gr.Progress = _PROGRESS,
+        progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Carry the dry run out; returns plan, status and the button."""
         try:
             if made is None:
                 raise LabelStudioError("make a dry run first")
-            report = push(made, need(connection), self._teller("Pushing", progress, visitor))
+            report = push(made, need(connection), self.stops.teller("Pushing", progress, visitor))
         except TROUBLE as error:
             again = "Make a new dry run and push again: it goes on where this one stopped."
             return None, render.status("error", str(error), [again]), gr.Button(interactive=False)
@@ -161,40 +158,25 @@ class LabelStudioActions:
         return None, render.status("ok", words, lines), gr.Button(interactive=False)
 
     def queue(
-        self, connection: Connection | None, run: str | None, project: Project, how: str
-    ) -> str:
+        self, connection: Connection | None, run: str | None, project: Project, how: str,
+        visitor: gr.Request, progress: gr.Progress = PROGRESS,
+    ) -> str:  # fmt: skip
         """Rank tasks and write the rank where the server sorts by it."""
         try:
             opened, server, place = self.runs.open(run), need(connection), number(project)
+            tell = self.stops.teller("Reading tasks", progress, visitor)
             if how == "what labelers changed":
-                ranked = by_labelers(pull(server, place))
+                ranked = by_labelers(pull(server, place, tell=tell))
             else:
-                ranked = by_threshold(opened, tasks_of(opened, server, place))
-            count = write_queue(ranked, server, place, opened.model_version)
+                ranked = by_threshold(opened, tasks_of(opened, server, place, tell=tell))
+            tell = self.stops.teller("Writing the order", progress, visitor)
+            count = write_queue(ranked, server, place, opened.model_version, tell)
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status(
             "ok", f"{count} tasks ranked",
             ["In Label Studio: Order by “Prediction score”, ascending; the first want you most."],
         )  # fmt: skip
-
-    def stop(self, visitor: gr.Request) -> str:
-        """End the visitor's push or making of tasks after the request at hand."""
-        self._stopping.add(visitor.session_hash)
-        return render.status("idle", "Stopping after the request at hand …")
-
-    def _teller(
-        self, what: str, progress: gr.Progress, visitor: gr.Request
-    ) -> Callable[[int, int], None]:
-        """Moves the bar of a job that begins; raises Stopped inside it once `stop` was called."""
-        self._stopping.discard(visitor.session_hash)
-
-        def tell(done: int, total: int) -> None:
-            progress((done, total), desc=what)
-            if visitor.session_hash in self._stopping:
-                raise Stopped(f"Stopped after {done:,} of {total:,}")
-
-        return tell
 
     def _root(self, text: str, visitor: gr.Request) -> Path | None:
         if not text.strip():

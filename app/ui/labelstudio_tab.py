@@ -98,7 +98,10 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
     signed = [connection, key, who, project]
     connect.click(actions.connect, [url, key, project], signed, **PRIVATE)
     key.submit(actions.connect, [url, key, project], signed, **PRIVATE)
-    check.click(actions.check, [connection, project, root], [status, images], **PRIVATE)
+    check.click(
+        actions.check, [connection, project, root], [status, images],
+        show_progress_on=[status], **PRIVATE,
+    )  # fmt: skip
     new.click(actions.make_project, [connection, run, title], [project, status], **PRIVATE)
     tasks.click(
         actions.make_tasks, [connection, run, project, root, how], status,
@@ -106,13 +109,13 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
     )  # fmt: skip
     dry.click(
         actions.dry_run, [connection, run, project, root, replace],
-        [made, status, mapping, missing, add, go], **PRIVATE,
+        [made, status, mapping, missing, add, go], show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     add.click(actions.add_labels, [connection, made], status, **PRIVATE)
     go.click(
         actions.push, [connection, made], [made, status, go], show_progress_on=[status], **PRIVATE
     )
-    stop.click(actions.stop, None, status, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     rank.click(actions.queue, [connection, run, project, by], status, **PRIVATE)
     # what the dry run showed must be what the push does
     for changed in (run, project, replace, root):
