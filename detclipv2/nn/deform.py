@@ -18,6 +18,8 @@ def _sampling(offset: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Flat pixel indices and bilinear weights: both (B, H, W, 9, 4), 4 = the corners of a point."""
     batch, _, height, width = offset.shape
     device = offset.device
+    # In half precision places beyond 256 would be rounded, and those at a border leave the map.
+    offset = offset.to(torch.promote_types(offset.dtype, torch.float32))
     moves = offset.reshape(batch, _TAPS, 2, height, width)
     tap = torch.arange(_TAPS, device=device).reshape(_TAPS, 1, 1)
     y = moves[:, :, 0] + (tap // 3 - 1) + torch.arange(height, device=device).reshape(1, height, 1)

@@ -34,6 +34,17 @@ def test_bag_equals_torchvision_in_value_and_all_gradients(
         torch.testing.assert_close(a.grad, b.grad)
 
 
+def test_half_precision_keeps_the_places_on_a_wide_map() -> None:
+    """A bf16 number has eight bits: beyond pixel 256 it cannot tell two neighbours apart."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(1, 4, 2, 600, generator=generator)
+    offset = torch.randn(1, 18, 2, 600, generator=generator).bfloat16()
+    mask, weight = torch.rand(1, 9, 2, 600, generator=generator), torch.randn(5, 4, 3, 3)
+    exact = deform_conv_bag(x, offset.float(), mask, weight)
+    half = deform_conv_bag(x.bfloat16(), offset, mask.bfloat16(), weight.bfloat16())
+    torch.testing.assert_close(half.float(), exact, rtol=0.05, atol=0.2)
+
+
 def test_a_fresh_entry_is_a_plain_convolution() -> None:
     entry = DeformableEntry(8)
     feature, regression = torch.randn(2, 8, 6, 5), torch.randn(2, 8, 6, 5)
