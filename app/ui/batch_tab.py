@@ -13,6 +13,7 @@ from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import cache_folder
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
+from app.ui.stopping import beside
 
 
 def build(
@@ -56,7 +57,7 @@ def build(
             )
             with gr.Row():
                 measure = gr.Button("Estimate", elem_id="batch-estimate", min_width=90)
-                stop = gr.Button("Stop", elem_id="batch-stop", min_width=70)
+                stop = gr.Button("Stop", elem_id="batch-stop", min_width=70, visible=False)
                 start = gr.Button("Start", variant="primary", elem_id="batch-start")
             said = gr.HTML(
                 render.status("idle", "Name photos and words, then start."),
@@ -80,7 +81,9 @@ def build(
                     min_width=120,
                 )  # fmt: skip
                 make = gr.Button("Export", elem_id="batch-export", min_width=90)
-                give_up = gr.Button("Stop", elem_id="batch-export-stop", min_width=70)
+                give_up = gr.Button(
+                    "Stop", elem_id="batch-export-stop", min_width=70, visible=False
+                )
             file = gr.File(
                 label="Export", interactive=False, elem_id="batch-file", visible=False, height=90
             )
@@ -93,15 +96,19 @@ def build(
                 column_count=4, buttons=[], wrap=True,
             )  # fmt: skip
     form = [files, places, project, unlabelled, hosts, prompts]
-    measure.click(actions.estimate, [*form, connection], said, **MODEL, **PRIVATE)
-    start.click(actions.start, [*form, threshold, name, connection], [chosen, said], **PRIVATE)
+    beside(stop, measure.click, actions.estimate, [*form, connection], said, **MODEL, **PRIVATE)
+    beside(
+        stop, start.click, actions.start, [*form, threshold, name, connection], [chosen, said],
+        show_progress_on=[said], **PRIVATE,
+    )  # fmt: skip
     stop.click(actions.stops.ask, None, said, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
-    make.click(
-        actions.export, [chosen, kind, connection], file, show_progress_on=[status], **PRIVATE
-    )
+    beside(
+        give_up, make.click, actions.export, [chosen, kind, connection], file,
+        show_progress_on=[status], **PRIVATE,
+    )  # fmt: skip
     give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]
     tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)

@@ -9,6 +9,7 @@ from app.ui.calibrate_actions import CalibrateActions
 from app.ui.events import PRIVATE
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
+from app.ui.stopping import beside
 
 
 def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
@@ -28,7 +29,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             )  # fmt: skip
             with gr.Row():
                 fetch = gr.Button("Fetch labels", variant="primary", elem_id="cal-fetch")
-                stop = gr.Button("Stop", elem_id="cal-stop", min_width=70)
+                stop = gr.Button("Stop", elem_id="cal-stop", min_width=70, visible=False)
             status = gr.HTML(
                 render.status("idle", "Nothing fetched yet."),
                 elem_id="cal-status", elem_classes="plain",
@@ -46,9 +47,9 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 column_widths=["20%", "16%", "13%", "13%", "38%"],
             )  # fmt: skip
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
-    fetch.click(
-        actions.calibrate, [connection, project, precision], [proposals, status, table, plots],
-        show_progress_on=[status], **PRIVATE,
+    beside(
+        stop, fetch.click, actions.calibrate, [connection, project, precision],
+        [proposals, status, table, plots], show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     apply.click(actions.apply, [proposals, run, connection, project], applied, **PRIVATE)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gradio as gr
 
 from app.progress import Tell
 from app.ui import render
+from app.ui.events import PRIVATE
 
 PROGRESS = gr.Progress()
 """Default of a handler's `progress`, by which gradio knows that it has a bar."""
@@ -36,3 +40,22 @@ class Stops:
                 raise Stopped(f"Stopped after {done:,} of {total:,} ({what[:1].lower()}{what[1:]})")
 
         return tell
+
+
+def beside(
+    stop: gr.Button, click: Callable[..., Any], handler: Callable[..., Any], *places: Any,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Wire a handler whose Stop button is seen only while it works.
+
+    Args:
+        stop: the button, not visible.
+        click: the event that starts the handler, such as another button's `click`.
+        handler: whatever `Stops.teller` may end.
+        places: its inputs and outputs.
+        options: of its event.
+    """
+    hidden: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+    click(lambda: gr.Button(visible=True), None, stop, **hidden).then(
+        handler, *places, **options
+    ).then(lambda: gr.Button(visible=False), None, stop, **hidden)

@@ -49,6 +49,17 @@ def test_photos_and_archives_are_uploaded_and_looked_at(
     rows = page.locator("#batch-rows")
     for name in ("coffee.jpg", "deep/coffee.jpg", "outside.jpg", "broken.png"):
         expect(rows).to_contain_text(name)
+    stop = page.locator("#batch-export-stop")
+    expect(stop).to_be_hidden()
+    page.evaluate(
+        """() => new MutationObserver(() => {
+          if (document.querySelector("#batch-export-stop")) window.stopSeen = true;
+        }).observe(document.body, {childList: true, subtree: true, attributes: true})"""
+    )
+    page.click("#batch-export")
+    expect(page.locator("#batch-file a")).to_have_count(1)
+    expect(stop).to_be_hidden()
+    assert page.evaluate("window.stopSeen"), "there is a way to stop while it works"
 
 
 def test_pause_go_on_cancel_and_go_on_again(
