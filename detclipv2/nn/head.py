@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from detclipv2.nn.deform import DeformableEntry
+
+_PRIOR = 0.01  # of an anchor being foreground (Lin et al. 2017)
 
 
 def _norm(width: int) -> nn.GroupNorm:
@@ -60,6 +63,10 @@ class ATSSHead(nn.Module):
             if conv is not None:
                 nn.init.normal_(conv.weight, std=0.01)
                 nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        if self.quality is not None:
+            # Hardly any anchor is foreground: begun at even odds, their loss would drown all others
+            # and spoil the tower of a detector that gets the branches late.
+            nn.init.constant_(self.quality.bias[:1], -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[index]
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Maps (B, C, H_l, W_l) → embeddings (B, A, D), deltas (B, A, 4), centerness (B, A).

@@ -52,3 +52,13 @@ def test_each_level_scales_its_own_boxes() -> None:
         _, after, *_ = head(maps)
     torch.testing.assert_close(after[:, :16], before[:, :16])
     torch.testing.assert_close(after[:, 16:], 2 * before[:, 16:])
+
+
+def test_fresh_quality_branches_say_that_hardly_anything_is_foreground() -> None:
+    torch.manual_seed(0)
+    head = ATSSHead(16, 1, 8, quality=True)
+    maps = [torch.randn(1, 16, side, side) for side in (8, 4, 2, 1, 1)]
+    quality = head(maps)[3]
+    assert quality is not None
+    foreground, iou = quality.sigmoid().mean(dim=(0, 1))
+    assert 0.005 < float(foreground) < 0.02 and 0.4 < float(iou) < 0.6

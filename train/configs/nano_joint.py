@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detclipv2.config import PRESETS
-from train.ablations.changes import TAGS
+from train.ablations.changes import TAGS, quality
 from train.ablations.row import epoch_steps
 from train.data.ov_mini import (
     detection_samples,
@@ -110,6 +110,33 @@ def polish(smoke: bool = False) -> Experiment:
         loop=base.loop if smoke else replace(base.loop, steps=360, eval_minutes=0),
         optim=replace(base.optim, lr=4e-4, warmup=30, ema=0.99),
         freeze=7,
+    )
+
+
+def large(smoke: bool = False) -> Experiment:
+    """FPN and head once more, on canvases up to 640 px, now with the foreground and IoU branches.
+
+    COCO's photos show many small things: at 640 px an anchor fits what is too small for all of them
+    at 448, and a mosaic of that size is as crowded. The IoU that a box will have ranks boxes better
+    than its centerness.
+    """
+    base = polish(smoke)
+
+    def enlarge(stream: Stream) -> Stream:
+        if smoke or not isinstance(stream.task, BoxesConfig):
+            return stream
+        batches = replace(stream.batches, sizes=(320, 448, 576), mosaic=0.4, mosaic_size=640)
+        return replace(
+            stream, batches=batches, augmentation=replace(stream.augmentation, scale=(0.5, 1.5))
+        )
+
+    return quality(
+        replace(
+            base,
+            streams=tuple(map(enlarge, base.streams)),
+            loop=base.loop if smoke else replace(base.loop, steps=900),
+            optim=replace(base.optim, lr=5e-4, warmup=50, ema=0.995),
+        )
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def read_counts(path: Path) -> dict[tuple[str, str], int]:
     return counts
 
 
-def ancestors(offset: str, synsets: dict[str, Synset]) -> list[str]:
+def ancestors(offset: str, synsets: Mapping[str, Synset]) -> list[str]:
     """All hypernyms of a synset, nearest first."""
     found: dict[str, None] = {}
     frontier = [offset]
