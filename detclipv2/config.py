@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 STRIDES = (8, 16, 32, 64, 128)
 """Strides of P3–P7 in pixels of the network's input."""
+Localisation = Literal["centerness", "iou", "both"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class ModelConfig:
     knowledge: bool = False
     knowledge_late: bool = False
     quality: bool = False
-    localisation: Literal["centerness", "iou", "both"] = "centerness"
+    localisation: Localisation = "centerness"
     score_scale: float = 1.0
     score_bias: float = 0.0
 
@@ -120,9 +121,9 @@ class ModelConfig:
             raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
         if self.knowledge_late and not self.knowledge:
             raise ValueError("knowledge_late is a part of knowledge, which is off")
-        if self.localisation not in ("centerness", "iou", "both"):
+        if self.localisation not in get_args(Localisation):
             raise ValueError(
-                f"localisation must be 'centerness', 'iou' or 'both', got {self.localisation!r}"
+                f"localisation must be one of {get_args(Localisation)}, got {self.localisation!r}"
             )
         if self.localisation != "centerness" and not self.quality:
             raise ValueError(f"localisation {self.localisation!r} needs quality=True")

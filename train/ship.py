@@ -1,12 +1,12 @@
 """Make a trained checkpoint an embedded one, with its card.
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
-        [--knowledge | --knowledge-of TAUGHT]
+        [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
-taught a checkpoint with the same backbone.
+taught a checkpoint with the same backbone. `--localisation` says which branch ranks the boxes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from detclipv2.checkpoint import inspect
+from detclipv2.config import Localisation
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS
 from train.knowledge import lent, with_knowledge
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known.add_argument("--knowledge-of", metavar="TAUGHT", help="attach this checkpoint's")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
+    parser.add_argument("--localisation", choices=get_args(Localisation))
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
     if options.knowledge:
@@ -88,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given := {key: value for key, value in changes.items() if value is not None}:
         image = replace(model.config.image, **given)
         model.config = replace(model.config, image=image)
+    if options.localisation:
+        model.config = replace(model.config, localisation=options.localisation)
     earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
     model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})
     size = sum(file.stat().st_size for file in options.out.iterdir())

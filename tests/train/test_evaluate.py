@@ -94,6 +94,8 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     card = inspect(asset)["card"]
     assert card["steps"] == 5 and card["zero_shot_percent"] == {"figures": figures}
     assert DetCLIPv2.from_pretrained(asset).config.image.size == 96
+    with pytest.raises(ValueError, match="'iou' needs quality"):
+        ship.main([str(run / "checkpoint"), str(asset), *told, "--localisation", "iou"])
 
     (run / "experiment.json").write_text(json.dumps({"init": str(asset)}))
     ship.main([str(run / "checkpoint"), str(tmp_path / "next"), "--run", str(run)])
