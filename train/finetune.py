@@ -35,6 +35,7 @@ from train.distributed import World, world
 from train.experiment import Experiment, override
 from train.metrics.detection import read_truth
 from train.pretrain import pretrain
+from train.tuning_report import Tuned
 from train.zero_shot import zero_shot_boxes
 
 _FIGURES = "figures.json"
@@ -192,7 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found[one.name] = tune(replace(run, out=run.out / one.name), one, here, other=other)
             if here.main:
                 before = judge(build_model(run), *other)["ap50"] if other else 0.0
-                told = table(found, options.other.name if other else "", before)
+                name = options.other.name if other else ""
+                began = "ImageNet's backbone" if options.from_backbone else options.checkpoint
+                settings = {"began with": Path(began).name, "steps": run.loop.steps}
+                Tuned(found, name, before, settings).write(run.out)
+                told = table(found, name, before)
                 (run.out / "table.md").write_text(told + "\n", encoding="utf-8")
                 print(told)
     except (ValueError, FileNotFoundError) as error:

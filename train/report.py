@@ -1,12 +1,13 @@
 """Tables of ablations from their run folders.
 
     python -m train.report RUNS --out FILE.md [--figures ap50 ar100] [--keep FOLDER]
+        [--tuned LABEL=FOLDER …]
 
 RUNS is the `--out` of train.ablate. Each of the paper's tables that was asked for gets a Markdown
 table, sentences on where the differences point, and a picture beside FILE; what was asked for and
 is not there is listed. `--figures` shows others than AP, the first of them also in the picture.
 `--keep` copies the figures, a few hundred bytes a run, to a folder that train.ablate can go on from
-and train.report can read again.
+and train.report can read again. `--tuned` puts fine-tunings side by side, each by its `out` folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from train.ablations.row import Row
 from train.ablations.tables import ROWS
 from train.run_log import train_lines
 from train.significance import Estimate, difference, estimate, sentence
+from train.tuning_report import Tuned, read_tunings, tuning_section
 
 ASKED = "ablation.json"
 FIGURES = "figures.json"
@@ -195,13 +197,17 @@ def _mean(values: Sequence[float | None]) -> str:
     return f"{estimate(there).value:.1f}" if there else "–"
 
 
-def write_report(folder: Path, out: Path, figures: Sequence[str] = ("ap",)) -> None:
+def write_report(
+    folder: Path, out: Path, figures: Sequence[str] = ("ap",),
+    tuned: Mapping[str, Tuned] | None = None,
+) -> None:  # fmt: skip
     """Write the Markdown file, and a PNG a table beside it.
 
     Args:
         folder: of train.ablate.
         out: the file.
         figures: short names, see `judges`; the first is drawn.
+        tuned: fine-tunings by what to call them.
 
     Raises:
         ValueError: `folder` has no ablations, or finished runs but none with such a figure.
@@ -230,6 +236,8 @@ def write_report(folder: Path, out: Path, figures: Sequence[str] = ("ap",)) -> N
             picture = out.with_name(f"{out.stem}-{table}.png")
             plot(title, rows, means, figures[0], picture)
             parts.append(f"![{title}]({picture.name})")
+    if tuned:
+        parts.append(tuning_section(tuned))
     out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -273,9 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     parser.add_argument("--figures", nargs="+", default=["ap"], help="what the tables show")
     parser.add_argument("--keep", type=Path, help="folder for a copy of the figures")
+    parser.add_argument(
+        "--tuned", nargs="+", default=[], metavar="LABEL=FOLDER", help="of train.finetune"
+    )
     options = parser.parse_args(arguments)
     try:
-        write_report(options.runs, options.out, options.figures)
+        write_report(options.runs, options.out, options.figures, read_tunings(options.tuned))
         if options.keep:
             keep(options.runs, options.keep)
     except ValueError as error:

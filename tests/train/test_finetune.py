@@ -12,6 +12,7 @@ from tests.train.conftest import draw_set
 from train import finetune
 from train.knowledge import imagenet_backbone
 from train.optim import Plateau, Progress
+from train.tuning_report import read_tuned
 
 
 def test_a_plateau_cuts_after_five_and_gives_up_when_small_enough() -> None:
@@ -93,6 +94,9 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     assert rows[0] == "| set | AP | AP50 | other AP50 |" and rows[2].startswith("| before |")
     figures = json.loads((out / "drawn" / "figures.json").read_text())
     assert rows[3].endswith(f"| {figures['other_ap50']:.1f} |")
+    kept = read_tuned(out)
+    assert kept.other == "other" and kept.sets["drawn"] == figures
+    assert kept.settings["began with"] == checkpoint.name and kept.settings["steps"] > 0
 
 
 def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from train.ablations.tables import ROWS
 from train.report import ASKED, FIGURES, read_runs, write_report
 from train.run_log import images_per_second, speed
 from train.significance import Estimate, difference, estimate, sentence, t_quantile, verdict
+from train.tuning_report import Tuned
 
 
 @pytest.mark.parametrize(
@@ -212,3 +213,26 @@ def test_every_table_can_be_reported(tmp_path: Path) -> None:
     against = sum(bool(row.against) for row in ROWS)
     assert text.count(" against ") - text.count("are against") == against
     assert "L full+IN1k against L full" in text
+
+
+def test_fine_tunings_stand_side_by_side(tmp_path: Path) -> None:
+    runs = _runs(tmp_path / "runs", {"2c/both": _ap(1.0), "2c/text_to_image": _ap(3.0)})
+    for way, gain in (("shipped", 20.0), ("backbone", 0.0)):
+        (tmp_path / way).mkdir()
+        sets = {
+            name: {"ap": 1.0, "ap50": value + gain, "other_ap50": 5.0}
+            for name, value in (("fish", 30.0), ("fruit", 40.0))
+        }
+        Tuned(sets, "coco", 9.0, {"steps": 7}).write(tmp_path / way)
+    ways = [f"from {way}={tmp_path / way}" for way in ("shipped", "backbone")]
+    report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", *ways])
+    text = (tmp_path / "out.md").read_text().split("## Fine-tuning")[1]
+    assert "| fish | 50.0 | 5.0 | 30.0 | 5.0 |" in text and "| mean | 55.0 | 5.0 | 35.0 |" in text
+    assert "- from shipped: steps 7; coco AP50 before 9.0" in text
+    Tuned({"fish": {"ap50": 1.0}}, "", 0.0, {}).write(tmp_path / "backbone")
+    with pytest.raises(SystemExit, match="different sets"):
+        report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", *ways])
+    with pytest.raises(SystemExit, match=r"no tuned\.json"):
+        report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", f"x={tmp_path}"])
+    with pytest.raises(SystemExit, match="LABEL=FOLDER"):
+        report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", "x"])
