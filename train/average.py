@@ -3,7 +3,8 @@
     python -m train.average CHECKPOINT CHECKPOINT [CHECKPOINT …] OUT
 
 Runs that began with the same weights mostly end in the same valley, whose middle finds more than
-its rims ("model soups", Wortsman et al. 2022). All must have the same configuration. OUT is a
+its rims ("model soups", Wortsman et al. 2022). All must have the same backbone, neck and head. What
+else the first has (its branches of quality, its knowledge, its image size) is OUT's. OUT is a
 checkpoint folder with the card of the last.
 """
 
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from detclipv2.checkpoint import CheckpointError, inspect
+from detclipv2.config import ImageConfig, ModelConfig
 from detclipv2.model import DetCLIPv2
 
 
@@ -24,11 +27,11 @@ def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
     """A model with the mean of all weights; the models given stay as they are.
 
     Raises:
-        ValueError: they differ in configuration.
+        ValueError: they differ in more than what may be added to a detector.
     """
     first = models[0]
     for model in models[1:]:
-        if model.config != first.config:
+        if _trunk(model.config) != _trunk(first.config):
             raise ValueError(
                 f"{model.config.name!r} is configured otherwise than {first.config.name!r}; "
                 "average checkpoints of one configuration"
@@ -37,12 +40,20 @@ def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
     middle = DetCLIPv2(first.config)
     with torch.no_grad():
         for name, tensor in middle.state_dict().items():
-            parts = [state[name] for state in states]
+            parts = [state[name] for state in states if name in state]
             if tensor.is_floating_point():
                 tensor.copy_(torch.stack([part.double() for part in parts]).mean(dim=0))
             else:
                 tensor.copy_(parts[-1])
     return middle.eval()
+
+
+def _trunk(config: ModelConfig) -> ModelConfig:
+    """What must be the same in models to be averaged."""
+    return replace(
+        config, quality=False, localisation="centerness", knowledge=False, knowledge_late=False,
+        image=ImageConfig(), score_scale=1.0, score_bias=0.0,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -34,6 +34,22 @@ def test_every_weight_is_the_mean_and_the_card_the_last_ones(tmp_path: Path) -> 
     assert not torch.equal(middle["head.box.weight"], states[0]["head.box.weight"])
 
 
+def test_what_only_the_first_has_is_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    config = dataclasses.replace(PRESETS["tiny"], quality=True, localisation="both")
+    first = DetCLIPv2(config)
+    first.save_pretrained(tmp_path / "first")
+    other = _checkpoint(tmp_path / "other", 1)
+    average.main([str(tmp_path / "first"), other, str(tmp_path / "out")])
+    middle, plain = (DetCLIPv2.from_pretrained(p) for p in (tmp_path / "out", other))
+    assert middle.config == config
+    states = [model.state_dict() for model in (middle, first, plain)]
+    branch, shared = "head.quality.weight", "head.box.weight"
+    torch.testing.assert_close(states[0][branch], states[1][branch], rtol=2e-3, atol=2e-3)
+    mean = (states[1][shared] + states[2][shared]) / 2
+    torch.testing.assert_close(states[0][shared], mean, rtol=2e-3, atol=2e-3)
+
+
 def test_other_configurations_and_single_checkpoints_are_refused(tmp_path: Path) -> None:
     one, wide = _checkpoint(tmp_path / "one", 1), _checkpoint(tmp_path / "wide", 2, width=64)
     with pytest.raises(SystemExit, match="configured otherwise"):

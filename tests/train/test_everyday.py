@@ -46,5 +46,5 @@ def test_class_vectors_lean_towards_the_everyday_word() -> None:
     names = imagenet_names()
     asked = model.text.pooled(["a photo of a horse", "a photo of a zebra"])
     sorrel, zebra = vectors[names.index("sorrel")], vectors[names.index("zebra")]
-    assert float(sorrel @ asked[0]) > 0.9
+    assert float(sorrel @ asked[0]) > 0.8
     torch.testing.assert_close(zebra, asked[1], rtol=0, atol=1e-4)
