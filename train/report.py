@@ -24,7 +24,7 @@ from typing import Any
 from train.ablations.row import Row
 from train.ablations.tables import ROWS
 from train.run_log import train_lines
-from train.significance import Estimate, difference, estimate, sentence
+from train.significance import Estimate, difference, difference_by_seed, estimate, sentence
 from train.tuning_report import Tuned, read_tunings, tuning_section
 
 ASKED = "ablation.json"
@@ -58,10 +58,10 @@ class Runs:
     trained: dict[str, list[Trained]]
     missing: dict[str, list[str]]
 
-    def values(self, row: str, figure: str) -> list[float]:
-        """A figure of all finished runs of a row that have it."""
-        found = (run.figures.get(figure) for run in self.trained.get(row, []))
-        return [value for value in found if value is not None]
+    def values(self, row: str, figure: str) -> dict[int, float]:
+        """A figure of all finished runs of a row that have it, by their seeds."""
+        runs = self.trained.get(row, [])
+        return {run.seed: run.figures[figure] for run in runs if figure in run.figures}
 
 
 def read_runs(folder: Path) -> Runs:
@@ -149,7 +149,7 @@ def _line(row: Row, runs: Runs, figures: Sequence[str], bold: bool) -> str:
     cells = (
         f"**{row.label}**" if bold else row.label,
         "–" if row.paper.ap is None else f"{row.paper.ap:.1f}", row.paper.cost() or "–",
-        *(str(estimate(values)) if values else absent for values in every),
+        *(str(estimate(list(values.values()))) if values else absent for values in every),
         str(len(done)), _mean([r.images_per_second for r in done]),
         _mean([r.minutes for r in done]),
     )  # fmt: skip
@@ -171,7 +171,9 @@ def _sentences(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
         compared = figure.startswith("ap")
         if compared and row.paper.ap is not None and reference.paper.ap is not None:
             printed = round(row.paper.ap - reference.paper.ap, 1)
-        ours = difference(values, others)
+        alike = row.data == reference.data
+        apart = difference([*values.values()], [*others.values()])
+        ours = difference_by_seed(values, others) if alike else apart
         told.append(f"- {sentence(row.label, reference.label, ours, printed)}")
     return told
 
@@ -221,9 +223,10 @@ def write_report(
     parts = [
         f"# Ablations: {told}",
         f"{' and '.join(figures)}: zero-shot, in percent, as mean ± half of a 95 % t-interval over "
-        "the seeds. Differences are against the row in bold, or the one named, with Welch's "
-        "interval; each interval stands for itself, so of twenty one may mislead. The paper's AP "
-        "is LVIS minival's fixed AP of Swin-T or L and is to be compared by direction only.",
+        "the seeds. Differences are against the row in bold, or the one named: on the same data "
+        "seed by seed, for these runs see the same batches, else with Welch's interval. Each "
+        "stands for itself, so of twenty one may mislead. The paper's AP is LVIS minival's fixed "
+        "AP of Swin-T or L and is to be compared by direction only.",
     ]
     for table in dict.fromkeys(row.table for row in ROWS):
         rows = [row for row in ROWS if row.table == table]
@@ -231,7 +234,8 @@ def write_report(
             continue
         title = "Open problems" if table == "open" else f"Table {table}"
         parts += [f"## {title}", table_of(rows, runs, figures)]
-        means = {r.label: estimate(v) for r in rows if (v := runs.values(r.name, figures[0]))}
+        found = {r.label: list(runs.values(r.name, figures[0]).values()) for r in rows}
+        means = {label: estimate(values) for label, values in found.items() if values}
         if means:
             picture = out.with_name(f"{out.stem}-{table}.png")
             plot(title, rows, means, figures[0], picture)

@@ -20,8 +20,7 @@ from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
 
 _EXAMPLE = (
-    "astronaut.jpg", "person, helmet, rocket @0.28",
-    "man, helmet, face\nrocket: spaceship @0.28", 0.3,
+    "astronaut.jpg", "person, helmet", "man, helmet, face", 0.3,
 )  # fmt: skip
 
 

@@ -11,7 +11,15 @@ from train import report
 from train.ablations.tables import ROWS
 from train.report import ASKED, FIGURES, read_runs, write_report
 from train.run_log import images_per_second, speed
-from train.significance import Estimate, difference, estimate, sentence, t_quantile, verdict
+from train.significance import (
+    Estimate,
+    difference,
+    difference_by_seed,
+    estimate,
+    sentence,
+    t_quantile,
+    verdict,
+)
 from train.tuning_report import Tuned
 
 
@@ -49,6 +57,16 @@ def test_a_difference_has_welchs_interval() -> None:
     assert unlike.value == -2 and unlike.half == pytest.approx(5.5547, abs=1e-4)
     assert difference([1, 1], [3, 3]) == Estimate(-2, 0.0)
     assert difference([1, 2], [3]).half is None
+
+
+def test_runs_of_one_seed_are_compared_with_each_other() -> None:
+    one, other = {0: 1.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 6.5, 2: 9.5}
+    ours = difference_by_seed(one, other)
+    assert ours == estimate([-1.0, -1.5, -0.5]) and ours.significant is False
+    assert difference(list(one.values()), list(other.values())).half > 3 * (ours.half or 9)
+    assert difference_by_seed({0: 1.0, 1: 3.0, 7: 50.0}, {1: 2.0, 0: 0.0}) == Estimate(1.0, 0.0)
+    apart = difference_by_seed({0: 1.0, 1: 2.0}, {2: 2.0, 3: 4.0})
+    assert apart == difference([1.0, 2.0], [2.0, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -123,8 +141,8 @@ def _ap(*values: float) -> list[dict[str, float | None] | None]:
 
 def test_a_table_stands_beside_the_papers_with_its_verdicts(tmp_path: Path) -> None:
     runs = _runs(tmp_path / "runs", {
-        "2d/k=100": _ap(10.0, 10.1, 10.2), "2d/k=25": _ap(8.0, 8.1, 8.2),
-        "2d/k=50": _ap(10.2, 10.1, 10.0), "2d/k=200": _ap(12.0, 12.1, 12.2),
+        "2d/k=100": _ap(10.0, 10.1, 10.2), "2d/k=25": _ap(8.0, 8.2, 8.1),
+        "2d/k=50": _ap(10.2, 10.1, 10.0), "2d/k=200": _ap(12.0, 12.2, 12.1),
         "open/as the paper": _ap(1.0, 1.1), "open/oln": _ap(3.0, 3.1),
         "5/DetCLIPv2-T": _ap(5.0),
     })  # fmt: skip
@@ -133,14 +151,14 @@ def test_a_table_stands_beside_the_papers_with_its_verdicts(tmp_path: Path) -> N
     text = out.read_text()
     assert "| **k=100** | 31.3 | – | 10.10 ± 0.25 | 3 | 15.0 | 2.0 |" in text
     assert "| k=25 | 30.6 | – | 8.10 ± 0.25 | 3 | 15.0 | 2.0 |" in text
-    half = 2.7764 * math.sqrt(2 * 0.01 / 3)
+    half = 4.3027 * 0.1 / math.sqrt(3)
     assert f"k=25 against k=100: -2.00 ± {half:.2f}; the direction agrees with the paper's -0.7." \
         in text  # fmt: skip
     assert (
-        "k=200 against k=100: +2.00 ± 0.23; the direction disagrees with the paper's -0.5" in text
+        "k=200 against k=100: +2.00 ± 0.25; the direction disagrees with the paper's -0.5" in text
     )
-    assert "k=50 against k=100: +0.00 ± 0.23; not significant, the paper has -0.5." in text
-    assert "oln against as the paper: +2.00 ± 0.30; significant." in text
+    assert "k=50 against k=100: +0.00 ± 0.50; not significant, the paper has -0.5." in text
+    assert "oln against as the paper: +2.00 ± 0.00; significant." in text
     assert "| GLIP-T | – | 7400 GPU-h, 1.6 FPS | quoted | 0 | – | – |" in text
     assert "Table 2a" not in text and "## Table 2d" in text and "## Open problems" in text
     assert "not asked for" in text and "Missing" not in text
@@ -173,7 +191,7 @@ def test_what_is_not_there_is_listed(tmp_path: Path) -> None:
 
 def test_other_figures_and_wrong_ones(tmp_path: Path) -> None:
     runs = _runs(tmp_path, {"2c/both": _ap(1.0, 2.0), "2c/text_to_image": _ap(3.0)})
-    assert read_runs(runs).values("2c/both", "ap50") == [2.0, 4.0]
+    assert read_runs(runs).values("2c/both", "ap50") == {0: 2.0, 1: 4.0}
     write_report(runs, tmp_path / "out.md", ["ap50"])
     assert "| both | 30.9 | – | 3.00 ± 12.71 |" in (tmp_path / "out.md").read_text()
     with pytest.raises(SystemExit, match="no figure 'mota'; known: ap, ap50"):
@@ -202,7 +220,7 @@ def test_several_figures_stand_side_by_side(tmp_path: Path) -> None:
     assert "| both | 30.9 | – | 1.10 ± 1.27 | 20.20 ± 2.54 | 2 | 15.0 | 2.0 |" in text
     ap, recall = text.split("ap:\n\n")[1].split("ar100:\n\n")
     assert "the direction agrees with the paper's -0.4" in ap
-    assert "both against text_to_image: -4.00 ± 1.22; significant." in recall
+    assert "both against text_to_image: -4.00 ± 0.00; significant." in recall
 
 
 def test_every_table_can_be_reported(tmp_path: Path) -> None:
@@ -236,3 +254,13 @@ def test_fine_tunings_stand_side_by_side(tmp_path: Path) -> None:
         report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", f"x={tmp_path}"])
     with pytest.raises(SystemExit, match="LABEL=FOLDER"):
         report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", "x"])
+
+
+def test_rows_on_other_data_are_not_paired(tmp_path: Path) -> None:
+    rows = {"4/O365": _ap(1.0, 1.1), "4/O365+GoldG+CC15M": _ap(3.0, 3.1)}
+    write_report(_runs(tmp_path / "runs", rows), tmp_path / "out.md")
+    welch = difference([1.0, 1.1], [3.0, 3.1])
+    assert (
+        f"against O365+GoldG+CC15M: {welch.value:+.2f} ± {welch.half:.2f}; the direction"
+        in (tmp_path / "out.md").read_text()
+    )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 
@@ -130,7 +131,11 @@ def test_calibrate_end_to_end(
     assert sum(again.class_counts().values()) < boxes
     run.apply("cat, cup")
     page = CalibrateActions(RunFolders(run.folder.parent))
-    proposals, said, _, plots = page.calibrate(connection, f"{project} · test project", 0.9)
+    visitor = gr.Request(session_hash="mine")
+    bar = gr.Progress()
+    proposals, said, _, plots = page.calibrate(
+        connection, f"{project} · test project", 0.9, visitor, bar
+    )
     assert "48 submitted tasks" in said and plots.count("<svg") == 2
     said = page.apply(proposals, run.folder.name, connection, project)
     assert f"{boxes} boxes became" in said and "cat @0." in said and "cup @0." in said
