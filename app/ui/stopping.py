@@ -30,9 +30,15 @@ class Stops:
         self._asked.add(visitor.session_hash)
         return render.status("idle", "Stopping after the step at hand …")
 
-    def teller(self, what: str, progress: gr.Progress, visitor: gr.Request) -> Tell:
-        """Moves the bar of work that begins now; raises `Stopped` in it once the visitor asked."""
-        self._asked.discard(visitor.session_hash)
+    def teller(
+        self, what: str, progress: gr.Progress, visitor: gr.Request, *, goes_on: bool = False
+    ) -> Tell:
+        """Moves the bar of work that begins now; raises `Stopped` in it once the visitor asked.
+
+        Work that `goes_on` from an earlier part also heeds what was asked before.
+        """
+        if not goes_on:
+            self._asked.discard(visitor.session_hash)
 
         def tell(done: int, total: int) -> None:
             progress((done, total), desc=what)

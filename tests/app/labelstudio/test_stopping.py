@@ -93,3 +93,13 @@ def test_estimate_and_export_stop(
     bar = Bar(actions.export_stops, at=7)
     with pytest.raises(gr.Error, match="Stopped after 7 of 25"):
         actions.export(run.folder.name, "COCO", connection, VISITOR, bar)
+
+
+def test_a_stop_between_two_parts_of_one_work_is_heeded() -> None:
+    stops, progress = Stops(), gr.Progress()
+    stops.ask(VISITOR)  # pressed when nothing went on
+    first = stops.teller("Reading", progress, VISITOR)
+    first(3, 3)
+    stops.ask(VISITOR)
+    with pytest.raises(ValueError, match="Stopped after 1 of 9"):
+        stops.teller("Writing", progress, VISITOR, goes_on=True)(1, 9)
