@@ -117,8 +117,8 @@ def large(smoke: bool = False) -> Experiment:
     """FPN and head once more, on canvases up to 640 px, now with the foreground and IoU branches.
 
     COCO's photos show many small things: at 640 px an anchor fits what is too small for all of them
-    at 448, and a mosaic of that size is as crowded. The IoU that a box will have ranks boxes better
-    than its centerness.
+    at 448, and a mosaic of that size is as crowded. The new branches serve to rank boxes, in the
+    manner of OLN.
     """
     base = polish(smoke)
 
