@@ -84,9 +84,10 @@ class ModelConfig:
     the product with the unit-length concept embedding is multiplied by a learned scale that begins
     at `initial_scale`, plus a learned bias that begins at the logit of `prior`.
     `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
-    points; on finer ones the same kernel runs as a plain convolution. `knowledge` adds what the
-    backbone's ImageNet classifier says of a region to its embedding; the paper has no such thing.
-    `knowledge_late` gives it stages from C4 to C5 of its own, as ImageNet left them.
+    points; on finer ones the same kernel runs as a plain convolution. `shortcut` adds a linear map
+    of C4 and C5 to the region embeddings, for pyramids narrower than these. `knowledge` adds what
+    the backbone's ImageNet classifier says of a region; the paper has neither. `knowledge_late`
+    gives it stages from C4 to C5 of its own, as ImageNet left them, or as they were taught.
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
     `score_scale` and `score_bias` make scores of checkpoints mean the same, see
     `inference.calibration`.
@@ -109,6 +110,7 @@ class ModelConfig:
     anchor_scale: float = 8.0
     drop_path: float = 0.0
     prior: float = 0.01
+    shortcut: bool = False
     knowledge: bool = False
     knowledge_late: bool = False
     quality: bool = False
@@ -119,6 +121,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
             raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
+        if self.shortcut and self.similarity != "dot":
+            raise ValueError("shortcut needs similarity 'dot': it adds to embeddings")
         if self.knowledge_late and not self.knowledge:
             raise ValueError("knowledge_late is a part of knowledge, which is off")
         if self.localisation not in get_args(Localisation):

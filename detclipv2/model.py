@@ -20,6 +20,7 @@ from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fpn import FeaturePyramid
 from detclipv2.nn.head import ATSSHead
 from detclipv2.nn.knowledge import ImageNetKnowledge
+from detclipv2.nn.shortcut import Shortcut
 from detclipv2.nn.text_encoder import TextEncoder
 
 
@@ -72,6 +73,9 @@ class DetCLIPv2(nn.Module):
             if config.knowledge
             else None
         )
+        self.shortcut = (
+            Shortcut(self.backbone.channels[-2:], config.embed_dim) if config.shortcut else None
+        )
         # Of one element, not scalars: FSDP cannot shard those.
         self.log_scale = nn.Parameter(torch.tensor([math.log(config.initial_scale)]))
         self.bias = nn.Parameter(torch.tensor([-math.log((1 - config.prior) / config.prior)]))
@@ -113,6 +117,8 @@ class DetCLIPv2(nn.Module):
         boxes = decode(anchors, deltas.float())
         foreground, iou = (None, None) if quality is None else quality.unbind(-1)
         localisation = self._localisation(centerness, iou)
+        if self.shortcut is not None:
+            embeddings = embeddings + self.shortcut(features[-2:], sizes)
         if self.knowledge is not None:
             names = self.text.project(self.knowledge.names)
             c5 = self.knowledge.c5(features)

@@ -226,7 +226,9 @@ def write_report(
         "the seeds. Differences are against the row in bold, or the one named: on the same data "
         "seed by seed, for these runs see the same batches, else with Welch's interval. Each "
         "stands for itself, so of twenty one may mislead. The paper's AP is LVIS minival's fixed "
-        "AP of Swin-T or L and is to be compared by direction only.",
+        "AP of Swin-T or L, to be compared by direction only. Parts of a row that the checkpoint "
+        "all begin with lacks (Table 3's plain head, Table 13's L) begin at random: a short run "
+        "shows first of all what they have to catch up.",
     ]
     for table in dict.fromkeys(row.table for row in ROWS):
         rows = [row for row in ROWS if row.table == table]

