@@ -76,7 +76,7 @@ class BatchActions:
             images = self._images(
                 files, places, project, unlabelled, connection, visitor, tell=tell
             )
-            tell = self.stops.teller("Measuring", progress, visitor, goes_on=True)
+            tell = self.stops.teller("Measuring", progress, visitor)
             seconds = estimate(images, self.engine.predictor, read, prompts, tell=tell)
         except TROUBLE as error:
             return render.status("error", str(error))

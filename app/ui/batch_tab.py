@@ -13,7 +13,7 @@ from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import cache_folder
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
-from app.ui.stopping import beside
+from app.ui.stopping import stoppable
 
 
 def build(
@@ -96,18 +96,21 @@ def build(
                 column_count=4, buttons=[], wrap=True,
             )  # fmt: skip
     form = [files, places, project, unlabelled, hosts, prompts]
-    beside(stop, measure.click, actions.estimate, [*form, connection], said, **MODEL, **PRIVATE)
-    beside(
-        stop, start.click, actions.start, [*form, threshold, name, connection], [chosen, said],
-        show_progress_on=[said], **PRIVATE,
+    stoppable(
+        actions.stops, measure.click, actions.estimate, [*form, connection], said,
+        button=stop, **MODEL, **PRIVATE,
+    )  # fmt: skip
+    stoppable(
+        actions.stops, start.click, actions.start, [*form, threshold, name, connection],
+        [chosen, said], button=stop, show_progress_on=[said], **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, said, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
-    beside(
-        give_up, make.click, actions.export, [chosen, kind, connection], file,
-        show_progress_on=[status], **PRIVATE,
+    stoppable(
+        actions.export_stops, make.click, actions.export, [chosen, kind, connection], file,
+        button=give_up, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]

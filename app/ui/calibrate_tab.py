@@ -9,7 +9,7 @@ from app.ui.calibrate_actions import CalibrateActions
 from app.ui.events import PRIVATE
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
-from app.ui.stopping import beside
+from app.ui.stopping import stoppable
 
 
 def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
@@ -47,9 +47,9 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 column_widths=["20%", "16%", "13%", "13%", "38%"],
             )  # fmt: skip
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
-    beside(
-        stop, fetch.click, actions.calibrate, [connection, project, precision],
-        [proposals, status, table, plots], show_progress_on=[status], **PRIVATE,
+    stoppable(
+        actions.stops, fetch.click, actions.calibrate, [connection, project, precision],
+        [proposals, status, table, plots], button=stop, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     apply.click(actions.apply, [proposals, run, connection, project], applied, **PRIVATE)

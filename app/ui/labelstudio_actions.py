@@ -169,7 +169,7 @@ class LabelStudioActions:
                 ranked = by_labelers(pull(server, place, tell=tell))
             else:
                 ranked = by_threshold(opened, tasks_of(opened, server, place, tell=tell))
-            tell = self.stops.teller("Writing the order", progress, visitor, goes_on=True)
+            tell = self.stops.teller("Writing the order", progress, visitor)
             count = write_queue(ranked, server, place, opened.model_version, tell)
         except TROUBLE as error:
             return render.status("error", str(error))

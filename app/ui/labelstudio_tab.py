@@ -14,6 +14,7 @@ from app.ui.events import PRIVATE
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.projects import picker
 from app.ui.run_folders import RunFolders
+from app.ui.stopping import stoppable
 
 
 def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -> None:
@@ -98,25 +99,28 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
     signed = [connection, key, who, project]
     connect.click(actions.connect, [url, key, project], signed, **PRIVATE)
     key.submit(actions.connect, [url, key, project], signed, **PRIVATE)
-    check.click(
-        actions.check, [connection, project, root], [status, images],
+    stoppable(
+        actions.stops, check.click, actions.check, [connection, project, root], [status, images],
         show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     new.click(actions.make_project, [connection, run, title], [project, status], **PRIVATE)
-    tasks.click(
-        actions.make_tasks, [connection, run, project, root, how], status,
-        show_progress_on=[status], **PRIVATE,
+    stoppable(
+        actions.stops, tasks.click, actions.make_tasks, [connection, run, project, root, how],
+        status, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
-    dry.click(
-        actions.dry_run, [connection, run, project, root, replace],
+    stoppable(
+        actions.stops, dry.click, actions.dry_run, [connection, run, project, root, replace],
         [made, status, mapping, missing, add, go], show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     add.click(actions.add_labels, [connection, made], status, **PRIVATE)
-    go.click(
-        actions.push, [connection, made], [made, status, go], show_progress_on=[status], **PRIVATE
-    )
+    stoppable(
+        actions.stops, go.click, actions.push, [connection, made], [made, status, go],
+        show_progress_on=[status], **PRIVATE,
+    )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
-    rank.click(actions.queue, [connection, run, project, by], status, **PRIVATE)
+    stoppable(
+        actions.stops, rank.click, actions.queue, [connection, run, project, by], status, **PRIVATE
+    )
     # what the dry run showed must be what the push does
     for changed in (run, project, replace, root):
         changed.change(

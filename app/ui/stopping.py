@@ -30,15 +30,13 @@ class Stops:
         self._asked.add(visitor.session_hash)
         return render.status("idle", "Stopping after the step at hand …")
 
-    def teller(
-        self, what: str, progress: gr.Progress, visitor: gr.Request, *, goes_on: bool = False
-    ) -> Tell:
-        """Moves the bar of work that begins now; raises `Stopped` in it once the visitor asked.
+    def begin(self, visitor: gr.Request) -> None:
+        """Forget what was asked of earlier work; from now on it is asked of the work at hand."""
+        self._asked.discard(visitor.session_hash)
 
-        Work that `goes_on` from an earlier part also heeds what was asked before.
-        """
-        if not goes_on:
-            self._asked.discard(visitor.session_hash)
+    def teller(self, what: str, progress: gr.Progress, visitor: gr.Request) -> Tell:
+        """Moves the bar; raises `Stopped` in work once the visitor asked, be it while the work
+        waited in the queue."""
 
         def tell(done: int, total: int) -> None:
             progress((done, total), desc=what)
@@ -48,20 +46,28 @@ class Stops:
         return tell
 
 
-def beside(
-    stop: gr.Button, click: Callable[..., Any], handler: Callable[..., Any], *places: Any,
-    **options: Any,
+def stoppable(
+    stops: Stops, click: Callable[..., Any], handler: Callable[..., Any], *places: Any,
+    button: gr.Button | None = None, **options: Any,
 ) -> None:  # fmt: skip
-    """Wire a handler whose Stop button is seen only while it works.
+    """Wire a handler that a Stop button may end.
 
     Args:
-        stop: the button, not visible.
+        stops: whose tellers the handler has.
         click: the event that starts the handler, such as another button's `click`.
-        handler: whatever `Stops.teller` may end.
+        handler: what to wire.
         places: its inputs and outputs.
+        button: the Stop button, where it is to be seen only while the handler works.
         options: of its event.
     """
-    hidden: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-    click(lambda: gr.Button(visible=True), None, stop, **hidden).then(
-        handler, *places, **options
-    ).then(lambda: gr.Button(visible=False), None, stop, **hidden)
+    # Not queued: what is asked while the work still waits for its turn must count.
+    hidden: dict[str, Any] = {"show_progress": "hidden", "queue": False, **PRIVATE}
+
+    def begin(visitor: gr.Request) -> dict[gr.Button, gr.Button]:
+        stops.begin(visitor)
+        return {button: gr.Button(visible=True)} if button else {}
+
+    outputs = [button] if button else []
+    work = click(begin, None, outputs, **hidden).then(handler, *places, **options)
+    if button:
+        work.then(lambda: gr.Button(visible=False), None, button, **hidden)

@@ -76,6 +76,7 @@ def test_dry_run_check_ranking_and_pull_tell_page_by_page_and_stop(
         pressed = Bar(stops, at=20)
         said = handlers(pressed)[what]()
         assert "Stopped after 20 of 25" in said
+        stops.begin(VISITOR)
         assert [done for done, _ in pressed.told] == pages[:2]
 
 
@@ -90,16 +91,18 @@ def test_estimate_and_export_stop(
     bar = Bar(actions.export_stops)
     actions.export(run.folder.name, "COCO", connection, VISITOR, bar)
     assert [done for done, _ in bar.told] == [(i, 25) for i in range(1, 26)]
+    actions.export_stops.begin(VISITOR)
     bar = Bar(actions.export_stops, at=7)
     with pytest.raises(gr.Error, match="Stopped after 7 of 25"):
         actions.export(run.folder.name, "COCO", connection, VISITOR, bar)
 
 
-def test_a_stop_between_two_parts_of_one_work_is_heeded() -> None:
+def test_a_stop_counts_from_the_click_on_also_while_the_work_waits() -> None:
     stops, progress = Stops(), gr.Progress()
     stops.ask(VISITOR)  # pressed when nothing went on
-    first = stops.teller("Reading", progress, VISITOR)
-    first(3, 3)
-    stops.ask(VISITOR)
+    stops.begin(VISITOR)
+    stops.teller("Reading", progress, VISITOR)(3, 3)
+    stops.ask(VISITOR)  # pressed between two parts, or before the first
     with pytest.raises(ValueError, match="Stopped after 1 of 9"):
-        stops.teller("Writing", progress, VISITOR, goes_on=True)(1, 9)
+        stops.teller("Writing", progress, VISITOR)(1, 9)
+    stops.teller("Writing", progress, gr.Request(session_hash="another"))(1, 9)
