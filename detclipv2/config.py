@@ -87,7 +87,7 @@ class ModelConfig:
     points; on finer ones the same kernel runs as a plain convolution. `shortcut` adds a linear map
     of C4 and C5 to the region embeddings, for pyramids narrower than these. `knowledge` adds what
     the backbone's ImageNet classifier says of a region; the paper has neither. `knowledge_late`
-    gives it stages from C4 to C5 of its own, as ImageNet left them, or as they were taught.
+    gives it stages from C4 to C5 of its own, as ImageNet left them.
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
     `score_scale` and `score_bias` make scores of checkpoints mean the same, see
     `inference.calibration`.

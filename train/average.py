@@ -4,8 +4,9 @@
 
 Runs that began with the same weights mostly end in the same valley, whose middle finds more than
 its rims ("model soups", Wortsman et al. 2022). All must have the same backbone, neck and head. What
-else the first has (its branches of quality, its knowledge, its image size) is OUT's. OUT is a
-checkpoint folder with the card of the last.
+else the first has (its branches of quality, its knowledge, its image size) is OUT's; where others
+lack the shortcut they count as if it were zero, as it was when it was added. OUT is a checkpoint
+folder with the card of the last.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from detclipv2.checkpoint import CheckpointError, inspect
 from detclipv2.config import ImageConfig, ModelConfig
 from detclipv2.model import DetCLIPv2
+
+_ADDS = "shortcut."  # what it gives is added to what a model without it gives
 
 
 def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
@@ -41,6 +44,8 @@ def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
     with torch.no_grad():
         for name, tensor in middle.state_dict().items():
             parts = [state[name] for state in states if name in state]
+            if name.startswith(_ADDS):
+                parts += [torch.zeros_like(tensor)] * (len(states) - len(parts))
             if tensor.is_floating_point():
                 tensor.copy_(torch.stack([part.double() for part in parts]).mean(dim=0))
             else:
@@ -52,7 +57,7 @@ def _trunk(config: ModelConfig) -> ModelConfig:
     """What must be the same in models to be averaged."""
     return replace(
         config, quality=False, localisation="centerness", knowledge=False, knowledge_late=False,
-        image=ImageConfig(), score_scale=1.0, score_bias=0.0,
+        shortcut=False, image=ImageConfig(), score_scale=1.0, score_bias=0.0,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
@@ -121,6 +122,32 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
             predict(some),
         ),
     ]
+
+
+def additions(model: DetCLIPv2, size: int) -> list[Pair]:
+    """The image tower with each part that the paper does not have, against the tower without it."""
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    pairs = []
+    for name in ("shortcut", "knowledge"):
+        part = getattr(model, name)
+        if part is None:
+            continue
+
+        def look(here: nn.Module | None, name: str = name) -> None:
+            setattr(model, name, here)
+            with torch.inference_mode():
+                model.encode_image(pixels)
+
+        pairs.append(
+            compare(
+                f"image of {size} px, with : without {name}",
+                lambda look=look, part=part: look(part),  # type: ignore[misc]
+                lambda look=look: look(None),  # type: ignore[misc]
+            )
+        )
+        setattr(model, name, part)
+    return pairs
 
 
 def metrics(photos: int = 300, classes: int = 1203, boxes: int = 300) -> list[Pair]:
@@ -226,7 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| what | ms | reference ms | ratio |\n|---|---|---|---|")
     if options.only != "metrics":
         predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
-        for pair in (*words(predictor, options.size), *deformable(), focal()):
+        own = predictor.model.config.image.size
+        for pair in (*words(predictor, options.size), *additions(predictor.model, own)):
+            print(pair)
+        for pair in (*deformable(), focal()):
             print(pair)
     if options.only != "model":
         for pair in metrics():

@@ -2,11 +2,13 @@
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
         [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
+        [--strength S]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
-taught a checkpoint with the same backbone. `--localisation` says which branch ranks the boxes.
+taught a checkpoint with the same backbone; `--strength` says how much it counts beside the head,
+where that grew since. `--localisation` says which branch ranks the boxes.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+import torch
 
 from detclipv2.checkpoint import inspect
 from detclipv2.config import Localisation
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
     known.add_argument("--knowledge-of", metavar="TAUGHT", help="attach this checkpoint's")
+    parser.add_argument("--strength", type=float, help="weight of the knowledge's opinion")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     parser.add_argument("--localisation", choices=get_args(Localisation))
@@ -86,6 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = with_knowledge(model)
     if options.knowledge_of:
         model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of))
+    if options.strength is not None:
+        if model.knowledge is None:
+            parser.error("--strength is the knowledge's, which this checkpoint does not have")
+        with torch.no_grad():
+            model.knowledge.strength.fill_(options.strength)
     changes = {"size": options.size, "least": options.least}
     if given := {key: value for key, value in changes.items() if value is not None}:
         image = replace(model.config.image, **given)

@@ -100,13 +100,6 @@ class ImageNetKnowledge(nn.Module):
         """(B, C, H, W) → (B, hidden, H, W): what the classifier's linear layer reads."""
         return F.relu6(self.hidden(c5))
 
-    def shares(self, c5: Tensor, boxes: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, A, 4) boxes → (B, A, classes), how sure it is of each class."""
-        # The classifier is linear after its last convolution, so the mean of the cells' logits is
-        # what it says of the box as a whole.
-        means = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), boxes)
-        return (_SHARPEN * means).softmax(dim=-1)
-
     def forward(self, c5: Tensor, boxes: Tensor, localisation: Tensor, concepts: Tensor) -> Tensor:
         """What to add to the region embeddings.
 
@@ -121,17 +114,16 @@ class ImageNetKnowledge(nn.Module):
             equal shares of all classes cancel. Only `strength` gets a gradient.
         """
         with torch.no_grad():
-            looked_at = best_located(localisation)
+            looked_at = localisation.topk(math.ceil(_SHARE * boxes.shape[1]), dim=1).indices
             some = boxes.gather(1, looked_at[..., None].expand(-1, -1, 4))
-            opinion = self.shares(c5, some) @ (concepts - concepts.mean(dim=0))
+            # The classifier is linear after its last convolution, so the mean of the cells' logits
+            # is what it says of the box as a whole.
+            means = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), some)
+            share = (_SHARPEN * means).softmax(dim=-1)
+            opinion = share @ (concepts - concepts.mean(dim=0))
             whole = opinion.new_zeros((*boxes.shape[:2], opinion.shape[-1]))
             whole.scatter_(1, looked_at[..., None].expand_as(opinion), opinion)
         return self.strength * whole
-
-
-def best_located(localisation: Tensor) -> Tensor:
-    """(B, A) logits → (B, A / 4) indices of the boxes that are worth a look."""
-    return localisation.topk(math.ceil(_SHARE * localisation.shape[1]), dim=1).indices
 
 
 def average_over_boxes(cells: Tensor, boxes: Tensor) -> Tensor:

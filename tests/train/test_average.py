@@ -50,6 +50,20 @@ def test_what_only_the_first_has_is_its_own(tmp_path: Path) -> None:
     torch.testing.assert_close(states[0][shared], mean, rtol=2e-3, atol=2e-3)
 
 
+def test_a_shortcut_that_others_lack_counts_as_zero_there(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    config = dataclasses.replace(PRESETS["tiny"], similarity="dot")
+    plain = DetCLIPv2(config)
+    first = DetCLIPv2(dataclasses.replace(config, shortcut=True))
+    assert first.shortcut is not None
+    for conv in first.shortcut.maps:
+        torch.nn.init.normal_(conv.weight)  # type: ignore[arg-type]
+    middle = average.average([first, plain])
+    assert middle.shortcut is not None
+    for own, half in zip(first.shortcut.maps, middle.shortcut.maps, strict=True):
+        torch.testing.assert_close(half.weight, own.weight / 2)
+
+
 def test_other_configurations_and_single_checkpoints_are_refused(tmp_path: Path) -> None:
     one, wide = _checkpoint(tmp_path / "one", 1), _checkpoint(tmp_path / "wide", 2, width=64)
     with pytest.raises(SystemExit, match="configured otherwise"):

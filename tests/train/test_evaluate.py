@@ -96,6 +96,9 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     assert DetCLIPv2.from_pretrained(asset).config.image.size == 96
     with pytest.raises(ValueError, match="'iou' needs quality"):
         ship.main([str(run / "checkpoint"), str(asset), *told, "--localisation", "iou"])
+    with pytest.raises(SystemExit):
+        ship.main([str(run / "checkpoint"), str(asset), *told, "--strength", "1.5"])
+    assert "--strength is the knowledge's" in capsys.readouterr().err
 
     (run / "experiment.json").write_text(json.dumps({"init": str(asset)}))
     ship.main([str(run / "checkpoint"), str(tmp_path / "next"), "--run", str(run)])
@@ -141,6 +144,15 @@ def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -
         assert torch.equal(given.head.embedding.weight, plain.head.embedding.weight)
         assert given.knowledge is not None and given.knowledge.late is not None
         assert torch.equal(given.knowledge.c5(features), changed.knowledge.c5(features))
+        for name, model in (("taught", changed), ("other", plain)):
+            model.save_pretrained(tmp_path / name)
+        (tmp_path / "experiment.json").write_text("{}")
+        line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
+        (tmp_path / "log.jsonl").write_text(json.dumps(line))
+        told = ["--run", str(tmp_path), "--knowledge-of", str(tmp_path / "taught")]
+        ship.main([str(tmp_path / "other"), str(tmp_path / "out"), *told, "--strength", "1.5"])
+        shipped = DetCLIPv2.from_pretrained(tmp_path / "out").knowledge
+        assert shipped is not None and float(shipped.strength) == 1.5
         plain.backbone.net.conv_stem.weight.add_(0.05)
     with pytest.raises(ValueError, match="conv_stem"):
         with_knowledge(plain)
