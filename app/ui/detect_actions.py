@@ -26,10 +26,10 @@ from detclipv2.language.vocabulary import VocabularyError
 DEMO = FOLDER / "demo"
 
 SAMPLES = (
-    ("astronaut.jpg", "person: woman\nface\nhelmet"),
-    ("coffee.jpg", "cup: mug, espresso cup @0.45\n!table"),
+    ("astronaut.jpg", "person: woman\nface\nhelmet @0.2"),
+    ("coffee.jpg", "cup: mug, espresso cup @0.38\n!table"),
     ("chelsea.jpg", "cat: kitten"),
-    ("rocket.jpg", "rocket: space shuttle @0.35\ntower: crane @0.4"),
+    ("rocket.jpg", "tower: lighthouse @0.4"),
 )
 """Shipped photos, each with prompts that show a piece of the syntax."""
 

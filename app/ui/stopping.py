@@ -63,11 +63,10 @@ def stoppable(
     # Not queued: what is asked while the work still waits for its turn must count.
     hidden: dict[str, Any] = {"show_progress": "hidden", "queue": False, **PRIVATE}
 
-    def begin(visitor: gr.Request) -> dict[gr.Button, gr.Button]:
+    def begin(visitor: gr.Request) -> gr.Button | None:
         stops.begin(visitor)
-        return {button: gr.Button(visible=True)} if button else {}
+        return gr.Button(visible=True) if button else None
 
-    outputs = [button] if button else []
-    work = click(begin, None, outputs, **hidden).then(handler, *places, **options)
+    work = click(begin, None, button, **hidden).then(handler, *places, **options)
     if button:
         work.then(lambda: gr.Button(visible=False), None, button, **hidden)

@@ -280,9 +280,11 @@ def test_stop_ends_a_push_that_the_next_one_finishes(
         (actions.stops.ask(other), done[0] == 20 and actions.stops.ask(visitor))
 
     actions.stops.ask(visitor)  # pressed when nothing goes on: the next push does not end by it
+    actions.stops.begin(visitor)
     said = actions.push(connection, plan(run, connection, project), visitor, pressed)[1]  # type: ignore[arg-type]
     assert "Stopped after 20 of 35" in said and "it goes on where this one stopped" in said
     made = plan(run, connection, project)
     assert (len(made.skip), len(made.create)) == (20, 15)
+    actions.stops.begin(visitor)
     said = actions.push(connection, made, visitor, lambda *_, **__: None)[1]  # type: ignore[arg-type]
     assert "15 created" in said and "20 there already" in said

@@ -1,0 +1,25 @@
+"""What a visitor sees first: the samples, with the embedded checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.ui.detect_actions import DEMO, SAMPLES
+from detclipv2.inference.predictor import Predictor
+from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.model import DetCLIPv2
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    cache: Path = tmp_path_factory.mktemp("texts")
+    return Predictor(DetCLIPv2.from_pretrained("nano"), cache_dir=cache)
+
+
+@pytest.mark.parametrize(("photo", "words"), SAMPLES)
+def test_a_sample_finds_what_it_asks_for(nano: Predictor, photo: str, words: str) -> None:
+    vocabulary = Vocabulary.parse(words)
+    found = nano.predict(DEMO / photo, vocabulary, threshold=0.3)
+    assert set(found.data["class_name"]) == set(vocabulary.names)
