@@ -2,10 +2,10 @@
 
 Boxes found for phrases of flickr8k's train split, and for as many that are not in the photo, are
 right where they lie on one of the phrase's boxes (IoU 0.5, every box once). One scale and one bias
-turn scores into the share that is right (Platt scaling); the val split says how well that holds. The
-bias is then moved so that 0.3, the default threshold everywhere, is where the val split's phrases
-are found best (F1): on photos that the checkpoint was trained on its scores are higher than on
-anybody's. `--write` keeps scale and bias in the checkpoint.
+turn scores into the share that is right (Platt scaling); the val split says how well that holds.
+The bias is then moved so that 0.3, the default threshold everywhere, is where the val split's
+phrases are found best (F1): on photos that the checkpoint was trained on its scores are higher than
+on others. `--write` keeps scale and bias in the checkpoint.
 """
 
 from __future__ import annotations
