@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -128,25 +129,18 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
     """The image tower with each part that the paper does not have, against the tower without it."""
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+    def look(name: str, part: nn.Module | None) -> None:
+        setattr(model, name, part)
+        with torch.inference_mode():
+            model.encode_image(pixels)
+
     pairs = []
     for name in ("shortcut", "knowledge"):
-        part = getattr(model, name)
-        if part is None:
-            continue
-
-        def look(here: nn.Module | None, name: str = name) -> None:
-            setattr(model, name, here)
-            with torch.inference_mode():
-                model.encode_image(pixels)
-
-        pairs.append(
-            compare(
-                f"image of {size} px, with : without {name}",
-                lambda look=look, part=part: look(part),  # type: ignore[misc]
-                lambda look=look: look(None),  # type: ignore[misc]
-            )
-        )
-        setattr(model, name, part)
+        if (part := getattr(model, name)) is not None:
+            title = f"image of {size} px, with : without {name}"
+            pairs.append(compare(title, partial(look, name, part), partial(look, name, None)))
+            setattr(model, name, part)
     return pairs
 
 
