@@ -133,19 +133,41 @@ def test_a_box_that_leaves_the_view_goes_but_its_concept_stays() -> None:
         assert view.labels.shape == (len(view.boxes), 2)
 
 
-def test_a_mosaic_keeps_each_cells_boxes_in_place_and_joins_their_names() -> None:
+@pytest.mark.parametrize("a_side", [2, 3])
+def test_a_mosaic_keeps_each_cells_boxes_in_place_and_joins_their_names(a_side: int) -> None:
     rng = np.random.default_rng(0)
-    sizes = cells((128, 96), rng)
+    places = cells((128, 96), a_side, rng)
     still = Augmentation(scale=(1.0, 1.0), flip=0.0, light=0.0)
     parts = []
-    for number, size in enumerate(sizes):
-        image = np.full((80, 100, 3), 50 * (number + 1), np.uint8)
-        parts.append(random_view(_sample([[0, 0, 100, 80]]), image, size, still, rng, (0, 0, 0)))
-    whole = mosaic(parts, (128, 96))
+    for number, (*_, width, height) in enumerate(places):
+        image = np.full((80, 100, 3), 25 * (number + 1), np.uint8)
+        sample = _sample([[0, 0, 100, 80]])
+        parts.append(random_view(sample, image, (width, height), still, rng, (0, 0, 0)))
+    whole = mosaic(parts, places, (128, 96))
+    assert len(whole.boxes) == a_side**2 and whole.pixels.shape == (96, 128, 3)
     assert whole.concepts == ("thing 0",) and whole.labels.all()
     for number, (x1, y1, x2, y2) in enumerate(whole.boxes.round().astype(int)):
-        assert (whole.pixels[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 50 * (number + 1)).all()
+        assert (whole.pixels[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 25 * (number + 1)).all()
     assert whole.exhaustive
+
+
+def test_cells_cover_the_canvas_without_overlap() -> None:
+    for seed in range(10):
+        covered = np.zeros((96, 128), int)
+        for x, y, width, height in cells((128, 96), 4, np.random.default_rng(seed)):
+            assert width > 0 and height > 0
+            covered[y : y + height, x : x + width] += 1
+        assert (covered == 1).all()
+
+
+def test_photos_that_are_not_exhaustive_share_no_mosaic_with_others() -> None:
+    samples = [replace(_sample([[0, 0, 9, 9]]), exhaustive=i % 4 > 0) for i in range(40)]
+    config = BatchConfig(batch=8, sizes=(64,), mosaic=1.0, mosaic_size=64, mosaic_cells=(2, 3))
+    plans = [Sampler(samples, [1.0] * 40, config, seed=0).plan(step) for step in range(40)]
+    assert {len(slot) for plan in plans for slot in plan.slots} == {4, 9}
+    kinds = [{samples[i].exhaustive for i in slot} for plan in plans for slot in plan.slots]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert 0.6 < np.mean([kind == {True} for kind in kinds]) < 0.9
 
 
 def test_dropping_concepts_keeps_boxed_ones_first_and_no_nameless_box() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,11 +77,12 @@ class Batches(Dataset[Batch]):
             if len(members) == 1:
                 view = self._view(members[0], plan.canvas, rng)
             else:
+                places = cells(plan.canvas, math.isqrt(len(members)), rng)
                 parts = [
-                    self._view(index, cell, rng)
-                    for index, cell in zip(members, cells(plan.canvas, rng), strict=True)
+                    self._view(index, (width, height), rng)
+                    for index, (_, _, width, height) in zip(members, places, strict=True)
                 ]
-                view = mosaic(parts, plan.canvas)
+                view = mosaic(parts, places, plan.canvas)
             views.append(drop_concepts(view, self._most_concepts * len(members), rng))
             photos += len(members)
         pixels = torch.from_numpy(np.stack([view.pixels for view in views]))

@@ -32,6 +32,8 @@ class BatchConfig:
         limit: longest side, if `sizes` are short ones: 800 and 1344 are the paper's 1333×800.
         mosaic: share of batches made of mosaics.
         mosaic_size: side of a mosaic's square canvas; such a batch has half as many canvases.
+        mosaic_cells: rows and columns of a mosaic, drawn a batch: 2 puts four photos on a canvas.
+            More make things smaller and their crowd denser, at the cost of decoding only.
         square: all canvases are square, whatever the photos' shapes.
     """
 
@@ -40,6 +42,7 @@ class BatchConfig:
     limit: int = 0
     mosaic: float = 0.0
     mosaic_size: int = 320
+    mosaic_cells: tuple[int, ...] = (2,)
     square: bool = False
 
     def __post_init__(self) -> None:
@@ -53,13 +56,15 @@ class BatchConfig:
             )
         if self.batch < 1:
             raise ValueError(f"batch must be positive, got {self.batch}")
+        if not self.mosaic_cells or min(self.mosaic_cells) < 2:
+            raise ValueError(f"mosaic_cells are at least 2, got {self.mosaic_cells}")
         if not 0 <= self.mosaic <= 1:
             raise ValueError(f"mosaic is a share between 0 and 1, got {self.mosaic}")
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch: its canvas (width, height), and for each slot the photos on it (1, or 4)."""
+    """One batch: its canvas (width, height), and for each slot its photos: 1, 4, 9 …"""
 
     step: int
     canvas: tuple[int, int]
@@ -84,6 +89,11 @@ class Sampler:
         else:
             self._shape = np.array([self._shape_of(s.width, s.height) for s in samples])
         self._repeats = np.asarray(repeats, dtype=np.float64)
+        sparse = np.zeros(len(samples), bool)
+        if self._shards is None:
+            sparse[:] = [not s.exhaustive and not s.complete for s in samples]
+        # Summed up over the photos: exhaustive ones, the others.
+        self._weights = [np.where(sparse == kind, self._repeats, 0).cumsum() for kind in (0, 1)]
         if self._shards is not None and not (self._repeats == 1).all():
             raise ValueError("photos of shards are shown once an epoch; repeats must be 1")
         self.steps_per_epoch = sum(
@@ -97,15 +107,20 @@ class Sampler:
         shape, indices = self._epoch(epoch)[position]
         rng = np.random.default_rng((self._seed, 1, step))
         if rng.random() < self._config.mosaic:
-            everyone = rng.choice(
-                len(self._repeats), (max(1, len(indices) // 2), 4),
-                p=self._repeats / self._repeats.sum(),
-            )  # fmt: skip
+            photos = int(rng.choice(self._config.mosaic_cells)) ** 2
             side = self._config.mosaic_size
-            return BatchPlan(step, (side, side), tuple(tuple(map(int, four)) for four in everyone))
+            mosaics = (self._mosaic(photos, rng) for _ in range(max(1, len(indices) // 2)))
+            return BatchPlan(step, (side, side), tuple(mosaics))
         size = int(rng.choice(self._config.sizes))
         canvas = (size, size) if self._config.square else canvas_of(shape, size, self._config.limit)
         return BatchPlan(step, canvas, tuple((int(i),) for i in indices))
+
+    def _mosaic(self, photos: int, rng: np.random.Generator) -> tuple[int, ...]:
+        # One photo that is not exhaustive makes the whole canvas so: such photos keep together.
+        shares = [some[-1] for some in self._weights]
+        weights = self._weights[int(rng.random() * sum(shares) >= shares[0])]
+        drawn = np.searchsorted(weights, rng.random(photos) * weights[-1], side="right")
+        return tuple(drawn.tolist())
 
     def _shape_of(self, width: int, height: int) -> int:
         if not (width and height):  # not known: the squarest canvas

@@ -7,6 +7,7 @@ of the view, so that no loss punishes finding what is still there.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from train.data.sample import Boxes, Labels, Sample
 
 Image = NDArray[np.uint8]
+Cell = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of a mosaic's canvas."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,14 @@ def random_view(
     )  # fmt: skip
 
 
-def mosaic(views: list[View], canvas: tuple[int, int]) -> View:
-    """Four views, made for the cells of `cells(...)`, as one picture."""
+def mosaic(views: list[View], places: list[Cell], canvas: tuple[int, int]) -> View:
+    """Views, made for `places`, as one picture of `canvas` (width, height)."""
     width, height = canvas
     pixels = np.empty((height, width, 3), np.uint8)
-    left, top = views[0].pixels.shape[1], views[0].pixels.shape[0]
     concepts = tuple(dict.fromkeys(c for view in views for c in view.concepts))
     column = {concept: index for index, concept in enumerate(concepts)}
     boxes, labels = [], []
-    for view, (x, y) in zip(views, ((0, 0), (left, 0), (0, top), (left, top)), strict=True):
-        cell_height, cell_width = view.pixels.shape[:2]
+    for view, (x, y, cell_width, cell_height) in zip(views, places, strict=True):
         pixels[y : y + cell_height, x : x + cell_width] = view.pixels
         boxes.append(view.boxes + np.array([x, y, x, y], np.float32))
         wide = np.zeros((len(view.boxes), len(concepts)), bool)
@@ -120,11 +121,20 @@ def mosaic(views: list[View], canvas: tuple[int, int]) -> View:
     )  # fmt: skip
 
 
-def cells(canvas: tuple[int, int], rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(width, height) of a mosaic's four cells, row after row; the cross is not quite central."""
-    width, height = canvas
-    left, top = (int(side * rng.uniform(0.35, 0.65)) for side in canvas)
-    return [(left, top), (width - left, top), (left, height - top), (width - left, height - top)]
+def cells(canvas: tuple[int, int], a_side: int, rng: np.random.Generator) -> list[Cell]:
+    """A mosaic's cells, row after row; the lines between them are not quite where they should be.
+
+    Args:
+        canvas: (width, height) in pixels.
+        a_side: rows and columns.
+        rng: moves the lines.
+    """
+    columns, rows = (_lines(side, a_side, rng) for side in canvas)
+    return [
+        (left, top, right - left, bottom - top)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
 
 
 def drop_concepts(view: View, most: int, rng: np.random.Generator) -> View:
@@ -141,6 +151,11 @@ def drop_concepts(view: View, most: int, rng: np.random.Generator) -> View:
         view, boxes=view.boxes[named], labels=labels[named],
         concepts=tuple(view.concepts[i] for i in keep),
     )  # fmt: skip
+
+
+def _lines(side: int, parts: int, rng: np.random.Generator) -> list[int]:
+    inner = (np.arange(1, parts) + rng.uniform(-0.3, 0.3, parts - 1)) / parts
+    return [0, *(side * inner).astype(int).tolist(), side]
 
 
 def _slide(room: int, rng: np.random.Generator) -> int:
