@@ -3,9 +3,10 @@
     python -m train.ablate TABLE [ROW …] --preset nano --root DATA --out runs/ablate [key=value …]
     python -m train.ablate --list
 
-TABLE is 2a … 2f, 3, 4, 5, 12, 13 or open, 2 for all of Table 2, or all; a ROW is named as --list
-prints it, with or without its table. Every row is trained once a seed in a run folder of its own;
-rows that come to the same experiment share it. The same command again goes on where it stopped.
+TABLE is 2a … 2f, 3, 4, 5, 12, 13, open or types, 2 for all of Table 2, or all; a ROW is named as
+--list prints it, with or without its table. Every row is trained once a seed in a run folder of
+its own; rows that come to the same experiment share it. The same command again goes on where it
+stopped.
 `key=value` changes the base of all rows, as in train.pretrain; `--steps` its length, and that of
 rows with more or less data in proportion.
 

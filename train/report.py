@@ -29,6 +29,7 @@ from train.tuning_report import Tuned, read_tunings, tuning_section
 
 ASKED = "ablation.json"
 FIGURES = "figures.json"
+_TITLES = {"open": "Open problems", "types": "Data types"}
 FAILED = "failed.txt"
 
 
@@ -234,7 +235,7 @@ def write_report(
         rows = [row for row in ROWS if row.table == table]
         if not any(row.name in runs.asked for row in rows):
             continue
-        title = "Open problems" if table == "open" else f"Table {table}"
+        title = _TITLES.get(table, f"Table {table}")
         parts += [f"## {title}", table_of(rows, runs, figures)]
         found = {r.label: list(runs.values(r.name, figures[0]).values()) for r in rows}
         means = {label: estimate(values) for label, values in found.items() if values}

@@ -75,14 +75,14 @@ def test_a_box_over_many_cells_is_one_picture_and_the_worst_located_boxes_are_le
     concepts = F.normalize(torch.randn(5, 3), dim=1)
     c5 = torch.randn(1, 4, 2, 2)
     # The quarters' middles of this box are the middles of the four cells.
-    boxes = torch.tensor([[[0.0, 0, 64, 64]] * 8])
+    boxes = torch.tensor([[[0.0, 0, 64, 64]] * 16])
     with torch.no_grad():
-        added = knowledge(c5, boxes, torch.arange(8.0)[None], concepts)
+        added = knowledge(c5, boxes, torch.arange(16.0)[None], concepts)
         pooled = F.relu6(knowledge.hidden(c5)).mean(dim=(2, 3), keepdim=True)
         share = (2 * knowledge.classifier(pooled).flatten(1)).softmax(dim=1)  # sharpened
         expected = knowledge.strength * (share @ (concepts - concepts.mean(0)))
-    torch.testing.assert_close(added[0, 6:], expected.expand(2, -1))
-    assert (added[0, :6] == 0).all()
+    torch.testing.assert_close(added[0, 14:], expected.expand(2, -1))
+    assert (added[0, :14] == 0).all()
 
 
 def test_a_model_with_knowledge_differs_by_it_and_trains_its_strength_only() -> None:

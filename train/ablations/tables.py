@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 2 to 5, 12 and 13, and three of our own: figures and settings.
+"""The rows of the paper's Tables 2 to 5, 12 and 13, and two of our own: figures and settings.
 
 A row turns the base experiment of a preset into its own by changing named streams ("detection",
 "grounding", "pairs", "tags"). Figures are the paper's: fixed AP on LVIS minival, zero-shot, of
@@ -51,6 +51,7 @@ def _unless(one: str, best: str, prefix: str) -> str:
 _BEST = (31.3, 29.4, 31.7, 31.3)
 _O365 = _ap(28.6, 24.2, 27.1, 30.6)
 _FULL = ("O365", "GoldG", "CC15M")
+_TYPES = (*_FULL, "IN1k")
 _NO_DEFORM = model(deformable=False)
 
 ROWS: tuple[Row, ...] = (
@@ -111,6 +112,13 @@ ROWS: tuple[Row, ...] = (
     Row("open/cleaning weigh", against="open/as the paper",
         change=pairs(support=0.02, noise="weigh")),
     Row("open/imbalance temperature=0.5", against="open/as the paper", change=run(temperature=0.5)),
+    # What each data type gives: all of them, only boxes, all but one.
+    Row("types/all", data=_TYPES),
+    Row("types/boxes only", against="types/all", data=("O365", "GoldG")),
+    Row("types/without detection", against="types/all", data=_TYPES[1:]),
+    Row("types/without grounding", against="types/all", data=("O365", "CC15M", "IN1k")),
+    Row("types/without captions", against="types/all", data=("O365", "GoldG", "IN1k")),
+    Row("types/without class names", against="types/all", data=_FULL),
 )  # fmt: skip
 """All rows, in the paper's order."""
 
