@@ -58,12 +58,12 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
         with gr.Column(scale=3, min_width=340):
             gr.Markdown("### 3 · Check, dry run, push")
             with gr.Row():
-                check = gr.Button("Check five images", elem_id="ls-check", min_width=120)
+                check = gr.Button("Check five images", elem_id="ls-check", min_width=160)
                 dry = gr.Button("Dry run", elem_id="ls-dry", min_width=100)
                 go = gr.Button(
                     "Push", variant="primary", elem_id="ls-push", interactive=False, min_width=100
                 )
-                stop = gr.Button("Stop", elem_id="ls-stop", min_width=70)
+                stop = gr.Button("Stop", elem_id="ls-stop", min_width=70, visible=False)
             replace = gr.Checkbox(
                 label="Delete predictions of older prompts once the new ones are there",
                 value=False, elem_id="ls-replace",
@@ -101,26 +101,28 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
     key.submit(actions.connect, [url, key, project], signed, **PRIVATE)
     stoppable(
         actions.stops, check.click, actions.check, [connection, project, root], [status, images],
-        show_progress_on=[status], **PRIVATE,
+        button=stop, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     new.click(actions.make_project, [connection, run, title], [project, status], **PRIVATE)
     stoppable(
         actions.stops, tasks.click, actions.make_tasks, [connection, run, project, root, how],
-        status, show_progress_on=[status], **PRIVATE,
+        status, button=stop, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     stoppable(
         actions.stops, dry.click, actions.dry_run, [connection, run, project, root, replace],
-        [made, status, mapping, missing, add, go], show_progress_on=[status], **PRIVATE,
+        [made, status, mapping, missing, add, go],
+        button=stop, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     add.click(actions.add_labels, [connection, made], status, **PRIVATE)
     stoppable(
         actions.stops, go.click, actions.push, [connection, made], [made, status, go],
-        show_progress_on=[status], **PRIVATE,
+        button=stop, show_progress_on=[status], **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     stoppable(
-        actions.stops, rank.click, actions.queue, [connection, run, project, by], status, **PRIVATE
-    )
+        actions.stops, rank.click, actions.queue, [connection, run, project, by], status,
+        button=stop, **PRIVATE,
+    )  # fmt: skip
     # what the dry run showed must be what the push does
     for changed in (run, project, replace, root):
         changed.change(
