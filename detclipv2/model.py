@@ -49,6 +49,18 @@ class Regions:
     foreground: Tensor | None = None
     iou: Tensor | None = None
 
+    @property
+    def objectness(self) -> Tensor:
+        """(B, A) in 0..1: how surely a box holds one whole thing, whatever that is.
+
+        The foreground's times the square of the IoU's, where the head has the branches: OLN (Kim et
+        al. 2022) ranks proposals by how well they fit rather than by what they hold. The
+        localisation elsewhere.
+        """
+        if self.foreground is None or self.iou is None:
+            return self.localisation.float().sigmoid()
+        return self.foreground.float().sigmoid() * self.iou.float().sigmoid().square()
+
 
 class DetCLIPv2(nn.Module):
     """The network with random weights; `from_pretrained` gives a trained one."""

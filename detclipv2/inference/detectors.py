@@ -210,7 +210,7 @@ class TransformersDetector:
         """See `Predictor.propose`."""
         check_settings(0, max_boxes=max_boxes)
         boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
-        return propose(boxes, scores, encoded.size, max_boxes)
+        return propose(boxes, scores.amax(dim=1), encoded.size, max_boxes)
 
 
 def _known() -> str:

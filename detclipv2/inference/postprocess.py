@@ -132,20 +132,19 @@ def score_candidates(
 def propose(
     boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100
 ) -> sv.Detections:
-    """Boxes of anything, by the score of their best text: no classes, and one box a thing.
+    """Boxes of anything: no classes, and one box a thing.
 
     Args:
         boxes: (A, 4) xyxy in pixels of the upright original.
-        scores: (A, T) in 0..1.
+        scores: (A,) in 0..1.
         image_size: width and height of the upright original.
         max_boxes: at most this many boxes, the best ones.
     """
     import supervision as sv
 
-    best = scores.amax(dim=1)
-    kept = nms(boxes, best, PROPOSAL_IOU)[:max_boxes]
+    kept = nms(boxes, scores, PROPOSAL_IOU)[:max_boxes]
     found = clip(boxes[kept], *image_size)
-    return sv.Detections(xyxy=found.numpy(), confidence=best[kept].numpy())
+    return sv.Detections(xyxy=found.numpy(), confidence=scores[kept].numpy())
 
 
 def _rank(

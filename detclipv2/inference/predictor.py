@@ -256,23 +256,31 @@ class Predictor:
         Returns:
             Boxes (A, 4), xyxy in the original's pixels, not clipped, and scores (A, T) in 0..1.
         """
-        concepts = self.encode_texts(texts)
-        regions = encoded.regions
-        with torch.inference_mode():
-            logits = self.model.similarity(
-                regions.embeddings.to(self.device), concepts.to(self.device)
-            )
-            scores = logits.float().cpu().sigmoid() * regions.localisation.sigmoid()[:, None]
-        boxes = encoded.letterbox.to_original(regions.boxes)
+        similar = self._similarities(encoded, texts)
+        scores = similar * encoded.regions.localisation.sigmoid()[:, None]
+        boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         return boxes, self._calibration.apply(scores.sqrt())
 
     def propose(
         self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100
     ) -> sv.Detections:
-        """Boxes of anything that looks like one of `prompts`, without classes, best first."""
+        """Boxes of anything that looks like one of `prompts`, without classes, best first.
+
+        What a box holds matters less here than that it holds one whole thing: it is ranked by
+        `Regions.objectness`, where detections are by `Regions.localisation`.
+        """
         check_settings(0, max_boxes=max_boxes)
-        boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
+        best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
+        boxes = encoded.letterbox.to_original(encoded.regions.boxes)
+        scores = (best * encoded.regions.objectness).sqrt()
         return propose(boxes, scores, encoded.size, max_boxes)
+
+    def _similarities(self, encoded: EncodedImage, texts: Sequence[str]) -> Tensor:
+        """(A, T) in 0..1, on the CPU."""
+        concepts = self.encode_texts(texts).to(self.device)
+        with torch.inference_mode():
+            logits = self.model.similarity(encoded.regions.embeddings.to(self.device), concepts)
+            return logits.float().cpu().sigmoid()
 
     def align(
         self,

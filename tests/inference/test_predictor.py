@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from detclipv2.config import ImageConfig
+from detclipv2.geometry.boxes import clip
 from detclipv2.inference.encoded import EncodedImage
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import select
@@ -287,3 +289,23 @@ def test_the_model_is_put_into_evaluation_and_its_threads_set(
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
+
+
+def test_proposals_are_ranked_by_how_well_they_fit_and_detections_are_not(
+    predictor: Predictor, encoded: EncodedImage
+) -> None:
+    regions = encoded.regions
+    assert regions.foreground is None and regions.iou is None
+    plain = predictor.propose(encoded, ["cat", "dog"], max_boxes=1)
+    _, scores = predictor.score(encoded, ["cat", "dog"])
+    best = encoded.letterbox.to_original(regions.boxes)[scores.amax(1).argmax()]
+    np.testing.assert_allclose(plain.xyxy[0], clip(best[None], *encoded.size)[0], atol=1e-3)
+    # One box fits perfectly, whatever it holds.
+    one = int(scores.amax(1).argmin())
+    sure = torch.full_like(regions.localisation, -9.0)
+    sure[one] = 9.0
+    fitting = replace(encoded, regions=replace(regions, foreground=sure, iou=sure))
+    first = predictor.propose(fitting, ["cat", "dog"], max_boxes=1)
+    wanted = encoded.letterbox.to_original(regions.boxes)[one]
+    np.testing.assert_allclose(first.xyxy[0], clip(wanted[None], *encoded.size)[0], atol=1e-3)
+    assert torch.equal(predictor.score(fitting, ["cat", "dog"])[1], scores)
