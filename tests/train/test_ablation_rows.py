@@ -138,6 +138,7 @@ def test_the_papers_own_settings_can_be_built(row: Row) -> None:
     assert got == row.experiment(swin_t(row))
     assert got.model.name == ("swin_l" if row.large else "swin_t")
     streams = {s.name for s in got.streams}
+    assert ("tags" in streams) == ("IN1k" in row.data)
     if row.data:
         assert streams == {_STREAMS.get(name, "pairs") for name in row.data}
     if row.table == "12":

@@ -89,11 +89,7 @@ class Sampler:
         else:
             self._shape = np.array([self._shape_of(s.width, s.height) for s in samples])
         self._repeats = np.asarray(repeats, dtype=np.float64)
-        sparse = np.zeros(len(samples), bool)
-        if self._shards is None:
-            sparse[:] = [not s.exhaustive and not s.complete for s in samples]
-        # Summed up over the photos: exhaustive ones, the others.
-        self._weights = [np.where(sparse == kind, self._repeats, 0).cumsum() for kind in (0, 1)]
+        self._weights = self._of_mosaics(samples) if config.mosaic else []
         if self._shards is not None and not (self._repeats == 1).all():
             raise ValueError("photos of shards are shown once an epoch; repeats must be 1")
         self.steps_per_epoch = sum(
@@ -114,6 +110,13 @@ class Sampler:
         size = int(rng.choice(self._config.sizes))
         canvas = (size, size) if self._config.square else canvas_of(shape, size, self._config.limit)
         return BatchPlan(step, canvas, tuple((int(i),) for i in indices))
+
+    def _of_mosaics(self, samples: Sequence[Sample]) -> list[NDArray[np.float64]]:
+        """Repeats summed up over the photos: of exhaustive ones, of the others."""
+        sparse = np.zeros(len(samples), bool)
+        if self._shards is None:  # a set in shards is of one kind
+            sparse[:] = [not s.exhaustive and not s.complete for s in samples]
+        return [np.where(sparse == kind, self._repeats, 0).cumsum() for kind in (False, True)]
 
     def _mosaic(self, photos: int, rng: np.random.Generator) -> tuple[int, ...]:
         # One photo that is not exhaustive makes the whole canvas so: such photos keep together.
