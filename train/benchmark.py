@@ -144,6 +144,19 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
     return pairs
 
 
+def folding(model: DetCLIPv2, size: int) -> Pair:
+    """The image tower with batch norms folded into the convolutions, against the same without."""
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+    def look(tower: DetCLIPv2) -> None:
+        with torch.inference_mode():
+            tower.encode_image(pixels)
+
+    title = f"image of {size} px, batch norms folded : as trained"
+    return compare(title, partial(look, model.for_inference()), partial(look, model))
+
+
 def metrics(photos: int = 300, classes: int = 1203, boxes: int = 300) -> list[Pair]:
     """Our figures against the reference APIs, from rows and loaded annotations to arrays.
 
@@ -248,8 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.only != "metrics":
         predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
         own = predictor.model.config.image.size
-        for pair in (*words(predictor, options.size), *additions(predictor.model, own)):
+        tower = predictor.model.for_inference()
+        for pair in (*words(predictor, options.size), *additions(tower, own)):
             print(pair)
+        print(folding(predictor.model, own))
         for pair in (*deformable(), focal()):
             print(pair)
     if options.only != "model":

@@ -89,6 +89,7 @@ class Predictor:
             torch.set_num_threads(threads)
         # Depthwise convolutions run several times faster channels-last.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._image_tower = self.model.for_inference()
         self.image_passes = 0
         self._anchor_share = anchor_share
         self._calibration = Calibration(model.config.score_scale, model.config.score_bias)
@@ -183,7 +184,7 @@ class Predictor:
         pixels, box = letterbox(picture, side, config)
         batch = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
         with self.slot, torch.inference_mode():
-            regions = self.model.encode_image(batch)
+            regions = self._image_tower.encode_image(batch)
             self.image_passes += 1
         return encoded_image(regions, box, picture.size)
 

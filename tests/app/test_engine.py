@@ -15,6 +15,7 @@ from app.results import EngineError, Settings
 from app.ui.render import shows_at
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.model import DetCLIPv2
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
@@ -45,7 +46,7 @@ def test_moved_thresholds_run_no_model_at_all(
         raise AssertionError("the model ran")
 
     for part in ("encode_image", "encode_text", "similarity"):
-        monkeypatch.setattr(engine.predictor.model, part, refuse)
+        monkeypatch.setattr(DetCLIPv2, part, refuse)
     after = engine.detect(COFFEE, "cup, spoon @0.15", Settings(0.1))
     assert 0 < len(after.detections) < len(before.detections)
 
