@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data")
     parser.add_argument("--width", type=int, help="channels of neck and head; as now by default")
-    parser.add_argument("--steps", type=int, default=100, help="batches of 16 photos to fit on")
+    parser.add_argument("--steps", type=int, default=80, help="batches of 16 photos to fit on")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
