@@ -92,7 +92,7 @@ class ModelConfig:
     `score_scale` and `score_bias` make scores of checkpoints mean the same, see
     `inference.calibration`.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
-    anything: "centerness" as in ATSS, or "iou" or the geometric mean of "both" as in OLN.
+    anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """
 
     name: str

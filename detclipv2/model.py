@@ -152,8 +152,9 @@ class DetCLIPv2(nn.Module):
             return centerness
         if self.config.localisation == "iou":
             return iou
-        share = (F.logsigmoid(centerness.float()) + F.logsigmoid(iou.float())) / 2
-        return share - torch.log(-torch.expm1(share.clamp(max=-1e-6)))
+        # The logit of the product of two shares.
+        product = F.logsigmoid(centerness.float()) + F.logsigmoid(iou.float())
+        return product - torch.log(-torch.expm1(product.clamp(max=-1e-6)))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """K texts, each alone and as given (no template) → (K, D) unit vectors."""

@@ -165,14 +165,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides = [word for word in options.words if "=" in word]
     folders = [Path(word) for word in options.words if "=" not in word]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    model = DetCLIPv2.from_pretrained(options.checkpoint).config
+    trained = DetCLIPv2.from_pretrained(options.checkpoint)
+    model = trained.config
     if options.from_backbone:
         model = replace(model, knowledge=False, knowledge_late=False)
 
     def ready(experiment: Experiment) -> Experiment:
         if options.from_backbone:
             return override(replace(experiment, backbone_weights=options.from_backbone), overrides)
-        return override(replace(experiment, init=options.checkpoint), overrides)
+        experiment = override(replace(experiment, init=options.checkpoint), overrides)
+        if experiment.model.knowledge and experiment.freeze < len(trained.backbone.stages) - 1:
+            # Its classifier knows only stages as they are now.
+            return replace(experiment, model=replace(experiment.model, knowledge_late=True))
+        return experiment
 
     try:
         with world() as here:

@@ -20,7 +20,7 @@ from app.ui.links import Followed, copies_link
 from app.ui.photo import Photo
 
 _EXAMPLE = (
-    "astronaut.jpg", "person, helmet", "man, helmet, face", 0.3,
+    "astronaut.jpg", "person, orange suit", "people, orange suit, face", 0.3,
 )  # fmt: skip
 
 

@@ -26,10 +26,10 @@ from detclipv2.language.vocabulary import VocabularyError
 DEMO = FOLDER / "demo"
 
 SAMPLES = (
-    ("astronaut.jpg", "person: woman\nface\nhelmet @0.2"),
+    ("astronaut.jpg", "person: woman\nface\nsuit: orange suit @0.25"),
     ("coffee.jpg", "cup: mug, espresso cup @0.38\n!table"),
     ("chelsea.jpg", "cat: kitten"),
-    ("rocket.jpg", "tower: lighthouse @0.4"),
+    ("rocket.jpg", "rocket: missile @0.5"),
 )
 """Shipped photos, each with prompts that show a piece of the syntax."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,30 @@ def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) ->
     assert torch.allclose(tuned[f"backbone.{stem}"], imagenet[stem], atol=1e-3)
     name = "head.classification_tower.0.weight"
     assert not torch.allclose(tuned[name], start[name], atol=1e-2)
+
+
+@pytest.mark.parametrize(("freeze", "late"), [(5, True), (7, False)])
+def test_the_knowledge_keeps_the_stages_it_knows_where_the_backbone_learns(
+    tmp_path: Path, freeze: int, late: bool
+) -> None:
+    torch.manual_seed(0)
+    start = DetCLIPv2(replace(PRESETS["nano"], knowledge=True))
+    start.save_pretrained(tmp_path / "start")
+    ours = draw_set(tmp_path / "drawn", count=6)
+    truth = json.loads(ours.read_text())
+    for number, image in enumerate(truth["images"]):
+        image["split"] = ("train", "test")[number % 2]
+    ours.write_text(json.dumps(truth))
+    finetune.main(["odinw", str(tmp_path / "start"), "--smoke", str(ours.parent), "workers=0",
+                   f"out={tmp_path / 'out'}", "threads=1", f"freeze={freeze}",
+                   "streams.detection.batches.sizes=(64,)"])  # fmt: skip
+    tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best")
+    assert tuned.config.knowledge_late == late and tuned.knowledge is not None
+    if late:
+        assert tuned.knowledge.late is not None
+        wanted = start.backbone.after_c4.state_dict()
+        for name, tensor in tuned.knowledge.late.state_dict().items():
+            torch.testing.assert_close(tensor, wanted[name], atol=1e-3, rtol=1e-2)
 
 
 def test_folders_that_are_no_sets_are_named(tmp_path: Path, checkpoint: Path) -> None:
