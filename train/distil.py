@@ -95,6 +95,20 @@ def discord(knowledge: ImageNetKnowledge, own: Tensor, wanted: Tensor) -> Tensor
     return nn.functional.mse_loss(knowledge.last_features(own), right) / right.var()
 
 
+def set_up(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Add what commands that look at photos have in common, read `arguments`, make ready."""
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    keep_freed_memory()
+    return options
+
+
 def photos(config: ModelConfig, root: Path, seed: int) -> Batches:
     """Batches of 16 photos that may be trained on, as a detector of `config` sees them."""
     stream = Stream(
@@ -117,16 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data")
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    keep_freed_memory()
-    torch.manual_seed(options.seed)
+    options = set_up(parser, arguments)
     plain = DetCLIPv2.from_pretrained(options.checkpoint)
     teacher = imagenet_backbone(plain.config.backbone).to(memory_format=torch.channels_last)
     model = grown(plain, teacher.after_c4).to(memory_format=torch.channels_last)

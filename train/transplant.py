@@ -25,9 +25,8 @@ from tqdm import tqdm
 from detclipv2.checkpoint import inspect
 from detclipv2.model import DetCLIPv2
 from train.data.loader import load
-from train.distil import photos
+from train.distil import photos, set_up
 from train.knowledge import imagenet_backbone
-from train.memory import keep_freed_memory
 from train.task import normalise
 from train.widen import widen
 
@@ -137,16 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("backbone")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of the data")
     parser.add_argument("--width", type=int, help="channels of neck and head; as now by default")
     parser.add_argument("--steps", type=int, default=80, help="batches of 16 photos to fit on")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    keep_freed_memory()
+    options = set_up(parser, arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint).to(memory_format=torch.channels_last)
     ahead = load(photos(model.config, options.root, options.seed), range(options.steps), workers=1)
     seen = (batch.pixels for batch in tqdm(ahead, total=options.steps, unit="batch"))
