@@ -102,8 +102,8 @@ def transplant(
     grown.load_state_dict(kept, strict=False)
     old, new = _readers(model), _readers(grown)
     fits = {name: Fit(conv.in_channels, conv.out_channels) for name, (_, conv) in new.items()}
-    for photos_ in batches:
-        pixels = normalise(photos_, config.image)
+    for batch in batches:
+        pixels = normalise(batch, config.image)
         before, after = model.backbone(pixels), grown.backbone(pixels)
         for name, (level, conv) in old.items():
             fits[name].add(after[level], conv(before[level]))

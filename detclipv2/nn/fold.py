@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -53,6 +52,6 @@ def _multiply_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         norm.running_mean.double(), norm.running_var.double(), norm.eps,
         norm.weight.double(), norm.bias.double(),
     )  # fmt: skip
-    layout = torch.preserve_format
-    conv.weight = nn.Parameter(weight.to(conv.weight.dtype, memory_format=layout), False)
-    conv.bias = nn.Parameter(bias.to(conv.weight.dtype), False)
+    kind = conv.weight.dtype
+    conv.weight = nn.Parameter(weight.to(kind), False)
+    conv.bias = nn.Parameter(bias.to(kind), False)
