@@ -97,7 +97,7 @@ def test_a_sample_brings_its_own_words_and_detects(page: Page) -> None:
     expect(page.locator("#prompts textarea")).to_have_value(re.compile("^cat"))
     expect(page.locator("#status .status.ok, #status .status.hint")).to_be_visible()
     page.click("#sample-3")
-    expect(page.locator("#prompts textarea")).to_have_value(re.compile("^tower"))
+    expect(page.locator("#prompts textarea")).to_have_value(re.compile("^rocket"))
 
 
 def test_nothing_found_names_the_best_scores(page: Page) -> None:
