@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,7 +76,7 @@ class Batches(Dataset[Batch]):
             if len(members) == 1:
                 view = self._view(members[0], plan.canvas, rng)
             else:
-                places = cells(plan.canvas, math.isqrt(len(members)), rng)
+                places = cells(plan.canvas, rng)
                 parts = [
                     self._view(index, (width, height), rng)
                     for index, (_, _, width, height) in zip(members, places, strict=True)

@@ -30,10 +30,8 @@ class BatchConfig:
         batch: photos (canvases, with mosaic) in a batch over all ranks.
         sizes: long sides of the canvases, one drawn a batch; with `limit` their short sides.
         limit: longest side, if `sizes` are short ones: 800 and 1344 are the paper's 1333×800.
-        mosaic: share of batches made of mosaics.
+        mosaic: share of batches made of mosaics of four photos.
         mosaic_size: side of a mosaic's square canvas; such a batch has half as many canvases.
-        mosaic_cells: rows and columns of a mosaic, drawn a batch: 2 puts four photos on a canvas.
-            More make things smaller and their crowd denser, at the cost of decoding only.
         square: all canvases are square, whatever the photos' shapes.
     """
 
@@ -42,7 +40,6 @@ class BatchConfig:
     limit: int = 0
     mosaic: float = 0.0
     mosaic_size: int = 320
-    mosaic_cells: tuple[int, ...] = (2,)
     square: bool = False
 
     def __post_init__(self) -> None:
@@ -56,15 +53,13 @@ class BatchConfig:
             )
         if self.batch < 1:
             raise ValueError(f"batch must be positive, got {self.batch}")
-        if not self.mosaic_cells or min(self.mosaic_cells) < 2:
-            raise ValueError(f"mosaic_cells are at least 2, got {self.mosaic_cells}")
         if not 0 <= self.mosaic <= 1:
             raise ValueError(f"mosaic is a share between 0 and 1, got {self.mosaic}")
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch: its canvas (width, height), and for each slot its photos: 1, 4, 9 …"""
+    """One batch: its canvas (width, height), and for each slot its photos: one, or four"""
 
     step: int
     canvas: tuple[int, int]
@@ -103,9 +98,8 @@ class Sampler:
         shape, indices = self._epoch(epoch)[position]
         rng = np.random.default_rng((self._seed, 1, step))
         if rng.random() < self._config.mosaic:
-            photos = int(rng.choice(self._config.mosaic_cells)) ** 2
             side = self._config.mosaic_size
-            mosaics = (self._mosaic(photos, rng) for _ in range(max(1, len(indices) // 2)))
+            mosaics = (self._mosaic(rng) for _ in range(max(1, len(indices) // 2)))
             return BatchPlan(step, (side, side), tuple(mosaics))
         size = int(rng.choice(self._config.sizes))
         canvas = (size, size) if self._config.square else canvas_of(shape, size, self._config.limit)
@@ -118,11 +112,11 @@ class Sampler:
             sparse[:] = [not s.exhaustive and not s.complete for s in samples]
         return [np.where(sparse == kind, self._repeats, 0).cumsum() for kind in (False, True)]
 
-    def _mosaic(self, photos: int, rng: np.random.Generator) -> tuple[int, ...]:
+    def _mosaic(self, rng: np.random.Generator) -> tuple[int, ...]:
         # One photo that is not exhaustive makes the whole canvas so: such photos keep together.
         shares = [some[-1] for some in self._weights]
         weights = self._weights[int(rng.random() * sum(shares) >= shares[0])]
-        drawn = np.searchsorted(weights, rng.random(photos) * weights[-1], side="right")
+        drawn = np.searchsorted(weights, rng.random(4) * weights[-1], side="right")
         return tuple(drawn.tolist())
 
     def _shape_of(self, width: int, height: int) -> int:

@@ -121,15 +121,14 @@ def mosaic(views: list[View], places: list[Cell], canvas: tuple[int, int]) -> Vi
     )  # fmt: skip
 
 
-def cells(canvas: tuple[int, int], a_side: int, rng: np.random.Generator) -> list[Cell]:
-    """A mosaic's cells, row after row; the lines between them are not quite where they should be.
+def cells(canvas: tuple[int, int], rng: np.random.Generator) -> list[Cell]:
+    """A mosaic's four cells, row after row; the lines between them are not quite in the middle.
 
     Args:
         canvas: (width, height) in pixels.
-        a_side: rows and columns.
         rng: moves the lines.
     """
-    columns, rows = (_lines(side, a_side, rng) for side in canvas)
+    columns, rows = (_lines(side, rng) for side in canvas)
     return [
         (left, top, right - left, bottom - top)
         for top, bottom in pairwise(rows)
@@ -153,9 +152,8 @@ def drop_concepts(view: View, most: int, rng: np.random.Generator) -> View:
     )  # fmt: skip
 
 
-def _lines(side: int, parts: int, rng: np.random.Generator) -> list[int]:
-    inner = (np.arange(1, parts) + rng.uniform(-0.3, 0.3, parts - 1)) / parts
-    return [0, *(side * inner).astype(int).tolist(), side]
+def _lines(side: int, rng: np.random.Generator) -> list[int]:
+    return [0, int(side * rng.uniform(0.35, 0.65)), side]
 
 
 def _slide(room: int, rng: np.random.Generator) -> int:
