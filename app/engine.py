@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,11 +38,11 @@ Progress = Callable[..., object]
 
 @dataclass(frozen=True)
 class _Seen:
-    """A photo the engine knows: its small copy, its size, and what the image tower said."""
+    """A photo the engine knows: its small copy, its size, what the image tower said, by tiles."""
 
     preview: Image.Image
     size: tuple[int, int]
-    encoded: EncodedImage | None = None
+    encoded: dict[int, EncodedImage] = field(default_factory=dict)
 
 
 class Engine:
@@ -77,7 +77,7 @@ class Engine:
         self.fingerprint = predictor.model.fingerprint
         self.milliseconds: float | None = None
         self._seen: Recent[str, _Seen] = Recent(photos)
-        self._candidates: Recent[tuple[str, str], Candidates] = Recent(4 * photos)
+        self._candidates: Recent[tuple[str, str, int], Candidates] = Recent(4 * photos)
         self._lock = threading.RLock()
 
     @classmethod
@@ -130,7 +130,7 @@ class Engine:
         vocabulary = Vocabulary.coerce(prompts)
         with self._lock:
             passes = self.image_passes
-            key, seen, encoded = self._look_at(source, tell)
+            key, seen, encoded = self._look_at(source, tell, settings.tiles)
             tell(0.8, desc="Comparing with your words")
             detections, best = self._choose(key, encoded, vocabulary, settings)
             ran = self.image_passes > passes
@@ -184,6 +184,7 @@ class Engine:
             nms_iou=settings.nms_iou,
             max_boxes=settings.max_boxes,
             size=self._asked,
+            tiles=settings.tiles,
         )
 
     def look(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
@@ -232,18 +233,19 @@ class Engine:
             "threshold": settings.threshold,
             "nms_iou": settings.nms_iou,
             "max_boxes": settings.max_boxes,
+            "tiles": settings.tiles,
         }
 
-    def _look_at(self, source: str | Path, tell: Progress) -> tuple[str, _Seen, EncodedImage]:
+    def _look_at(
+        self, source: str | Path, tell: Progress, tiles: int = 1
+    ) -> tuple[str, _Seen, EncodedImage]:
         """The photo's key, what is known of it, and the image tower's output."""
         tell(0.1, desc="Reading the photo")
         key, seen = self._know(source)
-        encoded = seen.encoded
-        if encoded is None:
-            tell(0.3, desc="Looking at the photo")
-            encoded = self.predictor.encode_image(source, self._asked)
-            self._seen.put(key, replace(seen, encoded=encoded))
-        return key, seen, encoded
+        if tiles not in seen.encoded:
+            tell(0.3, desc="Looking at the photo" if tiles == 1 else "Looking closely")
+            seen.encoded[tiles] = self.predictor.encode_image(source, self._asked, tiles)
+        return key, seen, seen.encoded[tiles]
 
     def _know(self, source: str | Path) -> tuple[str, _Seen]:
         """The photo's key and what is known of it; opens it when it is new."""
@@ -267,10 +269,10 @@ class Engine:
     ) -> tuple[sv.Detections, list[float | None]]:
         """Detections, and each class's best score before any threshold."""
         bare = vocabulary.without_thresholds()
-        found = self._candidates.get((key, bare.hash))
+        found = self._candidates.get((key, bare.hash, settings.tiles))
         if found is None:
             found = self.predictor.candidates(encoded, bare, floor=0.0)
-            self._candidates.put((key, bare.hash), found)
+            self._candidates.put((key, bare.hash, settings.tiles), found)
         best: list[float | None] = [None] * len(vocabulary.returned)
         for score, class_id in zip(found.scores.tolist(), found.classes.tolist(), strict=True):
             if best[class_id] is None:  # candidates come by falling score

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detclipv2.inference.tiles import MAX_TILES
+
 if TYPE_CHECKING:
     import supervision as sv
     from torch import Tensor
@@ -21,11 +23,19 @@ class EngineError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What filters candidates: scores in 0…1, IoU in 0…1, boxes an image."""
+    """How a photo is looked at, and what filters candidates.
+
+    Attributes:
+        threshold: lowest score, in 0…1.
+        nms_iou: of two boxes of a class that overlap by more, in 0…1, the weaker goes.
+        max_boxes: boxes an image.
+        tiles: above 1 so many tiles along the long side are looked at, too.
+    """
 
     threshold: float = 0.3
     nms_iou: float = 0.6
     max_boxes: int = 100
+    tiles: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -34,6 +44,8 @@ class Settings:
             raise EngineError(f"the NMS IoU must lie in 0…1, got {self.nms_iou}; try 0.6")
         if self.max_boxes < 1:
             raise EngineError(f"the number of boxes must be 1 or more, got {self.max_boxes}")
+        if not 1 <= self.tiles <= MAX_TILES:
+            raise EngineError(f"tiles must lie in 1…{MAX_TILES}, got {self.tiles}; try 2")
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,16 @@ _PROPOSALS = {"coco": 100, "odinw": 0, "lvis": 1000}
 _WEEK = 7 * 24 * 60
 
 
-def evaluate(detector: Detector[Any], root: Path, size: int | None = None) -> dict[str, Any]:
+def evaluate(
+    detector: Detector[Any], root: Path, size: int | None = None, tiles: int = 1
+) -> dict[str, Any]:
     """All figures of a detector on OV-mini, in percent.
 
     Args:
         detector: the detector.
         root: folder of OV-mini.
         size: long side of the network's input; None for the model's own.
+        tiles: along a photo's long side, see `Predictor.encode_image`.
 
     Raises:
         FileNotFoundError: `root` lacks a set.
@@ -64,23 +67,28 @@ def evaluate(detector: Detector[Any], root: Path, size: int | None = None) -> di
     sets = {}
     for name in ZERO_SHOT:
         truth = read_truth(root / name / "instances.json")
-        sets[name] = zero_shot_boxes(detector, truth, root / name / "images", size)[0].ap50
+        images = root / name / "images"
+        sets[name] = zero_shot_boxes(detector, truth, images, size, tiles)[0].ap50
     phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
     return {
-        DEVELOPMENT: development(detector, root, size),
+        DEVELOPMENT: development(detector, root, size, tiles),
         "zero_shot_ap50": {"mean": mean(sets.values()), **sets},
-        "phrase_recall": {f"@{k}": v for k, v in phrase_recall(detector, phrases, size).items()},
+        "phrase_recall": {
+            f"@{k}": v for k, v in phrase_recall(detector, phrases, size, tiles).items()
+        },
     }
 
 
-def development(detector: Detector[Any], root: Path, size: int | None = None) -> dict[str, Any]:
+def development(
+    detector: Detector[Any], root: Path, size: int | None = None, tiles: int = 1
+) -> dict[str, Any]:
     """Figures on the development set, in percent: AP, AP50, AR@100, AP50 by group of classes.
 
     Raises:
         FileNotFoundError: `root` lacks it, or what the groups are told by.
     """
     truth = read_truth(root / DEVELOPMENT / "instances.json")
-    figures, recall = zero_shot_boxes(detector, truth, root / DEVELOPMENT / "images", size)
+    figures, recall = zero_shot_boxes(detector, truth, root / DEVELOPMENT / "images", size, tiles)
     samples, _ = boxed_samples(root)
     groups = group_classes(
         list(figures.ap50_by_class), samples, read_texts(training_texts(root)), load_concepts()
@@ -152,11 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cache=Path(cache),
         )  # fmt: skip
         own = detector.model.config.image.size if isinstance(detector, Predictor) else None
-        settings |= {"size": options.size or own}
+        settings |= {"size": options.size or own, "tiles": options.tiles}
         if options.protocol == "ov-mini":
             if processes.size > 1:
                 raise SystemExit("OV-mini is small: evaluate it without torchrun")
-            figures: dict[str, Any] | None = evaluate(detector, options.root, options.size)
+            figures: dict[str, Any] | None = evaluate(
+                detector, options.root, options.size, options.tiles
+            )
             shown = table
         else:
             sweep = _sweep(options, detector, processes)
@@ -195,6 +205,7 @@ def _sweep(options: argparse.Namespace, detector: Detector[Any], processes: Worl
     floor = 0.01 if isinstance(detector, Predictor) else 0.0001
     return Sweep(
         size=options.size,
+        tiles=options.tiles,
         floor=floor if options.floor is None else options.floor,
         boxes=options.boxes or _BOXES[options.protocol],
         proposals=_PROPOSALS[options.protocol],
@@ -218,6 +229,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")
     parser.add_argument("--size", type=int, help="long side of the network's input")
+    parser.add_argument(
+        "--tiles", type=int, default=1, help="tiles along a photo's long side, looked at as well"
+    )
     parser.add_argument(
         "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
     )

@@ -51,6 +51,7 @@ class Sweep:
 
     Attributes:
         size: long side of the network's input; None for the detector's own.
+        tiles: above 1 so many tiles along a photo's long side are looked at, too.
         floor: lowest score of a kept box.
         nms_iou: of two boxes of a class that overlap by more than this the worse goes.
         boxes: most detections of a photo.
@@ -60,6 +61,7 @@ class Sweep:
     """
 
     size: int | None = None
+    tiles: int = 1
     floor: float = 0.01
     nms_iou: float = 0.6
     boxes: int = 100
@@ -108,7 +110,7 @@ class Sweep:
         return _sorted(read_rows(folder)) if self.world.main else None
 
     def _look(self, detector: Detector[Any], image: int, path: Path, questions: Questions) -> Rows:
-        encoded = detector.encode_image(path, self.size)
+        encoded = detector.encode_image(path, self.size, self.tiles)
         vocabulary = Vocabulary.of(questions.prompts)
         found = detector.detect(
             encoded, vocabulary, threshold=self.floor, nms_iou=self.nms_iou, max_boxes=self.boxes
@@ -128,8 +130,9 @@ class Sweep:
     ) -> str:
         """Name of all that rows depend on: other settings never meet in a folder."""
         settings = {
-            "detector": detector.fingerprint, "size": self.size, "floor": self.floor,
-            "nms_iou": self.nms_iou, "boxes": self.boxes, "proposals": self.proposals,
+            "detector": detector.fingerprint, "size": self.size, "tiles": self.tiles,
+            "floor": self.floor, "nms_iou": self.nms_iou, "boxes": self.boxes,
+            "proposals": self.proposals,
             "prompts": questions.prompts, "categories": questions.categories,
             "photos": [(image, path.name) for image, path in photos],
         }  # fmt: skip

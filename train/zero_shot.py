@@ -22,8 +22,9 @@ _PHRASE_BOXES = 10
 
 
 def zero_shot_boxes(
-    detector: Detector[Any], truth: dict[str, Any], images: Path, size: int | None = None
-) -> tuple[BoxFigures, float]:
+    detector: Detector[Any], truth: dict[str, Any], images: Path, size: int | None = None,
+    tiles: int = 1,
+) -> tuple[BoxFigures, float]:  # fmt: skip
     """COCO figures of the class names as prompts, and class-agnostic AR@100.
 
     Args:
@@ -31,11 +32,12 @@ def zero_shot_boxes(
         truth: COCO format; `text` of a category is its prompt, else its name.
         images: folder of the photos.
         size: long side of the network's input.
+        tiles: along a photo's long side, see `Predictor.encode_image`.
     """
     photos = [(record["id"], images / record["file_name"]) for record in truth["images"]]
     categories = truth["categories"]
     questions = Questions.of([prompt_of(c) for c in categories], [c["id"] for c in categories])
-    rows = Sweep(size=size).run(detector, photos, questions)
+    rows = Sweep(size=size, tiles=tiles).run(detector, photos, questions)
     assert rows is not None  # one process
     proposal = rows["category"] == ANYTHING
     return average_precision(truth, rows[~proposal]), average_recall(truth, rows[proposal]).all
@@ -43,7 +45,7 @@ def zero_shot_boxes(
 
 def phrase_recall(
     detector: Detector[Any], photos: Sequence[tuple[Path, list[GroundedPhrase]]],
-    size: int | None = None,
+    size: int | None = None, tiles: int = 1,
 ) -> dict[int, float]:  # fmt: skip
     """Recall@1, 5, 10 of phrases at IoU 0.5, any box of the phrase; in percent."""
     hits: list[int | None] = []
@@ -51,7 +53,7 @@ def phrase_recall(
         if not phrases:
             continue
         texts = list(dict.fromkeys(p.text for p in phrases))
-        boxes, scores = detector.score(detector.encode_image(path, size), texts)
+        boxes, scores = detector.score(detector.encode_image(path, size, tiles), texts)
         top = scores.topk(min(100, len(scores)), dim=0)
         column = torch.arange(len(texts)).expand_as(top.indices)
         chosen, strength, classes = top.indices.flatten(), top.values.flatten(), column.flatten()

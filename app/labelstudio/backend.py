@@ -53,17 +53,19 @@ class Backend:
         connection: where labels are fetched from when Label Studio's “Start training” asks for it.
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
+        tiles: above 1 so many tiles along the long side are looked at, too.
         memory: what labelers taught it before; None begins with nothing and keeps nothing.
     """
 
     def __init__(
         self, load: Callable[[], Detector[Any]], images: TaskImages, connection: Connection, *,
-        threshold: float = THRESHOLD, size: int | None = None, memory: Memory | None = None,
+        threshold: float = THRESHOLD, size: int | None = None, tiles: int = 1,
+        memory: Memory | None = None,
     ) -> None:  # fmt: skip
         self._images = images
         self._connection = connection
         self._threshold = threshold
-        self._size = size
+        self._size, self._tiles = size, tiles
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
@@ -201,7 +203,7 @@ class Backend:
     def _look(
         self, detector: Detector[Any], content: bytes, wish: Wish
     ) -> tuple[list[Box], tuple[int, int]]:
-        encoded = detector.encode_image(content, self._size)
+        encoded = detector.encode_image(content, self._size, self._tiles)
         found = detector.detect(encoded, wish.vocabulary, threshold=wish.threshold)
         boxes = [
             Box(str(name), float(score), (float(x1), float(y1), float(x2), float(y2)))

@@ -23,6 +23,10 @@ def add_backend(commands: Any) -> None:
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
     serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
     serve.add_argument(
+        "--tiles", type=int, default=1, metavar="N",
+        help="look at N tiles along the long side as well, for small things",
+    )  # fmt: skip
+    serve.add_argument(
         "--threshold", type=float, default=THRESHOLD, metavar="T", help="default: %(default)s"
     )
     serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
@@ -52,18 +56,21 @@ def run_backend(arguments: argparse.Namespace) -> int:
     from app.labelstudio.backend_memory import Memory, memory_file
     from app.labelstudio.backend_webhooks import WebhookSigner
     from app.labelstudio.images import TaskImages
+    from detclipv2.inference.tiles import lay_tiles
 
     def load() -> Any:
         from app.engine import Engine
 
         return Engine.load(arguments.model, size=arguments.size).predictor
 
+    lay_tiles((1, 1), arguments.tiles)  # refuses a number that cannot be
     connection = connect(arguments)
     images = TaskImages(connection, document_root=document_root(arguments))
     memory = Memory(arguments.state or memory_file(connection.url), connection.url)
     backend = Backend(
-        load, images, connection, threshold=arguments.threshold, size=arguments.size, memory=memory
-    )
+        load, images, connection, threshold=arguments.threshold, size=arguments.size,
+        tiles=arguments.tiles, memory=memory,
+    )  # fmt: skip
     login = signer = None
     if arguments.basic_auth:
         password = os.environ.get("BACKEND_PASSWORD", "")

@@ -84,13 +84,14 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     images = _images(arguments)
     try:
         vocabulary = Vocabulary.parse(_prompts(arguments))
-        Settings(arguments.threshold, arguments.nms, arguments.max_boxes)
+        Settings(arguments.threshold, arguments.nms, arguments.max_boxes, arguments.tiles)
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size)
     settings = settings_of(
         engine, vocabulary.serialise(), threshold=arguments.threshold, nms_iou=arguments.nms,
-        max_boxes=arguments.max_boxes, size=arguments.size, floor=arguments.floor,
+        max_boxes=arguments.max_boxes, size=arguments.size, tiles=arguments.tiles,
+        floor=arguments.floor,
         source=" ".join(arguments.paths) or f"Label Studio project {arguments.project}",
     )  # fmt: skip
     folder = arguments.run

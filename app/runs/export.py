@@ -154,6 +154,7 @@ def describe(run: Run) -> dict[str, Any]:
         "model": settings.model,
         "checkpoint": settings.checkpoint,
         "size": settings.size,
+        "tiles": settings.tiles,
         "prompts": view.prompts,
         "vocabulary": view.vocabulary.hash,
         "threshold": view.threshold,

@@ -46,7 +46,7 @@ class Outcome:
 
 def look(
     detector: Detector[Any], image: Image.Image, vocabulary: Vocabulary, *, floor: float,
-    threshold: float, nms_iou: float, size: int | None,
+    threshold: float, nms_iou: float, size: int | None, tiles: int = 1,
 ) -> sv.Detections:  # fmt: skip
     """All boxes of a picture from `floor` up, after suppression within their class.
 
@@ -59,7 +59,7 @@ def look(
 
     from detclipv2.inference.postprocess import MAX_CANDIDATES, select
 
-    encoded = detector.encode_image(image, size)
+    encoded = detector.encode_image(image, size, tiles)
     bare = vocabulary.without_thresholds()
     found = detector.candidates(encoded, bare, floor=floor)
     boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
@@ -119,6 +119,7 @@ def process(
                 found = look(
                     detector, image, vocabulary, floor=settings.lowest,
                     threshold=settings.threshold, nms_iou=settings.nms_iou, size=settings.size,
+                    tiles=settings.tiles,
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
@@ -136,7 +137,7 @@ def _place(row: ImageRow) -> str:
 
 def estimate(
     images: Sequence[ImageRef], detector: Detector[Any], read: Reader, prompts: str,
-    size: int | None = None, samples: int = 3, tell: Tell = untold,
+    size: int | None = None, tiles: int = 1, samples: int = 3, tell: Tell = untold,
 ) -> float:  # fmt: skip
     """Seconds that all of `images` will take, measured on a few of them after a warm-up on another.
 
@@ -160,7 +161,10 @@ def estimate(
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        look(detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6, size=size)
+        look(
+            detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6, size=size,
+            tiles=tiles,
+        )  # fmt: skip
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")

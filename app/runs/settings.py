@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from app.runs.records import RunError
+from detclipv2.inference.tiles import MAX_TILES
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class RunSettings:
         nms_iou: of two boxes of one class that overlap more, the weaker went.
         max_boxes: boxes an image that are shown, the best ones.
         size: long side of the network's input, None for the model's own.
+        tiles: above 1 so many tiles along the long side were looked at, too.
         floor: lowest score that is stored.
         source: where the images came from, in the user's words.
         created: when, ISO 8601 UTC.
@@ -43,6 +45,7 @@ class RunSettings:
     nms_iou: float = 0.6
     max_boxes: int = 100
     size: int | None = None
+    tiles: int = 1
     floor: float = FLOOR
     source: str = ""
     created: str = ""
@@ -54,6 +57,8 @@ class RunSettings:
                 raise RunError(f"{name} must lie in 0..1, got {getattr(self, name)}")
         if self.max_boxes < 1:
             raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
+        if not 1 <= self.tiles <= MAX_TILES:
+            raise RunError(f"tiles must lie in 1..{MAX_TILES}, got {self.tiles}; try 2")
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -65,7 +65,7 @@ class BatchActions:
 
     def estimate(
         self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
-        hosts: str, prompts: str, connection: Connection | None, visitor: gr.Request,
+        hosts: str, prompts: str, tiles: int, connection: Connection | None, visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
@@ -77,15 +77,17 @@ class BatchActions:
                 files, places, project, unlabelled, connection, visitor, tell=tell
             )
             tell = self.stops.teller("Measuring", progress, visitor)
-            seconds = estimate(images, self.engine.predictor, read, prompts, tell=tell)
+            seconds = estimate(
+                images, self.engine.predictor, read, prompts, tiles=int(tiles), tell=tell
+            )
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
 
     def start(
         self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
-        hosts: str, prompts: str, threshold: float, name: str, connection: Connection | None,
-        visitor: gr.Request, progress: gr.Progress = PROGRESS,
+        hosts: str, prompts: str, tiles: int, threshold: float, name: str,
+        connection: Connection | None, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Begin a run; returns the list of runs and the status."""
         folder = self.runs.new(name)
@@ -97,7 +99,7 @@ class BatchActions:
                 self.stops.teller("Listing photos", progress, visitor),
             )  # fmt: skip
             settings = settings_of(
-                self.engine, vocabulary.serialise(), threshold=threshold,
+                self.engine, vocabulary.serialise(), threshold=threshold, tiles=int(tiles),
                 source=places.strip() or (f"project {number(project)}" if project else "uploads"),
             )  # fmt: skip
             run = Run.create(folder, settings, images)

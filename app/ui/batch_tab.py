@@ -9,6 +9,7 @@ from app.results import Settings
 from app.ui import render
 from app.ui.access import Access
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
+from app.ui.detect_tab import closer_look
 from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import cache_folder
 from app.ui.projects import listed, picker
@@ -52,6 +53,7 @@ def build(
                 0.05, 1, Settings().threshold, step=0.01, label="Threshold",
                 elem_id="batch-threshold", info="Lower boxes are kept, so it can change later.",
             )  # fmt: skip
+            tiles = closer_look("batch-tiles")
             name = gr.Textbox(
                 value="", label="Name of the run (optional)", elem_id="batch-name", max_lines=1
             )
@@ -95,7 +97,7 @@ def build(
                 label="Photos of the run (failed ones first, at most 200)", row_count=1,
                 column_count=4, buttons=[], wrap=True,
             )  # fmt: skip
-    form = [files, places, project, unlabelled, hosts, prompts]
+    form = [files, places, project, unlabelled, hosts, prompts, tiles]
     stoppable(
         actions.stops, measure.click, actions.estimate, [*form, connection], said,
         button=stop, **MODEL, **PRIVATE,

@@ -68,6 +68,7 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
+        tiles: int,
         progress: gr.Progress = PROGRESS,
     ) -> Outputs:
         """Find the prompts in the photo and show them."""
@@ -78,8 +79,9 @@ class Actions:
             return self._say("error", "No photo yet. Upload, drop or paste one, or pick a sample.")
         try:
             result = self.engine.detect(
-                source, prompts, Settings(threshold, nms_iou, int(max_boxes)), progress=progress
-            )
+                source, prompts, Settings(threshold, nms_iou, int(max_boxes), int(tiles)),
+                progress=progress,
+            )  # fmt: skip
         except _TROUBLE as error:
             return self._say("error", str(error))
         return self._show(source, result)
@@ -91,11 +93,12 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
+        tiles: int,
     ) -> Outputs:
         """Apply moved sliders to the result on screen; does nothing before the first one."""
         if session.source is None or session.result is None or not prompts.strip():
             return self._same()
-        return self.detect(session.source, session, prompts, threshold, nms_iou, max_boxes)
+        return self.detect(session.source, session, prompts, threshold, nms_iou, max_boxes, tiles)
 
     def edit_thresholds(
         self,
@@ -105,13 +108,14 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
+        tiles: int,
     ) -> Outputs:
         """Write an edited table's thresholds into the prompts, their one home, and apply them."""
         try:
             text = with_thresholds(prompts, rows)
         except VocabularyError as error:
             return (*self._say("error", str(error)), gr.skip())
-        return (*self.refilter(session, text, threshold, nms_iou, max_boxes), text)
+        return (*self.refilter(session, text, threshold, nms_iou, max_boxes, tiles), text)
 
     def pick_sample(
         self,
@@ -119,12 +123,13 @@ class Actions:
         threshold: float,
         nms_iou: float,
         max_boxes: float,
+        tiles: int,
         progress: gr.Progress = PROGRESS,
     ) -> Outputs:
         """Show a shipped photo with its own prompts and detect at once."""
         name, prompts = SAMPLES[index]
         outputs = self.detect(
-            str(DEMO / name), Session(), prompts, threshold, nms_iou, max_boxes, progress
+            str(DEMO / name), Session(), prompts, threshold, nms_iou, max_boxes, tiles, progress
         )
         return (*outputs, prompts)
 
@@ -164,19 +169,23 @@ class Actions:
         return str(self._file(picture, f"{Path(source).stem}.boxes.png"))
 
     def link(
-        self, session: Session, prompts: str, threshold: float, nms_iou: float, max_boxes: float
-    ) -> str:
+        self, session: Session, prompts: str, threshold: float, nms_iou: float, max_boxes: float,
+        tiles: int,
+    ) -> str:  # fmt: skip
         """The query of a link to what is on screen."""
         _, source = self._on_screen(session)
-        settings = {"threshold": threshold, "nms_iou": nms_iou, "max_boxes": int(max_boxes)}
+        settings = {
+            "threshold": threshold, "nms_iou": nms_iou, "max_boxes": int(max_boxes),
+            "tiles": int(tiles),
+        }  # fmt: skip
         return Link("detect", keep_photo(source), prompts, settings).query()
 
     def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
-        """The tab as a link describes it: prompts, three sliders, and what `detect` gives."""
+        """The tab as a link describes it: prompts, settings, and what `detect` gives."""
         told = link.settings
         sliders = (
             float(told.get("threshold", 0.3)), float(told.get("nms_iou", 0.6)),
-            float(told.get("max_boxes", 100)),
+            float(told.get("max_boxes", 100)), int(told.get("tiles", 1)),
         )  # fmt: skip
         path = find_photo(link.photo)
         if path is None:
@@ -190,12 +199,13 @@ class Actions:
         threshold: float = 0.3,
         nms_iou: float = 0.6,
         max_boxes: float = 100,
+        tiles: int = 1,
     ) -> tuple[answers.Detected, str]:
-        """Find the prompts in a photo.
+        """Find the prompts in a photo, with tiles > 1 also in so many tiles along its long side.
 
         Returns the boxes as COCO JSON and the drawn picture.
         """
-        outputs = self.detect(photo, Session(), prompts, threshold, nms_iou, max_boxes)
+        outputs = self.detect(photo, Session(), prompts, threshold, nms_iou, max_boxes, tiles)
         session = outputs[-1]
         if not isinstance(session, Session) or session.result is None:
             raise gr.Error(_plain(outputs[1]), print_exception=False)

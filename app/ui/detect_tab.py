@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,7 +87,8 @@ def build(engine: Engine) -> DetectParts:
                 0, 1, defaults.threshold, step=0.01, label="Threshold", elem_id="threshold",
                 info="Boxes below this score are hidden; moving it does not run the model again.",
             )  # fmt: skip
-            with gr.Accordion("Overlap and number of boxes", open=False):
+            with gr.Accordion("Small things, overlap, number of boxes", open=False):
+                tiles = closer_look("tiles")
                 nms = gr.Slider(
                     0.05, 1, defaults.nms_iou, step=0.05, label="NMS IoU", elem_id="nms",
                     info="Of two boxes of one class that overlap more than this, the weaker goes.",
@@ -116,7 +118,7 @@ def build(engine: Engine) -> DetectParts:
         )  # fmt: skip
 
     actions = Actions(engine, folder)
-    sliders = [threshold, nms, most]
+    sliders: list[gr.Slider | gr.Radio] = [threshold, nms, most, tiles]
     shown = [photo, status, boxes, classes, per_class, results, session]
     _api(actions, photo, prompts, sliders)  # first, so that no handler of the page takes its names
     gr.on(
@@ -150,7 +152,18 @@ def build(engine: Engine) -> DetectParts:
     return DetectParts(prompts, Followed("detect", actions.follow, [prompts, *sliders, *shown]))
 
 
-def _api(actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: list[gr.Slider]) -> None:
+def closer_look(name: str) -> gr.Radio:
+    """The choice of how closely photos are looked at; its value is `Settings.tiles`."""
+    return gr.Radio(
+        [("the whole photo", 1), ("2 tiles along it", 2), ("3", 3), ("4", 4)], value=1,
+        label="Look at", elem_id=name,
+        info="Tiles are looked at as well and find smaller things; 2 take 5 times as long.",
+    )  # fmt: skip
+
+
+def _api(
+    actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: Sequence[gr.Slider | gr.Radio]
+) -> None:
     """The endpoints for gradio_client: /detect and /info."""
     coco = answer(answers.Detected, "detections (COCO)")
     picture = gr.File(label="picture", visible=False)

@@ -213,6 +213,7 @@ def align(
     """
     if not phrases:
         raise ValueError("no phrases to align; type a caption that names things")
+    _refuse_tiles(encoded)
     regions, count = encoded.regions, len(phrases)
     with torch.inference_mode():
         words = model.words(concepts.to(model.bias.device)).float().cpu()
@@ -257,6 +258,7 @@ def similarity_maps(model: DetCLIPv2, encoded: EncodedImage, concepts: Tensor) -
         One (P, h, w) tensor a level, over the network's input with its padding: the photo takes the
         first `letterbox.scaled` of its `letterbox.padded` pixels.
     """
+    _refuse_tiles(encoded)
     regions = encoded.regions
     width, height = encoded.letterbox.padded
     with torch.inference_mode():
@@ -269,6 +271,11 @@ def similarity_maps(model: DetCLIPv2, encoded: EncodedImage, concepts: Tensor) -
         rows, columns = -(-height // stride), -(-width // stride)
         maps.append(part.reshape(len(words), rows, columns).clone())
     return maps
+
+
+def _refuse_tiles(encoded: EncodedImage) -> None:
+    if encoded.tiled:
+        raise ValueError("alignment looks at pictures whole, as training does; encode with tiles=1")
 
 
 def _row(branch: Tensor | None) -> Tensor | None:

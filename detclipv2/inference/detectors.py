@@ -54,7 +54,7 @@ class Detector(Protocol[Encoded]):
     def device(self) -> torch.device:
         """Where it runs."""
 
-    def encode_image(self, image: ImageSource, size: int | None = None) -> Encoded:
+    def encode_image(self, image: ImageSource, size: int | None = None, tiles: int = 1) -> Encoded:
         """All that needs no words."""
 
     def candidates(self, encoded: Encoded, prompts: Prompts, *, floor: float = 0.05) -> Candidates:
@@ -155,18 +155,22 @@ class TransformersDetector:
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def encode_image(self, image: ImageSource, size: int | None = None) -> Looked:
+    def encode_image(self, image: ImageSource, size: int | None = None, tiles: int = 1) -> Looked:
         """Run what needs no words.
 
         Args:
             image: a path, bytes, a Pillow image or an RGB array (see `open_image`).
             size: must be None: these models bring their own size.
+            tiles: must be 1: only regions of a `Predictor` can be joined.
 
         Raises:
             ImageError: a picture that cannot be used.
+            ValueError: a size or tiles.
         """
         if size is not None:
             raise ValueError(f"{self.name} has its own image size; leave out size={size}")
+        if tiles != 1:
+            raise ValueError(f"{self.name} looks at pictures whole; leave out tiles={tiles}")
         picture = open_image(image)
         inputs = self._processor.image_processor(images=picture, return_tensors="pt")
         tensors = {key: value.to(self.device) for key, value in inputs.items()}

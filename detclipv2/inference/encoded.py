@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from detclipv2.inference.images import Letterbox
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detclipv2.model import Regions
 
 
@@ -17,7 +19,8 @@ class EncodedImage:
 
     Attributes:
         regions: on the CPU and without the batch axis: boxes (A, 4) in the input's pixels,
-            embeddings (A, D), the logits (A,).
+            embeddings (A, D), the logits (A,). Where tiles were looked at, too, theirs follow those
+            that `regions.level_counts` describes.
         letterbox: from the input's pixels to the original's and back.
         size: width and height of the upright original.
     """
@@ -26,17 +29,25 @@ class EncodedImage:
     letterbox: Letterbox
     size: tuple[int, int]
 
+    @property
+    def tiled(self) -> bool:
+        """Whether regions of tiles are among these."""
+        return len(self.regions.boxes) > sum(self.regions.level_counts)
 
-def encoded_image(regions: Regions, letterbox: Letterbox, size: tuple[int, int]) -> EncodedImage:
-    """The only picture of a batch, brought to the CPU; `size` is the original's."""
-    one = replace(
+
+def one_of(regions: Regions, index: int) -> Regions:
+    """A picture of a batch, without the batch axis, on the CPU."""
+
+    def take(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor[index].float().cpu()
+
+    return replace(
         regions,
-        boxes=regions.boxes[0].float().cpu(),
-        embeddings=regions.embeddings[0].float().cpu(),
-        centerness=regions.centerness[0].float().cpu(),
-        localisation=regions.localisation[0].float().cpu(),
+        boxes=regions.boxes[index].float().cpu(),
+        embeddings=regions.embeddings[index].float().cpu(),
+        centerness=regions.centerness[index].float().cpu(),
+        localisation=regions.localisation[index].float().cpu(),
         anchors=regions.anchors.cpu(),
-        foreground=None if regions.foreground is None else regions.foreground[0].cpu(),
-        iou=None if regions.iou is None else regions.iou[0].cpu(),
+        foreground=take(regions.foreground),
+        iou=take(regions.iou),
     )
-    return EncodedImage(one, letterbox, size)

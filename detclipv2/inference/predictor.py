@@ -20,8 +20,14 @@ from detclipv2.inference.alignment import (
 )
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.device import choose_device
-from detclipv2.inference.encoded import EncodedImage, encoded_image
-from detclipv2.inference.images import ImageError, ImageSource, letterbox, open_image
+from detclipv2.inference.encoded import EncodedImage, one_of
+from detclipv2.inference.images import (
+    ImageError,
+    ImageSource,
+    Letterbox,
+    letterbox,
+    open_image,
+)
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     Candidates,
@@ -32,17 +38,20 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.inference.slot import Slot
+from detclipv2.inference.tiles import join, lay_tiles
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
+    from PIL import Image
 
-    from detclipv2.model import DetCLIPv2
+    from detclipv2.model import DetCLIPv2, Regions
 
 Prompts = str | Sequence[str] | Vocabulary
 Source = TypeVar("Source", bound=ImageSource)
+_AT_ONCE = 8  # tiles in a batch: more are no faster on a CPU
 
 
 class Predictor:
@@ -115,6 +124,7 @@ class Predictor:
         nms_iou: float = 0.6,
         max_boxes: int = 100,
         size: int | None = None,
+        tiles: int = 1,
     ) -> sv.Detections:
         """Find what `prompts` name in one picture.
 
@@ -125,6 +135,7 @@ class Predictor:
             nms_iou: a box overlapping a better one of its class by more than this goes.
             max_boxes: at most this many boxes, the best ones.
             size: long side of the network's input, a multiple of 32; None for the model's.
+            tiles: above 1 so many tiles along the long side are looked at, too, for small things.
 
         Raises:
             VocabularyError: prompts that cannot be used.
@@ -132,7 +143,7 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(threshold, nms_iou, max_boxes)
-        encoded = self.encode_image(image, size)
+        encoded = self.encode_image(image, size, tiles)
         return self.detect(
             encoded, vocabulary, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes
         )
@@ -146,6 +157,7 @@ class Predictor:
         nms_iou: float = 0.6,
         max_boxes: int = 100,
         size: int | None = None,
+        tiles: int = 1,
         on_error: Callable[[Source, ImageError], None] | None = None,
     ) -> Iterator[tuple[Source, sv.Detections]]:
         """`predict` for one picture after the other, holding one at a time.
@@ -166,7 +178,7 @@ class Predictor:
         def run() -> Iterator[tuple[Source, sv.Detections]]:
             for image in images:
                 try:
-                    encoded = self.encode_image(image, size)
+                    encoded = self.encode_image(image, size, tiles)
                 except ImageError as error:
                     if on_error is None:
                         raise
@@ -176,17 +188,38 @@ class Predictor:
 
         return run()
 
-    def encode_image(self, image: ImageSource, size: int | None = None) -> EncodedImage:
-        """Run the image tower once; `detect` and `candidates` cost no further pass."""
+    def encode_image(
+        self, image: ImageSource, size: int | None = None, tiles: int = 1
+    ) -> EncodedImage:
+        """Run the image tower; `detect` and `candidates` cost no further pass.
+
+        Args:
+            image: as for `predict`, as is `size`, which is that of every tile, too.
+            tiles: along the long side, beside the whole picture; 1 for none. See `lay_tiles`.
+        """
         picture = open_image(image)
+        layout = lay_tiles(picture.size, tiles)
+        whole = EncodedImage(*self._look([picture], size)[0], picture.size)
+        if not layout:
+            return whole
+        seen = []
+        for first in range(0, len(layout), _AT_ONCE):
+            some = [picture.crop(tile) for tile in layout[first : first + _AT_ONCE]]
+            seen += self._look(some, size)
+        return join(whole, layout, seen)
+
+    def _look(
+        self, pictures: list[Image.Image], size: int | None
+    ) -> list[tuple[Regions, Letterbox]]:
+        """What the image tower says of pictures of one size, as one batch."""
         config = self.model.config.image
-        side = config.long_side(*picture.size) if size is None else size
-        pixels, box = letterbox(picture, side, config)
-        batch = pixels[None].to(self.device).contiguous(memory_format=torch.channels_last)
+        side = config.long_side(*pictures[0].size) if size is None else size
+        pixels, boxes = zip(*(letterbox(p, side, config) for p in pictures), strict=True)
+        batch = torch.stack(pixels).to(self.device).contiguous(memory_format=torch.channels_last)
         with self.slot, torch.inference_mode():
             regions = self._image_tower.encode_image(batch)
             self.image_passes += 1
-        return encoded_image(regions, box, picture.size)
+        return [(one_of(regions, index), box) for index, box in enumerate(boxes)]
 
     def detect(
         self,

@@ -76,9 +76,10 @@ def test_a_folder_with_a_broken_image(
 
 def test_boxes_are_the_predictors(run: Run, photos: Path, tmp_path: Path, engine: Engine) -> None:
     photo = photos / "coffee.jpg"
-    assert run(photo, "--threshold", LOW, "--nms", "0.4", "--max-boxes", "7", "--size", "96") == 0
+    assert run(photo, "--threshold", LOW, "--nms", "0.4", "--max-boxes", "7", "--size", "96",
+               "--tiles", "2") == 0  # fmt: skip
     expected = engine.predictor.predict(
-        photo, "cat, a red mug", threshold=float(LOW), nms_iou=0.4, max_boxes=7, size=96
+        photo, "cat, a red mug", threshold=float(LOW), nms_iou=0.4, max_boxes=7, size=96, tiles=2
     )
     written = dataset(tmp_path)["annotations"]
     boxes = np.array([annotation["bbox"] for annotation in written])
@@ -89,7 +90,8 @@ def test_boxes_are_the_predictors(run: Run, photos: Path, tmp_path: Path, engine
     assert expected.confidence is not None
     np.testing.assert_allclose(scores, expected.confidence, atol=1e-6)
     info = dataset(tmp_path)["info"]
-    assert (info["size"], info["nms_iou"], info["max_boxes"]) == (96, 0.4, 7)
+    assert (info["size"], info["tiles"]) == (96, 2)
+    assert (info["nms_iou"], info["max_boxes"]) == (0.4, 7)
 
 
 def test_images_without_boxes_are_listed(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -137,6 +139,7 @@ def test_a_second_run_does_not_look_at_the_first_ones_pictures(
         (["PHOTO", "--prompts", "cat", "--threshold", "high"], "invalid float value: 'high'"),
         (["PHOTO", "--prompts", "cat", "--nms", "-1"], "NMS IoU"),
         (["PHOTO", "--prompts", "cat", "--max-boxes", "0"], "number of boxes"),
+        (["PHOTO", "--prompts", "cat", "--tiles", "0"], "tiles must lie in 1…8, got 0"),
         (["PHOTO", "--prompts", "cat", "--size", "100"], "multiple of 32, got 100; try 96"),
         (["PHOTO", "--prompts", "cat", "--model", "nowhere"], "no checkpoint 'nowhere'"),
         (["PHOTO", "--prompts", "cat", "--out", "PHOTO"], "is a file; name a folder"),

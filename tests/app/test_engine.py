@@ -37,6 +37,20 @@ def test_thresholds_and_words_follow_without_another_image_pass(engine: Engine) 
     assert engine.image_passes == 1
 
 
+def test_a_closer_look_is_kept_beside_the_first(engine: Engine) -> None:
+    far, near = Settings(LOW, max_boxes=300), Settings(LOW, max_boxes=300, tiles=2)
+    first = engine.detect(COFFEE, "cup", far)
+    closer = engine.detect(COFFEE, "cup", near)
+    assert closer.image_ran
+    fresh = engine.predictor.predict(COFFEE, "cup", threshold=LOW, max_boxes=300, tiles=2)
+    np.testing.assert_array_equal(closer.detections.xyxy, fresh.xyxy)
+    for settings, known in ((far, first), (near, closer)):
+        again = engine.detect(COFFEE, "cup", settings)
+        assert not again.image_ran
+        np.testing.assert_array_equal(again.detections.xyxy, known.detections.xyxy)
+    assert len(closer.detections) > len(first.detections)
+
+
 def test_moved_thresholds_run_no_model_at_all(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +177,8 @@ def test_errors_name_the_value_and_the_fix(shared_engine: Engine, tmp_path: Path
         Settings(nms_iou=-1)
     with pytest.raises(EngineError, match="boxes"):
         Settings(max_boxes=0)
+    with pytest.raises(EngineError, match=r"tiles .* got 9"):
+        Settings(tiles=9)
     with pytest.raises(EngineError, match="got 100; try 96"):
         Engine(shared_engine.predictor, name="tiny", size=100)
     with pytest.raises(EngineError, match="no checkpoint 'nowhere'"):

@@ -51,6 +51,8 @@ def test_detect_returns_coco_and_the_picture(client: Client) -> None:
 def test_settings_reach_the_engine(client: Client) -> None:
     dataset, _ = ask(client, DEMO / "coffee.jpg", "cup", threshold=LOW, max_boxes=2)
     assert len(dataset["annotations"]) == 2
+    close, _ = ask(client, DEMO / "coffee.jpg", "cup", threshold=LOW, max_boxes=300, tiles=2)
+    assert close["info"]["tiles"] == 2
     nothing, _ = ask(client, DEMO / "coffee.jpg", "cup", threshold=1)
     assert nothing["annotations"] == []
 
@@ -188,5 +190,5 @@ def test_only_these_endpoints_are_offered(client: Client) -> None:
     assert isinstance(offered, dict)
     assert set(offered["named_endpoints"]) == {"/align", "/compare", "/detect", "/info"}
     names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
-    assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes"]
+    assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes", "tiles"]
     json.dumps(offered)

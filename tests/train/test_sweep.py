@@ -31,11 +31,11 @@ class Counted(Predictor):
         self.seen: list[str] = []
         self.fail_at = fail_at
 
-    def encode_image(self, image: Any, size: int | None = None) -> Any:
+    def encode_image(self, image: Any, size: int | None = None, tiles: int = 1) -> Any:
         if len(self.seen) == self.fail_at:
             raise KeyboardInterrupt
         self.seen.append(Path(image).name)
-        return super().encode_image(image, size)
+        return super().encode_image(image, size, tiles)
 
 
 @pytest.fixture(scope="module")
