@@ -155,9 +155,9 @@ def build(engine: Engine) -> DetectParts:
 def closer_look(name: str) -> gr.Radio:
     """The choice of how closely photos are looked at; its value is `Settings.tiles`."""
     return gr.Radio(
-        [("the whole photo", 1), ("2 tiles along it", 2), ("3", 3), ("4", 4)], value=1,
-        label="Look at", elem_id=name,
-        info="Tiles are looked at as well and find smaller things; 2 take 5 times as long.",
+        [("none", 1), ("2", 2), ("3", 3), ("4", 4)], value=1, label="Tiles along the photo",
+        elem_id=name,
+        info="Looked at beside the whole photo: smaller things are found, 2 take 5 times as long.",
     )  # fmt: skip
 
 
