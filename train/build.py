@@ -25,7 +25,7 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
         model.text.load_pretrained()
     if experiment.init:
         begin_with(model, DetCLIPv2.from_pretrained(experiment.init))
-    model.backbone.freeze(experiment.freeze)
+    model.backbone.freeze(experiment.freeze, experiment.freeze_depthwise)
     if experiment.checkpointing:
         checkpoint_activations(model)
     return model.to(memory_format=torch.channels_last)

@@ -76,6 +76,7 @@ class Experiment:
         backbone_weights: see `imagenet_weights`; empty for random ones.
         init: a checkpoint to begin with, by name or folder; empty for none.
         freeze: backbone stages without gradient.
+        freeze_depthwise: depthwise kernels of the other stages get none, either.
         checkpointing: compute activations anew in the backward pass instead of keeping them.
         parallel: "ddp" or "fsdp", where several processes train.
         workers: decoding processes.
@@ -93,6 +94,7 @@ class Experiment:
     backbone_weights: str = ""
     init: str = ""
     freeze: int = 0
+    freeze_depthwise: bool = False
     checkpointing: bool = False
     parallel: Parallel = "ddp"
     workers: int = 1

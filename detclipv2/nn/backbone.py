@@ -75,8 +75,11 @@ class Backbone(nn.Module):
         last = int(self.net.feature_info.module_name()[-2].rpartition(".")[2])
         return nn.Sequential(*self.net.blocks[last + 1 :])
 
-    def freeze(self, stages: int) -> None:
+    def freeze(self, stages: int, depthwise: bool = False) -> None:
         """Stop the gradient into the stem and the first `stages` stages; 0 freezes nothing.
+
+        `depthwise` stops it into the depthwise kernels of all other stages, too. They are a
+        hundredth of the weights, but on CPUs their gradient takes most of the backward pass.
 
         Raises:
             ValueError: the backbone has fewer stages.
@@ -86,6 +89,10 @@ class Backbone(nn.Module):
             raise ValueError(f"freeze={stages}: this backbone has {len(parts) - 1} stages")
         for part in parts[: stages + 1 if stages else 0]:
             part.requires_grad_(False)
+        if depthwise:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                    module.requires_grad_(False)
 
 
 def imagenet_weights(name: str, source: str) -> dict[str, Tensor]:

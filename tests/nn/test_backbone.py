@@ -67,3 +67,13 @@ def test_frozen_stages_get_no_gradient_and_later_ones_do(name: str) -> None:
     assert any(p.grad is not None for p in stages[3].parameters())
     with pytest.raises(ValueError, match="stages"):
         backbone.freeze(99)
+
+
+def test_depthwise_kernels_can_stay_while_the_rest_of_their_stages_learns() -> None:
+    backbone = Backbone("tf_efficientnet_lite0").train()
+    backbone.freeze(3, depthwise=True)
+    sum(m.sum() for m in backbone(torch.randn(1, 3, 64, 64))).backward()
+    for name, parameter in backbone.named_parameters():
+        learns = int(name.split(".")[2]) >= 3 if "blocks" in name else False
+        depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
+        assert (parameter.grad is not None) == (learns and not depthwise), name
