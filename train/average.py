@@ -26,13 +26,20 @@ from detclipv2.model import DetCLIPv2
 _ADDS = "shortcut."  # what it gives is added to what a model without it gives
 
 
-def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
+def average(models: Sequence[DetCLIPv2], parts: Sequence[float] | None = None) -> DetCLIPv2:
     """A model with the mean of all weights; the models given stay as they are.
 
+    Args:
+        models: the first one gives the configuration.
+        parts: how much each counts; by default all the same.
+
     Raises:
-        ValueError: they differ in more than what may be added to a detector.
+        ValueError: they differ in more than what may be added to a detector, or there are more or
+            fewer parts than models.
     """
-    first = models[0]
+    first, parts = models[0], parts or [1.0] * len(models)
+    if len(parts) != len(models):
+        raise ValueError(f"{len(parts)} parts for {len(models)} models; give each its own")
     for model in models[1:]:
         if _trunk(model.config) != _trunk(first.config):
             raise ValueError(
@@ -43,13 +50,17 @@ def average(models: Sequence[DetCLIPv2]) -> DetCLIPv2:
     middle = DetCLIPv2(first.config)
     with torch.no_grad():
         for name, tensor in middle.state_dict().items():
-            parts = [state[name] for state in states if name in state]
-            if name.startswith(_ADDS):
-                parts += [torch.zeros_like(tensor)] * (len(states) - len(parts))
+            given = [
+                (part, state[name])
+                for part, state in zip(parts, states, strict=True)
+                if name in state
+            ]
             if tensor.is_floating_point():
-                tensor.copy_(torch.stack([part.double() for part in parts]).mean(dim=0))
+                whole = sum(parts if name.startswith(_ADDS) else [part for part, _ in given])
+                terms = [part / whole * value.double() for part, value in given]
+                tensor.copy_(torch.stack(terms).sum(dim=0))
             else:
-                tensor.copy_(parts[-1])
+                tensor.copy_(given[-1][1])
     return middle.eval()
 
 

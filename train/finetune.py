@@ -8,7 +8,8 @@ an `instances.json` whose images have a `split`. Each set begins with CHECKPOINT
 weights by the AP on its validation photos, and is judged once on its test photos; the table with
 the mean is written to OUT. The same command goes on where it stopped. With --other FOLDER, a set
 like these, the table also tells how well its classes, which are not trained on, are found before
-and after: is the vocabulary still open? --from-backbone starts without CHECKPOINT's weights.
+and after: is the vocabulary still open? With --keep 0.3 there is OUT/SET/kept, too: three tenths
+CHECKPOINT, the rest tuned weights. --from-backbone starts without CHECKPOINT's weights.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from train.average import average
 from train.build import build_model
 from train.configs import finetune
 from train.data.coco import read_coco
@@ -93,7 +95,7 @@ def judge(model: DetCLIPv2, truth: dict[str, Any], images: Path) -> dict[str, fl
 
 def tune(
     experiment: Experiment, data: TuningSet, here: World | None = None, *,
-    other: tuple[dict[str, Any], Path] | None = None,
+    other: tuple[dict[str, Any], Path] | None = None, keep: float = 0.0,
 ) -> dict[str, float]:  # fmt: skip
     """Train on one set; the test figures of its best weights.
 
@@ -102,6 +104,8 @@ def tune(
         data: the set.
         here: the processes that train together.
         other: truth and photos of another set; its AP50 becomes the figure "other_ap50".
+        keep: part of the weights it began with in a second checkpoint, `out`/kept, whose figures
+            are "kept_ap50" and "kept_other_ap50"; 0 makes none.
     """
     here = here or World()
     out = experiment.out
@@ -124,6 +128,14 @@ def tune(
         figures = known or judge(DetCLIPv2.from_pretrained(best), *data.test)
         if other is not None and "other_ap50" not in figures:
             figures["other_ap50"] = judge(DetCLIPv2.from_pretrained(best), *other)["ap50"]
+        wanted = {"kept_ap50"} | ({"kept_other_ap50"} if other is not None else set())
+        if keep and not wanted <= figures.keys():
+            tuned, begun = (DetCLIPv2.from_pretrained(source) for source in (best, experiment.init))
+            kept = average([tuned, begun], [1 - keep, keep])
+            kept.save_pretrained(out / "kept", {"keep": keep, "began_with": experiment.init})
+            figures["kept_ap50"] = judge(kept, *data.test)["ap50"]
+            if other is not None:
+                figures["kept_other_ap50"] = judge(kept, *other)["ap50"]
         done.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     here.barrier()
     found: dict[str, float] = json.loads(done.read_text(encoding="utf-8"))
@@ -139,11 +151,14 @@ def table(figures: dict[str, dict[str, float]], other: str = "", before: float =
         before: AP50 on it of what all began with.
     """
     keys = {"ap": "AP", "ap50": "AP50"} | ({"other_ap50": f"{other} AP50"} if other else {})
+    if all("kept_ap50" in f for f in figures.values()):
+        keys |= {"kept_ap50": "kept: AP50"}
+        keys |= {"kept_other_ap50": f"kept: {other} AP50"} if other else {}
     rows = {name: [f[key] for key in keys] for name, f in figures.items()}
     rows["mean"] = [mean(column) for column in zip(*rows.values(), strict=True)]
     lines = [["set", *keys.values()], ["---"] * (1 + len(keys))]
     if other:
-        lines.append(["before", "", "", f"{before:.1f}"])
+        lines.append(["before", "", "", f"{before:.1f}", *[""] * (len(keys) - 3)])
     lines += [[name, *(f"{value:.1f}" for value in row)] for name, row in rows.items()]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -158,6 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--other", type=Path, metavar="FOLDER", help="another set, judged only")
     parser.add_argument(
+        "--keep", type=float, default=0.0, metavar="SHARE",
+        help="also write OUT/SET/kept: this part of the weights it began with, the rest of the\n"
+        "tuned ones, which forgets less (WiSE-FT, Wortsman et al. 2022)",
+    )  # fmt: skip
+    parser.add_argument(
         "--from-backbone", choices=("package", "timm"), help="where ImageNet's weights come from"
     )
     parser.add_argument("words", nargs="*", metavar="SET or key=value")
@@ -165,6 +185,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides = [word for word in options.words if "=" in word]
     folders = [Path(word) for word in options.words if "=" not in word]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if not 0 <= options.keep < 1:
+        parser.error(f"--keep is a share from 0 to below 1, got {options.keep}")
+    if options.keep and options.from_backbone:
+        parser.error("--keep wants a detector to begin with, not a backbone alone")
     trained = DetCLIPv2.from_pretrained(options.checkpoint)
     model = trained.config
     if options.from_backbone:
@@ -195,12 +219,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = {}
             for one in sets:
                 run = ready(finetune.odinw(model, one.reader, len(one.train), options.smoke))
-                found[one.name] = tune(replace(run, out=run.out / one.name), one, here, other=other)
+                found[one.name] = tune(
+                    replace(run, out=run.out / one.name), one, here, other=other, keep=options.keep
+                )
             if here.main:
                 before = judge(build_model(run), *other)["ap50"] if other else 0.0
                 name = options.other.name if other else ""
                 began = "ImageNet's backbone" if options.from_backbone else options.checkpoint
                 settings = {"began with": Path(began).name, "steps": run.loop.steps}
+                settings |= {"kept": options.keep} if options.keep else {}
                 Tuned(found, name, before, settings).write(run.out)
                 told = table(found, name, before)
                 (run.out / "table.md").write_text(told + "\n", encoding="utf-8")

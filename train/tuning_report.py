@@ -18,7 +18,8 @@ class Tuned:
     """Figures of one way to fine-tune.
 
     Attributes:
-        sets: AP, AP50 and, where another set was judged, "other_ap50" on the test photos, by set.
+        sets: AP, AP50 and, where another set was judged, "other_ap50" on the test photos, by set;
+            "kept_ap50" and "kept_other_ap50" of the weights that keep a part of those before.
         other: name of the other set; empty for none.
         before: AP50 on it of what all sets began with.
         settings: what tells how it was done.
@@ -74,6 +75,9 @@ def tuning_section(ways: Mapping[str, Tuned]) -> str:
         columns[f"{label}: AP50"] = [way.sets[name]["ap50"] for name in names]
         if way.other:
             columns[f"{label}: {way.other} AP50"] = [way.sets[name]["other_ap50"] for name in names]
+        for key, title in (("kept_ap50", "AP50"), ("kept_other_ap50", f"{way.other} AP50")):
+            if all(key in figures for figures in way.sets.values()):
+                columns[f"{label}, kept: {title}"] = [way.sets[name][key] for name in names]
     rows = [[name, *(column[i] for column in columns.values())] for i, name in enumerate(names)]
     rows.append(["mean", *(mean(column) for column in columns.values())])
     lines = [f"| set | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]

@@ -73,3 +73,15 @@ def test_other_configurations_and_single_checkpoints_are_refused(tmp_path: Path)
     with pytest.raises(SystemExit, match="nowhere"):
         average.main([one, str(tmp_path / "nowhere"), str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_weigh_the_mean() -> None:
+    torch.manual_seed(6)
+    first, other = (DetCLIPv2(PRESETS["tiny"]) for _ in range(2))
+    mixed = average.average([first, other], [3, 1]).state_dict()
+    for name, tensor in mixed.items():
+        if tensor.is_floating_point():
+            own, strange = first.state_dict()[name], other.state_dict()[name]
+            torch.testing.assert_close(tensor, 0.75 * own + 0.25 * strange)
+    with pytest.raises(ValueError, match="1 parts for 2 models"):
+        average.average([first, other], [1])

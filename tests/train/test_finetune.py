@@ -99,6 +99,17 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     assert kept.other == "other" and kept.sets["drawn"] == figures
     assert kept.settings["began with"] == checkpoint.name and kept.settings["steps"] > 0
 
+    finetune.main([*words, "--other", str(other), "--keep", "0.25"])
+    assert (out / "drawn" / "log.jsonl").stat().st_size == before
+    rows = (out / "table.md").read_text().splitlines()
+    assert rows[0] == "| set | AP | AP50 | other AP50 | kept: AP50 | kept: other AP50 |"
+    assert {row.count("|") for row in rows} == {7}
+    start, tuned, mixed = (
+        DetCLIPv2.from_pretrained(folder).state_dict()["head.box.weight"]
+        for folder in (checkpoint, out / "drawn" / "best", out / "drawn" / "kept")
+    )
+    torch.testing.assert_close(mixed, 0.75 * tuned + 0.25 * start, rtol=2e-3, atol=2e-3)
+
 
 def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -149,6 +160,9 @@ def test_folders_that_are_no_sets_are_named(tmp_path: Path, checkpoint: Path) ->
         finetune.main(["odinw", str(checkpoint), str(tmp_path)])
     with pytest.raises(SystemExit, match="at least one set"):
         finetune.main(["odinw", str(checkpoint)])
+    for wrong in (["--keep", "1"], ["--keep", "0.5", "--from-backbone", "package"]):
+        with pytest.raises(SystemExit, match="2"):
+            finetune.main(["odinw", str(checkpoint), str(tmp_path), *wrong])
     lonely = draw_set(tmp_path / "lonely", count=2)  # training photos only
     with pytest.raises(SystemExit, match="to judge by"):
         finetune.main(["odinw", str(checkpoint), str(lonely.parent)])

@@ -239,13 +239,16 @@ def test_fine_tunings_stand_side_by_side(tmp_path: Path) -> None:
         (tmp_path / way).mkdir()
         sets = {
             name: {"ap": 1.0, "ap50": value + gain, "other_ap50": 5.0}
+            | ({"kept_ap50": value - 1, "kept_other_ap50": 8.0} if gain else {})
             for name, value in (("fish", 30.0), ("fruit", 40.0))
         }
         Tuned(sets, "coco", 9.0, {"steps": 7}).write(tmp_path / way)
     ways = [f"from {way}={tmp_path / way}" for way in ("shipped", "backbone")]
     report.main([str(runs), "--out", str(tmp_path / "out.md"), "--tuned", *ways])
     text = (tmp_path / "out.md").read_text().split("## Fine-tuning")[1]
-    assert "| fish | 50.0 | 5.0 | 30.0 | 5.0 |" in text and "| mean | 55.0 | 5.0 | 35.0 |" in text
+    assert "from shipped, kept: AP50 | from shipped, kept: coco AP50 | from backbone: AP50" in text
+    assert "| fish | 50.0 | 5.0 | 29.0 | 8.0 | 30.0 | 5.0 |" in text
+    assert "| mean | 55.0 | 5.0 | 34.0 | 8.0 | 35.0 |" in text
     assert "- from shipped: steps 7; coco AP50 before 9.0" in text
     Tuned({"fish": {"ap50": 1.0}}, "", 0.0, {}).write(tmp_path / "backbone")
     with pytest.raises(SystemExit, match="different sets"):
