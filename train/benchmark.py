@@ -30,6 +30,7 @@ from detclipv2.language.concepts import load_concepts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.learning.losses import focal_loss
 from detclipv2.model import DetCLIPv2
+from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.deform import deform_conv_bag
 from train.metrics import detection, lvis
 from train.metrics.rows import Rows, coco_results, join, make_rows
@@ -122,6 +123,11 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
             lambda: predictor.detect(encoded, some),
             predict(some),
         ),
+        compare(
+            f"photo at {size} px, 2 tiles along it as well : whole",
+            lambda: predictor.predict(photo, few, size=size, tiles=2),
+            predict(few),
+        ),
     ]
 
 
@@ -155,6 +161,22 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
 
     title = f"image of {size} px, batch norms folded : as trained"
     return compare(title, partial(look, model.for_inference()), partial(look, model))
+
+
+def depthwise(name: str, size: int) -> Pair:
+    """A backbone forward and backward in bf16, with its depthwise kernels left as they are."""
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    held, free = (Backbone(name).to(memory_format=torch.channels_last) for _ in range(2))
+    held.freeze(0, depthwise=True)
+
+    def learn(backbone: Backbone) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            total = torch.stack([m.float().sum() for m in backbone(pixels)]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+
+    title = f"backbone with backward, bf16, {size} px, depthwise kernels frozen : all learn"
+    return compare(title, partial(learn, held), partial(learn, free), rounds=5, warm=1)
 
 
 def metrics(photos: int = 300, classes: int = 1203, boxes: int = 300) -> list[Pair]:
@@ -265,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for pair in (*words(predictor, options.size), *additions(tower, own)):
             print(pair)
         print(folding(predictor.model, own))
+        print(depthwise(predictor.model.config.backbone, own))
         for pair in (*deformable(), focal()):
             print(pair)
     if options.only != "model":

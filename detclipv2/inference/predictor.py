@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 Prompts = str | Sequence[str] | Vocabulary
 Source = TypeVar("Source", bound=ImageSource)
-_AT_ONCE = 8  # tiles in a batch: more are no faster on a CPU
+_AT_ONCE = 8  # tiles in a batch: memory must not grow with their number
 
 
 class Predictor:

@@ -96,29 +96,19 @@ def join(
     Returns:
         `regions.level_counts` describes the whole picture's regions, which come first.
     """
-    first = whole.regions
-    parts = [first]
+    parts: list[tuple[Regions, Tensor | slice]] = [(whole.regions, slice(None))]
     for tile, (part, letterbox) in zip(tiles, seen, strict=True):
         shift = part.boxes.new_tensor((*tile[:2], *tile[:2]))
         boxes, anchors = (letterbox.to_original(at) + shift for at in (part.boxes, part.anchors))
-        kept = ~cut_off(boxes, tile, whole.size)
-        parts.append(
-            replace(
-                part,
-                boxes=whole.letterbox.to_input(boxes)[kept],
-                anchors=whole.letterbox.to_input(anchors)[kept],
-                embeddings=part.embeddings[kept],
-                centerness=part.centerness[kept],
-                localisation=part.localisation[kept],
-                foreground=None if part.foreground is None else part.foreground[kept],
-                iou=None if part.iou is None else part.iou[kept],
-            )
+        moved = replace(
+            part, boxes=whole.letterbox.to_input(boxes), anchors=whole.letterbox.to_input(anchors)
         )
+        parts.append((moved, ~cut_off(boxes, tile, whole.size)))
 
     def all_of(name: str) -> Any:
-        if getattr(first, name) is None:
+        if getattr(whole.regions, name) is None:
             return None
-        return torch.cat([getattr(part, name) for part in parts])
+        return torch.cat([getattr(part, name)[kept] for part, kept in parts])
 
-    merged = replace(first, **{name: all_of(name) for name in _OF_REGIONS})
+    merged = replace(whole.regions, **{name: all_of(name) for name in _OF_REGIONS})
     return replace(whole, regions=merged)

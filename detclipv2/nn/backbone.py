@@ -78,8 +78,8 @@ class Backbone(nn.Module):
     def freeze(self, stages: int, depthwise: bool = False) -> None:
         """Stop the gradient into the stem and the first `stages` stages; 0 freezes nothing.
 
-        `depthwise` stops it into the depthwise kernels of all other stages, too. They are a
-        hundredth of the weights, but on CPUs their gradient takes most of the backward pass.
+        `depthwise` stops it into the depthwise kernels of all other stages, too: they are few
+        weights, but on CPUs their gradient takes most of the backward pass (`make bench`).
 
         Raises:
             ValueError: the backbone has fewer stages.
