@@ -28,6 +28,7 @@ from detclipv2.inference.images import (
     letterbox,
     open_image,
 )
+from detclipv2.inference.joining import join
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     Candidates,
@@ -38,7 +39,7 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.inference.slot import Slot
-from detclipv2.inference.tiles import join, lay_tiles
+from detclipv2.inference.tiles import lay_tiles
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.vocabulary import Vocabulary

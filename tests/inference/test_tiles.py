@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from detclipv2.inference.alignment import AlignSettings
+from detclipv2.inference.joining import cut_off
 from detclipv2.inference.predictor import Predictor
-from detclipv2.inference.tiles import MAX_TILES, OVERLAP, cut_off, lay_tiles
+from detclipv2.inference.tiles import MAX_TILES, OVERLAP, lay_tiles
 from detclipv2.model import DetCLIPv2
 
 SIDES = st.integers(1, 5000)
