@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tiles", type=int, default=1, metavar="N",
         help="look at N overlapping tiles along the long side as well, for small things; 2 takes "
-        "about 5 times as long (default: 1, the whole picture only)",
+        "about 4 times as long (default: 1, the whole picture only)",
     )  # fmt: skip
     parser.add_argument(
         "--no-pictures", action="store_true", help="with --out: write only detections.json"
