@@ -129,10 +129,12 @@ def tune(
         if other is not None and "other_ap50" not in figures:
             figures["other_ap50"] = judge(DetCLIPv2.from_pretrained(best), *other)["ap50"]
         wanted = {"kept_ap50"} | ({"kept_other_ap50"} if other is not None else set())
-        if keep and not wanted <= figures.keys():
+        if keep and not (figures.get("keep") == keep and wanted <= figures.keys()):
+            figures.pop("kept_other_ap50", None)  # of another share
+            figures["keep"] = keep
             tuned, begun = (DetCLIPv2.from_pretrained(source) for source in (best, experiment.init))
             kept = average([tuned, begun], [1 - keep, keep])
-            kept.save_pretrained(out / "kept", {"keep": keep, "began_with": experiment.init})
+            kept.save_pretrained(out / "kept", {"keep": keep})
             figures["kept_ap50"] = judge(kept, *data.test)["ap50"]
             if other is not None:
                 figures["kept_other_ap50"] = judge(kept, *other)["ap50"]

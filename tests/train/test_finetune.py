@@ -109,6 +109,11 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
         for folder in (checkpoint, out / "drawn" / "best", out / "drawn" / "kept")
     )
     torch.testing.assert_close(mixed, 0.75 * tuned + 0.25 * start, rtol=2e-3, atol=2e-3)
+    finetune.main([*words, "--keep", "0.75"])  # another share is another checkpoint
+    mixed = DetCLIPv2.from_pretrained(out / "drawn" / "kept").state_dict()["head.box.weight"]
+    torch.testing.assert_close(mixed, 0.25 * tuned + 0.75 * start, rtol=2e-3, atol=2e-3)
+    figures = json.loads((out / "drawn" / "figures.json").read_text())
+    assert figures["keep"] == 0.75 and "kept_other_ap50" not in figures
 
 
 def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) -> None:
