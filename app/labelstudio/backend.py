@@ -196,6 +196,8 @@ class Backend:
         weights = self._detector.fingerprint[:8] if self._detector else "loading"
         name = self._detector.name if self._detector else "model"
         version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
+        if self._tiles > 1:
+            version += f"+t{self._tiles}"
         if threshold != THRESHOLD:
             version += f"@{threshold:g}"
         return Wish(vocabulary, threshold, version)

@@ -102,9 +102,13 @@ class Run:
 
     @property
     def model_version(self) -> str:
-        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other prompts, another one."""
+        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other prompts, another one.
+
+        `+t` and their number follow where tiles were looked at.
+        """
         s = self.settings
-        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}"
+        tiles = f"+t{s.tiles}" if s.tiles > 1 else ""
+        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}{tiles}"
 
     def apply(self, prompts: str, threshold: float | None = None) -> Counts:
         """Filter the stored boxes by other thresholds; no model runs.

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,14 @@ def test_thresholds_change_without_the_model(run: Run, engine: Engine) -> None:
         run.apply("cat @0.01\ncup: mug\n!shadow")
     with pytest.raises(RunError, match="other words"):
         run.apply("dog")
+
+
+def test_tiles_are_another_version(run: Run, engine: Engine, photos: Path, tmp_path: Path) -> None:
+    settings = replace(run.settings, tiles=2)
+    close = Run.create(tmp_path / "close", settings, sources.find_images([photos]))
+    assert close.model_version == f"{run.model_version}+t2"
+    with pytest.raises(RunError, match=r"tiles .* got 0"):
+        replace(run.settings, tiles=0)
 
 
 def test_a_run_is_never_overwritten_and_has_one_worker(
