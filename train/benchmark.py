@@ -7,18 +7,13 @@ in turn, and the median of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -32,40 +27,9 @@ from detclipv2.learning.losses import focal_loss
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.deform import deform_conv_bag
-from train.metrics import detection, lvis
-from train.metrics.rows import Rows, coco_results, join, make_rows
-
-_ROUNDS = 15
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Median seconds of two ways to do something."""
-
-    name: str
-    seconds: float
-    reference: float
-
-    def __str__(self) -> str:
-        return (
-            f"| {self.name} | {1e3 * self.seconds:.1f} | {1e3 * self.reference:.1f} "
-            f"| {self.seconds / self.reference:.2f} |"
-        )
-
-
-def compare(
-    name: str, one: Callable[[], object], reference: Callable[[], object], *,
-    rounds: int = _ROUNDS, warm: int = 2,
-) -> Pair:  # fmt: skip
-    """Time two calls in turn, after `warm` warm-ups of each."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for index in range(rounds + warm):
-        for call, kept in zip((one, reference), times, strict=True):
-            started = time.perf_counter()
-            call()
-            if index >= warm:
-                kept.append(time.perf_counter() - started)
-    return Pair(name, median(times[0]), median(times[1]))
+from detclipv2.nn.norm import GroupNorm
+from train.benchmark_metrics import metrics
+from train.timing import Pair, compare
 
 
 def deformable() -> list[Pair]:
@@ -163,6 +127,21 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
     return compare(title, partial(look, model.for_inference()), partial(look, model))
 
 
+def norms() -> Pair:
+    """A head's group norm in bf16 with backward, against torch's in the same precision."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(16, 128, 40, 56, generator=generator).to(torch.bfloat16)
+    maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
+    ours, theirs = GroupNorm(32, 128), nn.GroupNorm(32, 128)
+
+    def learn(norm: nn.Module) -> None:
+        norm(maps).sum().backward()
+
+    return compare(
+        "group norm with backward, bf16 : torch's", partial(learn, ours), partial(learn, theirs)
+    )
+
+
 def depthwise(name: str, size: int) -> Pair:
     """A backbone forward and backward in bf16, with its depthwise kernels left as they are."""
     pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -177,83 +156,6 @@ def depthwise(name: str, size: int) -> Pair:
 
     title = f"backbone with backward, bf16, {size} px, depthwise kernels frozen : all learn"
     return compare(title, partial(learn, held), partial(learn, free), rounds=5, warm=1)
-
-
-def metrics(photos: int = 300, classes: int = 1203, boxes: int = 300) -> list[Pair]:
-    """Our figures against the reference APIs, from rows and loaded annotations to arrays.
-
-    Made-up photos with LVIS's number of classes; the figures' equality is a matter of tests.
-    """
-    import contextlib
-    import io
-    import tempfile
-
-    from lvis import LVIS, LVISEval, LVISResults
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth, rows = _made_up_set(photos, classes, boxes)
-    results = coco_results(rows)
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(truth, file)
-        file.flush()
-        lvis_truth = LVIS(file.name)
-    coco_truth = COCO()
-    coco_truth.dataset = copy.deepcopy(truth)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco_truth.createIndex()
-
-    def by_lvis() -> None:
-        with lvis.lent_numpy_float():
-            LVISEval(lvis_truth, LVISResults(lvis_truth, results), "bbox").run()
-
-    def by_coco(classes: bool, cap: int) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(coco_truth, coco_truth.loadRes(results), "bbox")
-            evaluation.params.useCats, evaluation.params.maxDets = int(classes), [cap]
-            evaluation.evaluate()
-            evaluation.accumulate()
-
-    brief = {"rounds": 3, "warm": 0}  # a round of the references takes half a minute
-    return [
-        compare(f"LVIS AP, {photos} photos × {boxes} boxes : lvis",
-                lambda: lvis.average_precision(truth, rows), by_lvis, **brief),
-        compare("COCO AP, the same boxes : pycocotools",
-                lambda: detection.average_precision(truth, rows),
-                lambda: by_coco(True, 100), **brief),
-        compare(f"class-agnostic AR@{boxes} : pycocotools",
-                lambda: detection.average_recall(truth, rows, boxes),
-                lambda: by_coco(False, boxes), **brief),
-    ]  # fmt: skip
-
-
-def _made_up_set(photos: int, classes: int, boxes: int) -> tuple[dict[str, Any], Rows]:
-    """LVIS's fields, 12 true boxes a photo, and `boxes` found ones around them."""
-    rng = np.random.default_rng(0)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    parts: list[Rows] = []
-    for number in range(1, photos + 1):
-        corner, side = rng.uniform(0, 400, (12, 2)), np.exp(rng.uniform(2.5, 5, (12, 2)))
-        kinds = rng.integers(1, classes + 1, 12)
-        annotations += [
-            {"id": len(annotations) + i, "image_id": number, "category_id": int(kinds[i - 1]),
-             "bbox": [*c.tolist(), *s.tolist()], "area": float(s.prod()), "iscrowd": 0}
-            for i, (c, s) in enumerate(zip(corner, side, strict=True), 1)
-        ]  # fmt: skip
-        images.append({
-            "id": number, "width": 640, "height": 640, "not_exhaustive_category_ids": [],
-            "neg_category_ids": rng.choice(classes, 20, replace=False).tolist(),
-        })  # fmt: skip
-        chosen = rng.integers(0, 12, boxes)
-        found = np.concatenate((corner, corner + side), axis=1)[chosen]
-        found = found + rng.normal(0, 4, found.shape)
-        names = np.where(rng.random(boxes) < 0.3, kinds[chosen], rng.integers(1, classes, boxes))
-        parts.append(make_rows(number, names, found, rng.random(boxes)))
-    categories = [
-        {"id": i, "name": f"class {i}", "frequency": "rcf"[i % 3]} for i in range(1, classes + 1)
-    ]
-    return {"images": images, "annotations": annotations, "categories": categories}, join(parts)
 
 
 def import_seconds() -> float:
@@ -288,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(pair)
         print(folding(predictor.model, own))
         print(depthwise(predictor.model.config.backbone, own))
-        for pair in (*deformable(), focal()):
+        for pair in (norms(), *deformable(), focal()):
             print(pair)
     if options.only != "model":
         for pair in metrics():

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from detclipv2.nn.deform import DeformableEntry
+from detclipv2.nn.norm import GroupNorm
 
 _PRIOR = 0.01  # of an anchor being foreground (Lin et al. 2017)
 
 
-def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, width // 4), width)
+def _norm(width: int) -> GroupNorm:
+    return GroupNorm(min(32, width // 4), width)
 
 
 def _tower(width: int, depth: int) -> nn.Sequential:
