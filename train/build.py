@@ -9,6 +9,7 @@ from torch import nn
 
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
+from train.distributed import Parallel
 from train.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,15 @@ def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:
         raise ValueError(f"no weight of {source.config.name!r} fits {model.config.name!r}")
     model.load_state_dict(fitting, strict=False)
     logger.info("began with %d of %d tensors", len(fitting), len(own))
+
+
+def trained_view(model: DetCLIPv2, parallel: Parallel = "ddp") -> DetCLIPv2:
+    """What the losses see of `model`: the same, but faster where all of its backbone is frozen.
+
+    A sharded model stays as it is: only whole parameters can be read for the faster copy.
+    """
+    learns = any(p.requires_grad for p in model.backbone.parameters())
+    return model if learns or parallel == "fsdp" else model.for_inference()
 
 
 def checkpoint_activations(model: DetCLIPv2) -> None:

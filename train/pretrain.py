@@ -25,7 +25,7 @@ from torch import Tensor
 
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
 from detclipv2.model import DetCLIPv2
-from train.build import blocks_of, build_model
+from train.build import blocks_of, build_model, trained_view
 from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
 from train.data.sampler import Sampler
@@ -133,7 +133,9 @@ def pretrain(
         experiment.out.mkdir(parents=True, exist_ok=True)
         (experiment.out / "experiment.json").write_text(json.dumps(describe(experiment), indent=2))
 
-    replica = Replica(model, here, experiment.parallel, blocks_of(model))
+    replica = Replica(
+        trained_view(model, experiment.parallel), here, experiment.parallel, blocks_of(model)
+    )
     run = Run(
         experiment.out, model, experiment.optim, experiment.loop, here, replica.sharded,
         experiment.seed,
