@@ -22,7 +22,7 @@ from app.labelstudio.images import TaskImages, address_of
 from app.labelstudio.payload import prediction
 from app.labelstudio.pull import pull
 from app.runs.records import Box, ImageRef
-from app.runs.settings import THRESHOLD
+from app.runs.settings import THRESHOLD, look_suffix
 from app.runs.sources import SourceError
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
@@ -196,8 +196,7 @@ class Backend:
         weights = self._detector.fingerprint[:8] if self._detector else "loading"
         name = self._detector.name if self._detector else "model"
         version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
-        if self._tiles > 1:
-            version += f"+t{self._tiles}"
+        version += look_suffix(self._size, self._tiles)
         if threshold != THRESHOLD:
             version += f"@{threshold:g}"
         return Wish(vocabulary, threshold, version)

@@ -93,6 +93,14 @@ class View:
         )
 
 
+def look_suffix(size: int | None, tiles: int) -> str:
+    """What a model version says of how photos were looked at: `+s` long side, `+t` tiles.
+
+    Empty for the model's own size and no tiles. Other ways to look give other boxes.
+    """
+    return (f"+s{size}" if size else "") + (f"+t{tiles}" if tiles > 1 else "")
+
+
 def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
     """The settings of a run that begins now with this engine."""
     from datetime import UTC, datetime

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from app.coco import write_json
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import RunSettings, View
+from app.runs.settings import RunSettings, View, look_suffix
 from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ class Run:
     def model_version(self) -> str:
         """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other prompts, another one.
 
-        `+t` and their number follow where tiles were looked at.
+        `look_suffix` follows.
         """
         s = self.settings
-        tiles = f"+t{s.tiles}" if s.tiles > 1 else ""
-        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}{tiles}"
+        suffix = look_suffix(s.size, s.tiles)
+        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}{suffix}"
 
     def apply(self, prompts: str, threshold: float | None = None) -> Counts:
         """Filter the stored boxes by other thresholds; no model runs.

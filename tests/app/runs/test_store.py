@@ -77,10 +77,16 @@ def test_thresholds_change_without_the_model(run: Run, engine: Engine) -> None:
         run.apply("dog")
 
 
-def test_tiles_are_another_version(run: Run, engine: Engine, photos: Path, tmp_path: Path) -> None:
-    settings = replace(run.settings, tiles=2)
+@pytest.mark.parametrize(
+    ("looked", "suffix"),
+    [({"tiles": 2}, "+t2"), ({"size": 640}, "+s640"), ({"size": 640, "tiles": 3}, "+s640+t3")],
+)
+def test_another_look_is_another_version(
+    run: Run, engine: Engine, photos: Path, tmp_path: Path, looked: dict[str, int], suffix: str
+) -> None:
+    settings = replace(run.settings, **looked)
     close = Run.create(tmp_path / "close", settings, sources.find_images([photos]))
-    assert close.model_version == f"{run.model_version}+t2"
+    assert close.model_version == f"{run.model_version}{suffix}"
     with pytest.raises(RunError, match=r"tiles .* got 0"):
         replace(run.settings, tiles=0)
 
