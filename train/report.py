@@ -251,7 +251,7 @@ def write_report(
 def plot(
     title: str, rows: Sequence[Row], means: dict[str, Estimate], figure: str, out: Path
 ) -> None:
-    """The paper's AP and our means with their intervals, side by side, a line a row.
+    """Our means with their intervals, a line a row; beside them the paper's AP, where it has one.
 
     Args:
         title: of the picture.
@@ -263,16 +263,19 @@ def plot(
     from matplotlib.figure import Figure
 
     picture = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
-    paper, ours = picture.subplots(1, 2, sharey=True)
     height = {row.label: -index for index, row in enumerate(rows)}
     printed = [(row.paper.ap, height[row.label]) for row in rows if row.paper.ap is not None]
-    paper.plot([ap for ap, _ in printed], [y for _, y in printed], "o", color="0.4")
+    panels = list(picture.subplots(1, 2 if printed else 1, sharey=True, squeeze=False)[0])
+    if printed:
+        panels[0].plot([ap for ap, _ in printed], [y for _, y in printed], "o", color="0.4")
+        panels[0].set_xlabel("AP, the paper")
     for label, mean in means.items():
-        ours.errorbar(mean.value, height[label], xerr=mean.half, fmt="o", color="C0", capsize=3)
-    paper.set_yticks(list(height.values()), list(height))
-    paper.set_xlabel("AP, the paper")
-    ours.set_xlabel(f"{figure}, ours")
-    for axes in (paper, ours):
+        panels[-1].errorbar(
+            mean.value, height[label], xerr=mean.half, fmt="o", color="C0", capsize=3
+        )
+    panels[-1].set_xlabel(f"{figure}, ours")
+    panels[0].set_yticks(list(height.values()), list(height))
+    for axes in panels:
         axes.set_ylim(-len(rows) + 0.5, 0.5)
         axes.grid(axis="x", alpha=0.3)
     picture.suptitle(title)
