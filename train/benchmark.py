@@ -127,19 +127,29 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
     return compare(title, partial(look, model.for_inference()), partial(look, model))
 
 
-def norms() -> Pair:
+def norms() -> list[Pair]:
     """A head's group norm in bf16 with backward, against torch's in the same precision."""
     generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(16, 128, 40, 56, generator=generator).to(torch.bfloat16)
-    maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
-    ours, theirs = GroupNorm(32, 128), nn.GroupNorm(32, 128)
 
-    def learn(norm: nn.Module) -> None:
-        norm(maps).sum().backward()
+    def learn(norm: nn.Module, maps: torch.Tensor, gradient: torch.Tensor) -> None:
+        norm(maps).backward(gradient)
 
-    return compare(
-        "group norm with backward, bf16 : torch's", partial(learn, ours), partial(learn, theirs)
-    )
+    pairs = []
+    for size in ((40, 56), (20, 28)):
+        maps, gradient = (
+            torch.randn(16, 128, *size, generator=generator)
+            .bfloat16()
+            .contiguous(memory_format=torch.channels_last)
+            for _ in range(2)
+        )
+        maps.requires_grad_()
+        ours, theirs = (
+            partial(learn, norm, maps, gradient)
+            for norm in (GroupNorm(32, 128), nn.GroupNorm(32, 128))
+        )
+        title = f"group norm with backward, bf16, {size[0]} × {size[1]} : torch's"
+        pairs.append(compare(title, ours, theirs))
+    return pairs
 
 
 def depthwise(name: str, size: int) -> Pair:
@@ -190,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(pair)
         print(folding(predictor.model, own))
         print(depthwise(predictor.model.config.backbone, own))
-        for pair in (norms(), *deformable(), focal()):
+        for pair in (*norms(), *deformable(), focal()):
             print(pair)
     if options.only != "model":
         for pair in metrics():
