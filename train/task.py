@@ -228,14 +228,14 @@ def box_losses(
     central = torch.cat(assigned.central)
     named, weight, positives = counts.clamp(min=1).unbind()
     losses = {
-        "align": focal_loss(logits.float(), right, keep) / named,
+        "align": focal_loss(logits, right, keep) / named,
         "giou": giou_loss(regions.boxes[at], wanted, central) / weight,
         "centerness": centerness_loss(regions.centerness[at].float(), central) / positives,
     }
     if regions.foreground is not None and regions.iou is not None:
         # What is unboxed in a photo that is not exhaustive may well be an object.
         sure = torch.stack([~t.unsaid_outside.all() for t in assigned.targets])[:, None] | boxed
-        losses["foreground"] = focal_loss(regions.foreground.float(), boxed, sure) / positives
+        losses["foreground"] = focal_loss(regions.foreground, boxed, sure) / positives
         fit = iou_matrix(regions.boxes[at].detach(), wanted).diagonal()
         losses["iou"] = centerness_loss(regions.iou[at].float(), fit) / positives
     return losses

@@ -25,6 +25,23 @@ def test_focal_equals_torchvisions_in_value_and_gradient(
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_focal_of_many_chunks_equals_torchvisions_in_any_precision(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = (torch.randn(3, 333, 101, generator=generator) * 4).to(dtype)
+    targets = torch.rand(start.shape, generator=generator) < 0.2
+    keep = torch.rand(start.shape, generator=generator) < 0.8
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    one = focal_loss(ours, targets, keep)
+    other = (sigmoid_focal_loss(theirs.float(), targets.float()) * keep).sum()
+    assert one.dtype == torch.float32
+    torch.testing.assert_close(one, other)
+    (one / 1000).backward()
+    (other / 1000).backward()
+    assert ours.grad is not None and ours.grad.dtype == dtype
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=2e-2)
+
+
 def test_focal_is_finite_for_absurd_logits() -> None:
     logits = torch.tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True)
     value = focal_loss(logits, torch.tensor([True, True, False, False]))
