@@ -10,7 +10,6 @@ from torch import Tensor
 
 from detclipv2.geometry.boxes import centers, giou
 
-
 # Entries at once, with all that is computed of them: what a CPU's cache holds, and what is a small
 # part of a GPU's memory.
 _CHUNK_CPU, _CHUNK_GPU = 1 << 15, 1 << 24
@@ -33,7 +32,7 @@ class _Focal(torch.autograd.Function):
         slope = torch.empty(logits.shape, dtype=kept_as, device=logits.device)
         value = torch.zeros((), dtype=exact, device=logits.device)
         size = _CHUNK_CPU if logits.device.type == "cpu" else _CHUNK_GPU
-        parts = (t.reshape(-1).split(size) for t in (logits, targets, keep, slope))
+        parts = (torch.split(t.reshape(-1), size) for t in (logits, targets, keep, slope))
         for logit, target, kept, out in zip(*parts, strict=True):
             sign = 1 - 2 * target.to(exact)
             miss = logit * sign  # the logit of being wrong
