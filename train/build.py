@@ -22,7 +22,8 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
     if experiment.backbone_weights:
         weights = imagenet_weights(experiment.model.backbone, experiment.backbone_weights)
         load_imagenet(model.backbone, weights)
-    if experiment.model.text.frozen:
+    # A frozen tower is in no checkpoint; one that learns is in that of `init`.
+    if experiment.model.text.frozen or (experiment.text_weights and not experiment.init):
         model.text.load_pretrained()
     if experiment.init:
         begin_with(model, DetCLIPv2.from_pretrained(experiment.init))

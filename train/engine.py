@@ -118,6 +118,7 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
         self.world.barrier()
         self._restore()
+        self._meet()
 
     def train(
         self,
@@ -210,6 +211,19 @@ class Run:
         self._progress = Progress(**state.get("progress", {}))
         logger.info("going on from step %d", self.step)
 
+    def _meet(self) -> None:
+        """Make sure that all processes go on from the same step.
+
+        Raises:
+            ValueError: they found different checkpoints.
+        """
+        steps = self.world.objects(self.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the processes found steps {steps} in {self.folder}; out must be a folder that "
+                "all machines share"
+            )
+
     def _autocast(self) -> Any:
         dtype = torch.float16 if self._loop.precision == "fp16" else torch.bfloat16
         enabled = self._loop.precision != "fp32"
@@ -228,6 +242,11 @@ class Run:
         norm = nn.utils.clip_grad_norm_(trained, self._optim.clip)
         # With sharded parameters the norm is spread as well.
         values["gradient"] = float(getattr(norm, "full_tensor", lambda: norm)())
+        # Half precision's scaler leaves such a step out by itself.
+        if not math.isfinite(values["gradient"]) and not self._scaler.is_enabled():
+            raise FloatingPointError(
+                f"step {self.step}: the gradient is not finite, the losses are: {values}"
+            )
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.average.update()
@@ -238,7 +257,8 @@ class Run:
         self.average.swap()
         self._model.eval()
         try:
-            figures = evaluate()
+            # Devices differ in the last bit, and the rate must be the same everywhere.
+            figures = self.world.objects(evaluate())[0]
             if self._optim.plateau:
                 self._progress = self._progress.after(figures["ap"], self._optim.plateau)
             if log:

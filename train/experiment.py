@@ -74,6 +74,8 @@ class Experiment:
         out: run folder.
         root: folder of the data, where `data` needs one; also of the zero-shot evaluation.
         backbone_weights: see `imagenet_weights`; empty for random ones.
+        text_weights: a text tower that learns begins with the weights of `model.text.source`, not
+            with random ones, unless `init` has others; a frozen one always has those of its source.
         init: a checkpoint to begin with, by name or folder; empty for none.
         freeze: backbone stages without gradient.
         freeze_depthwise: depthwise kernels of the other stages get none, either.
@@ -92,6 +94,7 @@ class Experiment:
     out: Path = Path("runs/pretrain")
     root: Path = Path("data")
     backbone_weights: str = ""
+    text_weights: bool = False
     init: str = ""
     freeze: int = 0
     freeze_depthwise: bool = False

@@ -198,7 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def ready(experiment: Experiment) -> Experiment:
         if options.from_backbone:
-            return override(replace(experiment, backbone_weights=options.from_backbone), overrides)
+            return override(
+                replace(experiment, backbone_weights=options.from_backbone, text_weights=True),
+                overrides,
+            )
         experiment = override(replace(experiment, init=options.checkpoint), overrides)
         if experiment.model.knowledge and experiment.freeze < len(trained.backbone.stages) - 1:
             # Its classifier knows only stages as they are now.

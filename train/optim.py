@@ -66,6 +66,10 @@ class OptimConfig:
             raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
 
 
+# Swin's positions, which its own training does not pull to zero, either.
+_UNDECAYED = "relative_position_bias_table"
+
+
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, object]]:
     """Trainable parameters by rate and decay, for AdamW."""
     factors = {"backbone": config.backbone, "text": config.text}
@@ -73,7 +77,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, ob
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             rate = config.lr * factors.get(name.split(".")[0], 1.0)
-            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            whole = parameter.ndim >= 2 and not name.endswith(_UNDECAYED)
+            decay = config.weight_decay if whole else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}

@@ -27,6 +27,9 @@ class Backbone(nn.Module):
         options: dict[str, Any] = {"drop_path_rate": drop_path}
         if swin:
             options["strict_img_size"] = False
+            # Photos are larger than those it was built for, where a stage may be one window; then
+            # timm would never shift that stage's windows.
+            options["always_partition"] = True
         self.net = timm.create_model(
             name, pretrained=False, features_only=True,
             out_indices=(1, 2, 3) if swin else (2, 3, 4), **options,

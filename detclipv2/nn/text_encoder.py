@@ -58,7 +58,8 @@ class TextEncoder(nn.Module):
         own = self.tower.state_dict()
         file = Path(locate(self.config.source)) / "model.safetensors"
         if file.is_file():
-            given = load_file(file)
+            # CLIP's files hold both towers, the text's under a name of its own.
+            given = {k.removeprefix("text_model."): t for k, t in load_file(file).items()}
         else:
             from transformers import AutoModel, CLIPTextModel
 

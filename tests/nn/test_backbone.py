@@ -50,6 +50,18 @@ def test_levels_stand_at_strides_8_16_32_of_any_shape(name: str) -> None:
     assert [tuple(m.shape[1:]) for m in maps] == shapes
 
 
+def test_the_windows_of_swins_last_stage_are_shifted_on_large_photos() -> None:
+    torch.manual_seed(0)
+    stage = Backbone("swin_tiny_patch4_window7_224").net.layers_3.eval()
+    c4 = torch.randn(1, 28, 28, 384)  # C5 has two windows a side
+    changed = c4.clone()
+    changed[:, :14, :14] = torch.randn(14, 14, 384)
+    with torch.no_grad():
+        moved = (stage(changed) - stage(c4)).abs().amax(dim=-1)[0] > 0
+    assert moved[:7, :7].all()
+    assert moved[:7, 7:].any() and moved[7:, :7].any()
+
+
 def test_batch_norms_keep_their_statistics_in_training() -> None:
     backbone = Backbone("test_efficientnet").train()
     before = {n: b.clone() for n, b in backbone.named_buffers()}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 import torch
 
 from detclipv2 import DetCLIPv2
-from detclipv2.config import PRESETS
-from train.build import trained_view
+from detclipv2.config import PRESETS, TextConfig
+from detclipv2.nn.text_encoder import TextEncoder
+from train.build import build_model, trained_view
+from train.configs import paper
 
 
 def _model() -> DetCLIPv2:
@@ -21,6 +27,45 @@ def _gradients(model: DetCLIPv2, seen: DetCLIPv2) -> dict[str, torch.Tensor]:
     model.zero_grad()
     total.backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP as its authors' files are: both towers in one."""
+    from transformers import CLIPConfig, CLIPModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    text = {**sizes, "num_attention_heads": 2, "vocab_size": 99, "max_position_embeddings": 16}
+    vision = {**sizes, "num_attention_heads": 2, "image_size": 32, "patch_size": 16}
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(7)
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_text_tower_that_learns_begins_with_the_weights_of_its_source(
+    clip_folder: Path, begun: bool
+) -> None:
+    text = TextConfig(
+        arch="clip", width=32, layers=1, heads=2, intermediate=64, vocab_size=99, positions=16,
+        source=str(clip_folder),
+    )  # fmt: skip
+    source = TextEncoder(text, 32)
+    source.load_pretrained()
+    base = paper.t_o365(smoke=True)
+    experiment = replace(
+        base, model=replace(PRESETS["tiny"], text=text), backbone_weights="", text_weights=begun
+    )
+    model = build_model(experiment)
+    own, given = model.text.tower.state_dict(), source.tower.state_dict()
+    assert all(p.requires_grad for p in model.text.tower.parameters())
+    assert all(torch.equal(own[name], given[name]) for name in given) == begun
+
+
+def test_the_papers_runs_begin_with_a_pretrained_text_tower() -> None:
+    rows = (paper.t_o365, paper.t_o365_goldg_cc15m, paper.l_o365_goldg_cc15m)
+    assert all(row().text_weights and not row().model.text.frozen for row in rows)
 
 
 def test_a_frozen_backbone_is_seen_folded_and_teaches_the_same() -> None:

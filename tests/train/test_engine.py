@@ -18,6 +18,7 @@ from detclipv2 import PRESETS
 from detclipv2.assets import CAPTIONS, FOLDER
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from detclipv2.nn.backbone import Backbone
 from train.build import begin_with, blocks_of, build_model
 from train.data.coco import read_coco
 from train.data.sample import Sample, pair
@@ -270,6 +271,14 @@ def test_groups_give_backbone_and_text_their_rate_and_spare_norms_the_decay() ->
         group = where[id(parameter)]
         assert (group["lr"], group["weight_decay"]) == (rate, decay)
     assert len(where) == len(list(model.parameters()))
+
+
+def test_swins_tables_of_positions_do_not_decay() -> None:
+    backbone = Backbone("swin_tiny_patch4_window7_224")
+    for group in parameter_groups(backbone, OptimConfig()):
+        decaying = {id(p) for p in group["params"]} if group["weight_decay"] else set()  # type: ignore[attr-defined]
+        for name, parameter in backbone.named_parameters():
+            assert id(parameter) not in decaying or "relative_position" not in name
 
 
 def test_the_moving_average_is_the_recursion_and_swap_is_its_own_inverse() -> None:

@@ -79,6 +79,7 @@ def _experiment(preset: str, streams: Sequence[Stream], smoke: bool) -> Experime
         # The paper's batch-wise rule: 1e-4 · sqrt(batch / 16).
         optim=OptimConfig(lr=4e-4 if large else 2.8e-4, text=0.1, weight_decay=0.05, warmup=1000),
         backbone_weights="timm",
+        text_weights=True,
         checkpointing=not smoke,
         parallel="ddp",
         workers=1 if smoke else 4,
