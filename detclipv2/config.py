@@ -18,6 +18,8 @@ class TextConfig:
     tower has this shape), "bert" averages over the tokens (sentence encoders such as MiniLM).
     `source` names where weights and tokenizer come from: an installed Python package that carries
     them, a local folder, or a hub id; the hub is asked only when text is first encoded.
+    `definitions` says that class names were followed by their definitions in training, as in the
+    paper, and that evaluation does the same.
     """
 
     arch: Literal["clip", "bert"]
@@ -31,6 +33,7 @@ class TextConfig:
     max_tokens: int = 16
     template: str = "{}"
     frozen: bool = False
+    definitions: bool = False
 
     def __post_init__(self) -> None:
         if self.arch not in ("clip", "bert"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from train.distributed import Parallel
 from train.experiment import Experiment
+from train.task import BoxesConfig
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +21,7 @@ logger = logging.getLogger(__name__)
 def build_model(experiment: Experiment) -> DetCLIPv2:
     """The model with its pretrained parts."""
     torch.manual_seed(experiment.seed)
-    model = DetCLIPv2(experiment.model)
+    model = DetCLIPv2(_as_taught(experiment))
     if experiment.backbone_weights:
         weights = imagenet_weights(experiment.model.backbone, experiment.backbone_weights)
         load_imagenet(model.backbone, weights)
@@ -31,6 +34,14 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
     if experiment.checkpointing:
         checkpoint_activations(model)
     return model.to(memory_format=torch.channels_last)
+
+
+def _as_taught(experiment: Experiment) -> ModelConfig:
+    """The configuration, with a note that its names had definitions where they had."""
+    model = experiment.model
+    boxes = [s.task for s in experiment.streams if isinstance(s.task, BoxesConfig)]
+    enriched = model.text.definitions or any(task.enrich for task in boxes)
+    return replace(model, text=replace(model.text, definitions=enriched))
 
 
 def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:

@@ -31,13 +31,13 @@ from typing import Any
 from detclipv2.inference.detectors import Detector, TransformersDetector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.definitions import Definitions
 from detclipv2.model import DetCLIPv2
 from train import protocols
 from train.class_groups import group_classes, read_texts
 from train.data.grounding import read_phrases
 from train.data.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.distributed import World, world
+from train.enrichment import Enrich, enrichment
 from train.metrics.detection import read_truth
 from train.sweep import Sweep
 from train.zero_shot import phrase_recall, zero_shot_boxes
@@ -170,9 +170,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shown = table
         else:
             sweep = _sweep(options, detector, processes)
+            try:
+                enrich = enrichment(detector, options.definitions)
+            except ValueError as error:
+                raise SystemExit(f"--definitions: {error}") from error
             settings |= {"floor": sweep.floor, "boxes": sweep.boxes,
-                         "definitions": options.definitions}  # fmt: skip
-            figures = _by_protocol(options, detector, sweep)
+                         "definitions": enrich is not None}  # fmt: skip
+            figures = _by_protocol(options, detector, sweep, enrich)
             shown = protocols.table
     if figures is None:
         return
@@ -187,13 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _by_protocol(
-    options: argparse.Namespace, detector: Detector[Any], sweep: Sweep
+    options: argparse.Namespace, detector: Detector[Any], sweep: Sweep, enrich: Enrich | None
 ) -> dict[str, Any] | None:
-    enrich: protocols.Enrich | None = None
-    if options.definitions:
-        if not isinstance(detector, Predictor):
-            raise SystemExit("--definitions is for checkpoints of this project")
-        enrich = Definitions(load_concepts(), detector.encode_texts).enrich_all
     if options.protocol == "odinw":
         return protocols.odinw(detector, protocols.read_sets(options.config), sweep, enrich)
     protocol = protocols.coco if options.protocol == "coco" else protocols.lvis_both
@@ -225,7 +224,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--annotations", type=Path, help="JSON file of COCO or LVIS")
     parser.add_argument("--images", type=Path, help="folder of its photos")
     parser.add_argument("--config", type=Path, help="JSON or Python list of ODinW sets")
-    parser.add_argument("--definitions", action="store_true", help='ask for "name, definition"')
+    parser.add_argument(
+        "--definitions", action=argparse.BooleanOptionalAction,
+        help='ask for "name, definition"; by default as the checkpoint was taught',
+    )  # fmt: skip
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")
     parser.add_argument("--size", type=int, help="long side of the network's input")

@@ -16,7 +16,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +37,8 @@ from train.pairs import PairsConfig, PairsTask
 from train.plan import plan
 from train.schedule import shares_of
 from train.snapshots import write_snapshot
-from train.task import Backprop, BoxesTask
-from train.texts import Texts, known_texts
+from train.task import Backprop, BoxesConfig, BoxesTask
+from train.texts import Encode, Texts, known_texts
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,18 @@ class Prepared:
     samples: Sequence[Sample]
     sampler: Sampler
     batches: Batches
+
+    @property
+    def names(self) -> list[str]:
+        """The concepts of all samples, each once."""
+        return list(dict.fromkeys(c for sample in self.samples for c in sample.concepts))
+
+    def encoder(self, texts: Texts, dictionary: ConceptDictionary) -> Encode:
+        """How the task turns texts into concepts."""
+        task = self.stream.task
+        if isinstance(task, BoxesConfig) and task.enrich:
+            return texts.enriched(dictionary, self.names)
+        return texts
 
 
 def prepare(experiment: Experiment, stream: Stream, world: World) -> Prepared:
@@ -133,6 +145,8 @@ def pretrain(
         experiment.out.mkdir(parents=True, exist_ok=True)
         (experiment.out / "experiment.json").write_text(json.dumps(describe(experiment), indent=2))
 
+    # Before the weights of a checkpoint are put in place, and before they are sharded.
+    encoders = {s.stream.name: s.encoder(texts, dictionary) for s in streams}
     replica = Replica(
         trained_view(model, experiment.parallel), here, experiment.parallel, blocks_of(model)
     )
@@ -140,7 +154,7 @@ def pretrain(
         experiment.out, model, experiment.optim, experiment.loop, here, replica.sharded,
         experiment.seed,
     )  # fmt: skip
-    task = tasks(experiment, streams, replica, texts, dictionary)
+    task = tasks(experiment, streams, replica, encoders, dictionary)
     for prepared, share in zip(streams, shares, strict=True):
         logger.info(
             "%s: %d samples, %.1f %% of the steps",
@@ -165,21 +179,19 @@ def pretrain(
 
 
 def tasks(
-    experiment: Experiment, streams: Sequence[Prepared], replica: Replica, texts: Texts,
-    dictionary: ConceptDictionary,
+    experiment: Experiment, streams: Sequence[Prepared], replica: Replica,
+    encoders: Mapping[str, Encode], dictionary: ConceptDictionary,
 ) -> Callable[[Batch, Backprop], dict[str, Tensor]]:  # fmt: skip
     """What the loop calls: each batch goes to its stream's own task."""
     by_name: dict[str, BoxesTask | PairsTask] = {}
     for prepared in streams:
-        config = prepared.stream.task
+        name, config = prepared.stream.name, prepared.stream.task
+        encode = encoders[name]
         if isinstance(config, PairsConfig):
-            by_name[prepared.stream.name] = PairsTask(replica, experiment.model, texts, config)
+            by_name[name] = PairsTask(replica, experiment.model, encode, config)
             continue
-        vocabulary = dictionary.names
-        if config.negatives == "data":
-            vocabulary = list(dict.fromkeys(c for s in prepared.samples for c in s.concepts))
-        encode = texts.enriched(dictionary) if config.enrich else texts
-        by_name[prepared.stream.name] = BoxesTask(
+        vocabulary = prepared.names if config.negatives == "data" else dictionary.names
+        by_name[name] = BoxesTask(
             replica, experiment.model, encode, dictionary, vocabulary, config, experiment.seed
         )
     return lambda batch, backprop: by_name[batch.stream](batch, backprop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -12,15 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from detclipv2.inference.detectors import Detector
-from detclipv2.language.vocabulary import MAX_CHARACTERS
 from train.data.odinw import read_odinw_truth
+from train.enrichment import Enrich, questions_of
 from train.metrics import lvis
-from train.metrics.detection import average_precision, average_recall, prompt_of, read_truth
+from train.metrics.detection import average_precision, average_recall, read_truth
 from train.metrics.rows import ANYTHING, Rows
-from train.sweep import Questions, Sweep
+from train.sweep import Sweep
 
-Enrich = Callable[[Sequence[str]], Sequence[str]]
-"""From class names to prompts, for example names with their definitions."""
 _COUNTS = (100, 1000)
 
 
@@ -167,12 +165,8 @@ def _look(
     detector: Detector[Any], truth: dict[str, Any], images: Path, sweep: Sweep,
     enrich: Enrich | None,
 ) -> Rows | None:  # fmt: skip
-    names = [prompt_of(category).replace("_", " ") for category in truth["categories"]]
-    if enrich is not None:
-        names = [text[:MAX_CHARACTERS].strip() for text in enrich(names)]
     photos = [(record["id"], _photo(images, record)) for record in truth["images"]]
-    questions = Questions.of(names, [c["id"] for c in truth["categories"]])
-    return sweep.run(detector, photos, questions)
+    return sweep.run(detector, photos, questions_of(truth["categories"], enrich))
 
 
 def _photo(images: Path, record: Mapping[str, Any]) -> Path:

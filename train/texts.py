@@ -29,12 +29,14 @@ class Texts:
 
     Args:
         model: with its pretrained text tower.
-        file: where a frozen tower's vectors are kept for the next start.
-        device: where the vectors are wanted.
+        file: where a frozen tower's vectors are kept for the next start; None keeps none.
+        device: where the vectors are wanted; by default on the CPU.
     """
 
-    def __init__(self, model: DetCLIPv2, file: Path, device: torch.device) -> None:
-        self._text, self._file, self._device = model.text, file, device
+    def __init__(
+        self, model: DetCLIPv2, file: Path | None = None, device: torch.device | None = None
+    ) -> None:
+        self._text, self._file, self._device = model.text, file, device or torch.device("cpu")
         self._template = model.config.text.template
         self.frozen = model.config.text.frozen
         self._vectors = torch.zeros(0)
@@ -44,7 +46,7 @@ class Texts:
         """Encode a frozen tower's texts ahead; (K, width) of the distinct ones, in their order."""
         prompts = list(dict.fromkeys(prompt_text(self._template, text) for text in texts))
         known: dict[str, Tensor] = {}
-        if self._file.is_file():
+        if self._file is not None and self._file.is_file():
             kept = torch.load(self._file)
             known = dict(zip(kept["prompts"], kept["vectors"], strict=True))
         if missing := sorted(set(prompts) - known.keys(), key=len):
@@ -52,11 +54,8 @@ class Texts:
             for first in range(0, len(missing), _CHUNK):
                 chunk = missing[first : first + _CHUNK]
                 known.update(zip(chunk, self._pool(chunk).cpu(), strict=True))
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            state = {"prompts": list(known), "vectors": torch.stack(list(known.values()))}
-            begun = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
-            torch.save(state, begun)
-            os.replace(begun, self._file)
+            if self._file is not None:
+                _write(self._file, known)
         vectors = torch.stack([known[prompt] for prompt in prompts])
         self._vectors = vectors.to(self._device)
         self._row = {prompt: index for index, prompt in enumerate(prompts)}
@@ -77,14 +76,20 @@ class Texts:
             return source[[next(new) if row < 0 else row for row in rows]]
         return self._vectors[rows]
 
-    def enriched(self, dictionary: ConceptDictionary) -> Encode:
-        """The same, with every name followed by its definition."""
-        definitions = Definitions(dictionary, self._plain)
+    def enriched(self, dictionary: ConceptDictionary, names: Sequence[str]) -> Encode:
+        """The same, with every name followed by its definition.
+
+        Whose definition an unknown one of `names` borrows is asked now: to be called before the
+        tower learns, goes on from a checkpoint or is sharded, so that the answer stays the same.
+        Unknown names that come later get no definition.
+        """
+        definitions = Definitions(dictionary, self.plain)
+        definitions.settle(names)
         return lambda texts: self(definitions.enrich_all(texts))
 
     @torch.no_grad()
-    def _plain(self, texts: Sequence[str]) -> Tensor:
-        # Which name is nearest is asked of the tower as it was at the start.
+    def plain(self, texts: Sequence[str]) -> Tensor:
+        """(K, width) pooled vectors of the texts in their template, on the CPU."""
         prompts = [prompt_text(self._template, text) for text in texts]
         parts = [self._pool(prompts[i : i + _CHUNK]) for i in range(0, len(prompts), _CHUNK)]
         return torch.cat(parts).cpu()
@@ -92,6 +97,14 @@ class Texts:
     @torch.no_grad()
     def _pool(self, prompts: Sequence[str]) -> Tensor:
         return self._text.pooled(prompts)
+
+
+def _write(file: Path, vectors: dict[str, Tensor]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    state = {"prompts": list(vectors), "vectors": torch.stack(list(vectors.values()))}
+    begun = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    torch.save(state, begun)
+    os.replace(begun, file)
 
 
 def known_texts(

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from detclipv2.geometry.nms import batched_nms
 from detclipv2.inference.detectors import Detector
 from train.data.grounding import GroundedPhrase
-from train.metrics.detection import BoxFigures, average_precision, average_recall, prompt_of
+from train.enrichment import enrichment, questions_of
+from train.metrics.detection import BoxFigures, average_precision, average_recall
 from train.metrics.grounding import first_hit, recall_at
 from train.metrics.rows import ANYTHING
-from train.sweep import Questions, Sweep
+from train.sweep import Sweep
 
 _NMS_IOU = 0.6
 _PHRASE_BOXES = 10
@@ -35,8 +36,7 @@ def zero_shot_boxes(
         tiles: along a photo's long side, see `Predictor.encode_image`.
     """
     photos = [(record["id"], images / record["file_name"]) for record in truth["images"]]
-    categories = truth["categories"]
-    questions = Questions.of([prompt_of(c) for c in categories], [c["id"] for c in categories])
+    questions = questions_of(truth["categories"], enrichment(detector))
     rows = Sweep(size=size, tiles=tiles).run(detector, photos, questions)
     assert rows is not None  # one process
     proposal = rows["category"] == ANYTHING

@@ -1,6 +1,6 @@
 """Names with their definitions, "mug, with handle and usually cylindrical": paper v1's form.
 
-Whether prompts are enriched so is one flag for training and for the use of what was trained.
+Training says so in the checkpoint (`TextConfig.definitions`), and evaluation asks in the same form.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Definitions:
         self._dictionary, self._encode = dictionary, encode
         self._rows: Tensor | None = None
         self._borrowed: dict[str, str] = {}
+        self._settled = False
 
     def enrich(self, name: str) -> str:
         """ "name, definition"; a name that has a comma already stays as it is."""
@@ -42,13 +43,19 @@ class Definitions:
 
     def enrich_all(self, names: Sequence[str]) -> list[str]:
         """`enrich` of each name; the unknown ones are encoded together."""
-        self._borrow([name for name in names if self._own(name) is None])
+        if not self._settled:
+            self._borrow([name for name in names if self._own(name) is None])
         enriched = []
         for name in names:
             own = self._own(name)
-            definition = self._borrowed[_plain(name)] if own is None else own
+            definition = self._borrowed.get(_plain(name), "") if own is None else own
             enriched.append(f"{name.strip()}, {definition}" if definition else name)
         return enriched
+
+    def settle(self, names: Sequence[str]) -> None:
+        """Borrow for `names` now; unknown names that come later stay without a definition."""
+        self.enrich_all(names)
+        self._settled = True
 
     def encode(self, names: Sequence[str]) -> Tensor:
         """(K, D) embeddings of the enriched names."""

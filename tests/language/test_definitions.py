@@ -62,6 +62,17 @@ def test_the_dictionary_is_encoded_once_and_only_if_needed() -> None:
     assert definitions.nearest(["tca", "mmg"]) == ["cat", "mug"]
 
 
+def test_after_settling_nothing_is_borrowed_any_more() -> None:
+    encoder = Encoder()
+    definitions = Definitions(DICTIONARY, encoder)
+    definitions.settle(["tac", "mug"])
+    asked = len(encoder.asked)
+    assert definitions.enrich_all(["tac", "gum", "cat"]) == [
+        "tac, feline mammal", "gum", "cat, feline mammal",
+    ]  # fmt: skip
+    assert len(encoder.asked) == asked
+
+
 def test_embeddings_of_enriched_names_come_through_the_cache(
     tiny_model: DetCLIPv2, tmp_path: Path
 ) -> None:

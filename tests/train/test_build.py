@@ -12,7 +12,8 @@ from detclipv2 import DetCLIPv2
 from detclipv2.config import PRESETS, TextConfig
 from detclipv2.nn.text_encoder import TextEncoder
 from train.build import build_model, trained_view
-from train.configs import paper
+from train.configs import finetune, paper
+from train.task import BoxesConfig
 
 
 def _model() -> DetCLIPv2:
@@ -61,6 +62,20 @@ def test_a_text_tower_that_learns_begins_with_the_weights_of_its_source(
     own, given = model.text.tower.state_dict(), source.tower.state_dict()
     assert all(p.requires_grad for p in model.text.tower.parameters())
     assert all(torch.equal(own[name], given[name]) for name in given) == begun
+
+
+def test_a_model_says_that_it_was_taught_definitions() -> None:
+    base = replace(paper.t_o365(smoke=True), backbone_weights="", text_weights=False)
+    base = replace(base, model=PRESETS["tiny"])
+    assert build_model(base).config.text.definitions
+    stream = base.streams[0]
+    assert isinstance(stream.task, BoxesConfig)
+    plain = replace(base, streams=(replace(stream, task=replace(stream.task, enrich=False)),))
+    assert not build_model(plain).config.text.definitions
+    # What was taught them once goes on with them.
+    taught = replace(PRESETS["tiny"], text=replace(PRESETS["tiny"].text, definitions=True))
+    tuned = finetune.odinw(taught, lambda *_: ([], []), photos=3)
+    assert isinstance(tuned.streams[0].task, BoxesConfig) and tuned.streams[0].task.enrich
 
 
 def test_the_papers_runs_begin_with_a_pretrained_text_tower() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,13 +16,17 @@ import pytest
 import supervision as sv
 import torch
 
+from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.model import DetCLIPv2
 from tests.inference.transformers_models import save_detector
 from tests.train.conftest import COLOURS, draw_set
 from train import evaluate, protocols
 from train.data.odinw import clean_name, read_odinw, read_odinw_truth
+from train.metrics.detection import read_truth
 from train.protocols import OdinwSet, read_sets
 from train.sweep import Sweep
+from train.zero_shot import zero_shot_boxes
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -276,7 +281,7 @@ def test_a_transformers_detector_takes_the_same_way(drawn: Path, tmp_path: Path)
     figures = json.loads(out.read_text())
     assert figures["settings"]["detector"] == "owlv2" and figures["settings"]["floor"] == 0.0001
     assert figures["coco"]["ar100"]["all"] > 0
-    with pytest.raises(SystemExit, match="--definitions is for"):
+    with pytest.raises(SystemExit, match="--definitions: definitions are for"):
         evaluate.main([*told, "--definitions"])
 
 
@@ -288,6 +293,27 @@ def test_definitions_are_asked_for(
     figures = json.loads(out.read_text())
     assert figures["settings"]["definitions"] and figures["coco"] != expected["coco"]
     assert set(figures["coco"]["ap50_by_class"]) == set(COLOURS)
+
+
+def test_a_checkpoint_that_was_taught_definitions_is_asked_with_them(
+    drawn: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    model = DetCLIPv2.from_pretrained(tiny_checkpoint)
+    text = dataclasses.replace(model.config.text, definitions=True)
+    model.config = dataclasses.replace(model.config, text=text)
+    model.save_pretrained(tmp_path / "taught")
+    said = {}
+    for name, more in (("taught", []), ("told", ["--definitions"]), ("not", ["--no-definitions"])):
+        source = tiny_checkpoint if name == "told" else tmp_path / "taught"
+        out = tmp_path / f"{name}.json"
+        evaluate.main(command(drawn, source, out, *more))
+        said[name] = json.loads(out.read_text())
+    assert [said[n]["settings"]["definitions"] for n in said] == [True, True, False]
+    assert said["taught"]["coco"] == said["told"]["coco"] != said["not"]["coco"]
+    # The figures that steer training ask in the same way.
+    predictor = Predictor(DetCLIPv2.from_pretrained(tmp_path / "taught"), cache_dir=tmp_path)
+    found, _ = zero_shot_boxes(predictor, read_truth(drawn), drawn.parent / "images", size=256)
+    assert found.ap50_by_class == said["taught"]["coco"]["ap50_by_class"]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,13 @@ from typing import Any
 
 from detclipv2.inference.detectors import Detector
 from detclipv2.inference.predictor import Predictor
-from detclipv2.language.concepts import load_concepts
-from detclipv2.language.definitions import Definitions
 from train import protocols
 from train.data.ov_mini import DEVELOPMENT
 from train.distributed import World
+from train.enrichment import enrichment
 from train.evaluate import development, evaluate, open_detector
 from train.experiment import Experiment
 from train.sweep import Sweep
-from train.task import BoxesConfig
 
 Judge = Callable[[Experiment, World], dict[str, Any] | None]
 """A finished run → `figures` by short names, and everything in `detail`; None in all processes but
@@ -80,17 +78,13 @@ def on_lvis(
         annotations: LVIS's file, minival or val.
         images: folder of its photos.
     """
-    enriched = any(isinstance(s.task, BoxesConfig) and s.task.enrich for s in experiment.streams)
     sweep = Sweep(
         boxes=_LVIS_BOXES, proposals=_LVIS_BOXES, folder=experiment.out / "lvis.rows", world=here
     )
     with tempfile.TemporaryDirectory() as cache:
         detector, _ = open_detector(str(experiment.out / "checkpoint"), cache=Path(cache))
         assert isinstance(detector, Predictor)  # a checkpoint of our own
-        enrich: protocols.Enrich | None = None
-        if enriched:
-            enrich = Definitions(load_concepts(), detector.encode_texts).enrich_all
-        found = protocols.lvis_both(detector, annotations, images, sweep, enrich)
+        found = protocols.lvis_both(detector, annotations, images, sweep, enrichment(detector))
     if found is None:
         return None
     fixed, recalls = found["lvis"]["fixed"], found["lvis"]

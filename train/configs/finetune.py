@@ -71,7 +71,8 @@ def odinw(
     batch = min(4 if smoke else 32, max(1, photos))
     epoch = -(-photos // batch)
     stream = Stream(
-        "detection", data, BoxesConfig(concepts=150, negatives="data"),
+        "detection", data,
+        BoxesConfig(concepts=150, negatives="data", enrich=model.text.definitions),
         replace(_SMOKE if smoke else _MULTI_SCALE, batch=batch),
         Augmentation(scale=(1.0, 1.0), light=0.0),
     )  # fmt: skip
