@@ -65,17 +65,23 @@ def build_targets(
     names.
     """
     column = {concept: index for index, concept in enumerate(concepts)}
-    related = dictionary.related(concepts)
+    owned = sorted({column[concept] for view in views for concept in view.concepts})
+    # Of thousands of concepts most are negatives of all photos, whose rows nobody asks for.
+    related = dict(zip(owned, dictionary.related(concepts, owned), strict=True))
     return [_photo_target(view, column, related) for view in views]
 
 
-def _photo_target(view: View, column: dict[str, int], related: NDArray[np.bool_]) -> PhotoTarget:
+def _photo_target(
+    view: View, column: dict[str, int], related: dict[int, NDArray[np.bool_]]
+) -> PhotoTarget:
     own = [column[concept] for concept in view.concepts]
+    rows = np.array([related[index] for index in own], bool).reshape(len(own), len(column))
     positive = np.zeros((len(view.boxes), len(column)), dtype=bool)
     positive[:, own] = view.labels
-    unsaid = (positive @ related) & ~positive
+    related_to = [rows[named].any(axis=0) for named in view.labels]
+    unsaid = np.array(related_to, bool).reshape(positive.shape) & ~positive
     if view.exhaustive:
-        outside = np.asarray(related[own].any(axis=0))
+        outside = np.asarray(rows.any(axis=0))
         boxed = np.flatnonzero(view.labels.any(axis=0))
         outside[[own[i] for i in boxed]] = False
     else:

@@ -95,8 +95,16 @@ class ConceptDictionary:
                     return ending
         return readings(words[-1:])[-1]
 
-    def related(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """(K, K): may both name one box? Equal heads, synonyms, one a hypernym of the other."""
+    def related(self, texts: Sequence[str], rows: Sequence[int] | None = None) -> NDArray[np.bool_]:
+        """Which of K texts may name one box: equal heads, synonyms, one a hypernym of the other.
+
+        Args:
+            texts: K of them.
+            rows: R indices; only theirs are wanted. All of them by default.
+
+        Returns:
+            (R, K).
+        """
         keys = []
         above: list[tuple[str, ...]] = []
         for text in texts:
@@ -105,13 +113,18 @@ class ConceptDictionary:
             keys.append(concept.synset if concept else head)
             above.append(concept.ancestors if concept else ())
         holders: dict[str, list[int]] = {}
+        below: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
             holders.setdefault(key, []).append(index)
-        matrix = np.zeros((len(keys), len(keys)), dtype=bool)
-        for index, key in enumerate(keys):
-            for name in (key, *above[index]):
-                matrix[index, holders.get(name, [])] = True
-        return matrix | matrix.T
+            for name in above[index]:
+                below.setdefault(name, []).append(index)
+        wanted = range(len(keys)) if rows is None else rows
+        matrix = np.zeros((len(wanted), len(keys)), dtype=bool)
+        for row, index in enumerate(wanted):
+            for name in (keys[index], *above[index]):
+                matrix[row, holders.get(name, [])] = True
+            matrix[row, below.get(keys[index], [])] = True
+        return matrix
 
 
 def readings(words: Sequence[str]) -> list[str]:

@@ -96,6 +96,7 @@ def test_heads_of_phrases(phrase: str, head: str) -> None:
 def test_related_is_symmetric_and_equals_itself() -> None:
     texts = ["dog", "animal", "sofa", "couch", "a zorblax", "zorblaxes", "woman", "people", "girl"]
     matrix = load_concepts().related(texts)
+    assert np.array_equal(load_concepts().related(texts, [2, 0]), matrix[[2, 0]])
     assert (matrix == matrix.T).all() and matrix.diagonal().all()
     pairs = {(texts[i], texts[j]) for i, j in np.argwhere(np.triu(matrix, 1))}
     assert pairs >= {("dog", "animal"), ("sofa", "couch"), ("a zorblax", "zorblaxes")}
