@@ -24,7 +24,7 @@ from train.data.transforms import View
 from train.distributed import Replica
 from train.task import Backprop, normalise, untouched
 from train.texts import Encode
-from train.words import Words, alike, collect_words
+from train.words import Words, alike, collect_words, repeated
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,9 @@ class PairsTask:
         )  # fmt: skip
         counted = torch.zeros(texts, device=device).index_add(0, owner, world.rows(weight)) > 0
         first = offsets[world.rank]
+        phrases = [phrase for part in everyone for phrase in part[2]]
         same = alike(
-            [name for part in everyone for name in part[0]], owner.tolist(),
-            [phrase for part in everyone for phrase in part[2]],
+            [name for part in everyone for name in part[0]], owner.tolist(), phrases
         )[:, first : first + photos].to(device)  # fmt: skip
         rows = int(counted.sum())
         loss = kept.sum() * 0
@@ -240,11 +240,12 @@ class PairsTask:
             ) / (halves * max(1, rows))  # fmt: skip
         if config.side in ("image_to_text", "both"):
             mine = torch.arange(photos, device=device)
+            left_out = ~counted | repeated(texts, owner.tolist(), phrases).to(device)
             # Rows are this process's own; their sum is what all would have.
             loss = loss + world.sum(
                 contrastive_loss(
                     scores.T, mine + first, temperature=config.temperature,
-                    smoothing=config.smoothing, same=same.T | ~counted,
+                    smoothing=config.smoothing, same=same.T | left_out,
                     weight=counted[first : first + photos].float(),
                 )
             ) / (halves * max(1, rows))  # fmt: skip

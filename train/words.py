@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,12 +54,31 @@ def alike(names: Sequence[str], owner: Sequence[int], phrases: Sequence[str]) ->
         owner: of every phrase, whose it is.
         phrases: all of them.
     """
-    said: list[set[str]] = [set() for _ in names]
+    text = _numbers(_said(len(names), owner, phrases))
+    photo = _numbers([name or ("unknown", index) for index, name in enumerate(names)])
+    return (text[:, None] == text[None]) | (photo[:, None] == photo[None])
+
+
+def repeated(texts: int, owner: Sequence[int], phrases: Sequence[str]) -> Tensor:
+    """(T,) bool: texts of which an earlier one says the same in all words.
+
+    A class with many photos in a batch is one class nevertheless, when a photo chooses among them.
+    """
+    numbers = _numbers(_said(texts, owner, phrases))
+    # Numbers count up, so one that is not above all before it was there already.
+    before = torch.cat((numbers.new_tensor([-1]), numbers))[: len(numbers)].cummax(0).values
+    return numbers <= before
+
+
+def _said(texts: int, owner: Sequence[int], phrases: Sequence[str]) -> list[frozenset[str]]:
+    said: list[set[str]] = [set() for _ in range(texts)]
     for index, phrase in zip(owner, phrases, strict=True):
         said[index].add(phrase)
-    number: dict[object, int] = {}
-    text = torch.tensor([number.setdefault(frozenset(s), len(number)) for s in said])
-    photo = torch.tensor(
-        [number.setdefault(n or ("unknown", i), len(number)) for i, n in enumerate(names)]
+    return [frozenset(words) for words in said]
+
+
+def _numbers(things: Sequence[Hashable]) -> Tensor:
+    number: dict[Hashable, int] = {}
+    return torch.tensor(
+        [number.setdefault(thing, len(number)) for thing in things], dtype=torch.long
     )
-    return (text[:, None] == text[None]) | (photo[:, None] == photo[None])

@@ -16,7 +16,9 @@ def word_region_scores(regions: Tensor, words: Tensor) -> Tensor:
 
     Without the bias of Eq. 1, which is the same for all and cancels in the loss.
     """
-    return torch.einsum("...rd,pd->...rp", regions, words)
+    # In half precision several regions tie for the best of a phrase, and Eq. 2 knows only one.
+    with torch.autocast(regions.device.type, enabled=False):
+        return torch.einsum("...rd,pd->...rp", regions, words)
 
 
 def best_regions(scores: Tensor) -> Tensor:

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from detclipv2.learning.alignment import best_regions, match_words, text_image_similarity
+from detclipv2.learning.alignment import (
+    best_regions,
+    match_words,
+    text_image_similarity,
+    word_region_scores,
+)
 
 
 def _plain(regions: list[Tensor], words: list[Tensor], matching: str, temperature: float) -> Tensor:
@@ -73,6 +78,16 @@ def test_similarity_equals_the_loops_of_the_equations_chunked_or_not(
     torch.testing.assert_close(padded.grad[present], torch.cat(theirs[: len(regions)]))
     torch.testing.assert_close(packed.grad, torch.cat(theirs[len(regions) :]))
     assert (padded.grad[~present] == 0).all()
+
+
+def test_regions_are_told_apart_in_half_precision_training_too() -> None:
+    words = torch.randn(4, 128, generator=torch.Generator().manual_seed(0))
+    base = torch.randn(1, 128, generator=torch.Generator().manual_seed(1))
+    regions = base + 1e-4 * torch.arange(50.0)[:, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = word_region_scores(regions, words)
+    assert scores.dtype == torch.float32
+    assert all(len(column.unique()) == 50 for column in scores.T)
 
 
 def test_softmax_matching_becomes_the_best_region_as_its_temperature_falls() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from train.data.loader import Batch
 from train.data.transforms import View
 from train.distributed import Replica, World
 from train.pairs import PairsConfig, PairsTask, repeat_rows
-from train.words import Words, alike, collect_words
+from train.words import Words, alike, collect_words, repeated
 
 _TEXTS = [
     ("a dog on a red sofa", ["a dog", "a red sofa"]),
@@ -179,6 +180,28 @@ def test_photos_of_equal_text_are_no_negatives_of_each_other() -> None:
     ]  # fmt: skip
     # A pair without any text is no row.
     assert seen["weight"].tolist() == [1, 1, 1, 1, 0, 1, 1]
+
+
+def test_a_class_with_many_photos_is_one_class_to_choose() -> None:
+    """All similarities alike: of two names each is as likely, however often the batch has them."""
+    assert repeated(5, [0, 1, 2, 3, 3], ["zebra", "mug", "zebra", "mug", "saucer"]).tolist() == [
+        False, False, True, False, False,
+    ]  # fmt: skip
+    model = _model().eval()
+    for parameter in model.head.embedding.parameters():
+        torch.nn.init.zeros_(parameter)
+    names = ["mug", "zebra", "zebra", "zebra"]
+    batch = _batch(len(names))
+    views = tuple(
+        dataclasses.replace(v, concepts=(n,), labels=np.zeros((0, 1), bool), caption=None)
+        for v, n in zip(batch.views, names, strict=True)
+    )
+    config = PairsConfig(
+        k=1, side="image_to_text", smoothing=0.0, temperature=1.0, caption=False, weight=1.0
+    )
+    task = PairsTask(Replica(model, World()), model.config, list, config)
+    loss = task(dataclasses.replace(batch, views=views), Plain())["contrast"]
+    assert float(loss) == pytest.approx(math.log(2), rel=1e-4)
 
 
 def test_words_without_support_are_dropped_or_weighed() -> None:
