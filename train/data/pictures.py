@@ -10,18 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from detclipv2.inference.images import ImageError, open_image
+
+_JPEG = b"\xff\xd8"
 KINDS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 """Pillow's names of the formats kept in shards, and their extensions."""
 
 
 def decode(image: Path | bytes) -> NDArray[np.uint8] | None:
-    """(H, W, 3) RGB of the upright picture, or None where it cannot be read."""
+    """(H, W, 3) RGB of the upright picture, or None where it cannot be read.
+
+    What is transparent or deeper than 8 bits is seen as the app sees it, by Pillow.
+    """
     try:
         data = image if isinstance(image, bytes) else image.read_bytes()
+        if not data.startswith(_JPEG) and not _plain(data):
+            return np.array(open_image(data))
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except (OSError, cv2.error):
+    except (OSError, ImageError, cv2.error):
         return None
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _plain(data: bytes) -> bool:
+    """Is it 8-bit RGB or grey, which all decoders show alike? Also what Pillow cannot read is."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.mode in ("RGB", "L") and "transparency" not in image.info
+    except Exception:  # decoders meet broken files with any exception
+        return True
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
