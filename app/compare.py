@@ -133,7 +133,7 @@ def total(comparisons: Sequence[Comparison]) -> dict[Kind, int]:
 
 
 def _boxes(side: Side, seen: Any) -> sv.Detections:
-    own = {} if side.template is None else {"template": side.template}
+    own: dict[str, Any] = {} if side.template is None else {"template": side.template}
     found = side.detector.candidates(seen, side.vocabulary, floor=side.settings.threshold, **own)
     return select(
         found,

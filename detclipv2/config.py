@@ -55,16 +55,21 @@ class ImageConfig:
     """Pixels are letterboxed to `size` (long side, a multiple of 32), then (x - mean) / std.
 
     Smaller photos are not enlarged beyond `least`, where it is given: it would cost time and show
-    nothing new.
+    nothing new. With `short` the short side is brought to so many pixels, as far as the long side
+    stays within `size` (the paper's 1333×800).
     """
 
     size: int = 320
     least: int = 0
+    short: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def long_side(self, width: int, height: int) -> int:
         """Long side of the network's input for a photo of this many pixels."""
+        if self.short:
+            long = self.short * max(width, height) / min(width, height)
+            return min(self.size, max(32, round(long / 32) * 32))
         if not self.least:
             return self.size
         native = -(-max(width, height) // 32) * 32
@@ -75,6 +80,10 @@ class ImageConfig:
             raise ValueError(f"image.size must be a positive multiple of 32, got {self.size}")
         if self.least % 32 or not 0 <= self.least <= self.size:
             raise ValueError(f"image.least must be a multiple of 32 up to size, got {self.least}")
+        if not 0 <= self.short <= self.size or (self.short and self.least):
+            raise ValueError(
+                f"image.short must lie in 0..size and stands for image.least, got {self.short}"
+            )
         if min(self.std) <= 0:
             raise ValueError(f"image.std must be positive, got {self.std}")
 
@@ -191,11 +200,11 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     "swin_t": ModelConfig(
         name="swin_t", backbone="swin_tiny_patch4_window7_224", text=_FILIP_BASE,
-        image=ImageConfig(size=1344), drop_path=0.2,
+        image=ImageConfig(size=1344, short=800), drop_path=0.2,
     ),
     "swin_l": ModelConfig(
         name="swin_l", backbone="swin_large_patch4_window12_384", text=_FILIP_BASE,
-        image=ImageConfig(size=1344), drop_path=0.2,
+        image=ImageConfig(size=1344, short=800), drop_path=0.2,
     ),
 }  # fmt: skip
 """The presets by name; a preset is a value, `DetCLIPv2(PRESETS["nano"])` builds it."""

@@ -17,7 +17,9 @@ from detclipv2.inference.device import choose_device
 from detclipv2.inference.families import FAMILIES
 from detclipv2.inference.images import ImageSource, open_image
 from detclipv2.inference.postprocess import (
+    MAX_CANDIDATES,
     Candidates,
+    candidates_for,
     check_settings,
     propose,
     score_candidates,
@@ -57,7 +59,9 @@ class Detector(Protocol[Encoded]):
     def encode_image(self, image: ImageSource, size: int | None = None, tiles: int = 1) -> Encoded:
         """All that needs no words."""
 
-    def candidates(self, encoded: Encoded, prompts: Prompts, *, floor: float = 0.05) -> Candidates:
+    def candidates(
+        self, encoded: Encoded, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES
+    ) -> Candidates:
         """Boxes for `postprocess.select`."""
 
     def detect(
@@ -194,12 +198,14 @@ class TransformersDetector:
         extent = boxes.new_tensor(self._family.extent(encoded.size)).repeat(2)
         return (cxcywh_to_xyxy(boxes) * extent).float().cpu(), scores.float().cpu()
 
-    def candidates(self, encoded: Looked, prompts: Prompts, *, floor: float = 0.05) -> Candidates:
+    def candidates(
+        self, encoded: Looked, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES
+    ) -> Candidates:
         """See `Predictor.candidates`."""
         check_settings(floor)
         vocabulary = Vocabulary.coerce(prompts)
         boxes, scores = self.score(encoded, vocabulary.texts)
-        return score_candidates(boxes, scores, vocabulary, encoded.size, floor=floor)
+        return score_candidates(boxes, scores, vocabulary, encoded.size, floor=floor, most=most)
 
     def detect(
         self, encoded: Looked, prompts: Prompts, *, threshold: float = 0.3, nms_iou: float = 0.6,
@@ -207,7 +213,7 @@ class TransformersDetector:
     ) -> sv.Detections:  # fmt: skip
         """See `Predictor.detect`."""
         check_settings(threshold, nms_iou, max_boxes)
-        found = self.candidates(encoded, prompts, floor=threshold)
+        found = self.candidates(encoded, prompts, floor=threshold, most=candidates_for(max_boxes))
         return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
     def propose(self, encoded: Looked, prompts: Prompts, *, max_boxes: int = 100) -> sv.Detections:

@@ -31,7 +31,7 @@ ANCHOR_SHARE = 0.5
 """Share of the anchors that is compared with the words, the most central ones. It keeps 1,203 words
 below 1.15 times the time of 10, whatever the size of the picture."""
 MAX_CANDIDATES = 1000
-"""Boxes that reach the suppression, the best ones."""
+"""Boxes that reach the suppression, the best ones, where few are wanted of a picture."""
 PROPOSAL_IOU = 0.7
 """Of two proposals that overlap by more than this the worse goes."""
 _AS_THEY_ARE = Calibration()
@@ -76,6 +76,7 @@ def find_candidates(
     image_size: tuple[int, int],
     *,
     floor: float,
+    most: int = MAX_CANDIDATES,
     calibration: Calibration = _AS_THEY_ARE,
 ) -> Candidates:
     """The boxes that can pass a threshold of `floor` or their class's own.
@@ -87,6 +88,7 @@ def find_candidates(
         vocabulary: the classes; T texts.
         image_size: width and height of the upright original.
         floor: lowest threshold `select` will be asked for, in 0..1.
+        most: at most so many of them, the best ones.
         calibration: of the scores; `floor` and thresholds are calibrated ones.
     """
     logits = _best_per_class(logits, vocabulary)
@@ -106,7 +108,15 @@ def find_candidates(
     anchors, classes = passing.nonzero(as_tuple=True)
     raw = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt()
     scores = calibration.apply(raw).float()
-    return _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor)
+    return _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor, most)
+
+
+def candidates_for(max_boxes: int) -> int:
+    """How many boxes must reach the suppression, where up to `max_boxes` of a picture are wanted.
+
+    LVIS wants 300 and more of 1,203 classes, most of which fall to better ones of their class.
+    """
+    return max(MAX_CANDIDATES, 10 * max_boxes)
 
 
 def score_candidates(
@@ -116,6 +126,7 @@ def score_candidates(
     image_size: tuple[int, int],
     *,
     floor: float,
+    most: int = MAX_CANDIDATES,
 ) -> Candidates:
     """`find_candidates` for detectors that give scores: (A, T) in 0..1, without centerness."""
     scores = _best_per_class(scores, vocabulary)
@@ -126,7 +137,7 @@ def score_candidates(
         passing &= scores[:, :count] >= scores[:, count:].amax(dim=1, keepdim=True)
     anchors, classes = passing.nonzero(as_tuple=True)
     found = scores[anchors, classes].float()
-    return _rank(clip(boxes, *image_size)[anchors], found, classes, vocabulary, floor)
+    return _rank(clip(boxes, *image_size)[anchors], found, classes, vocabulary, floor, most)
 
 
 def propose(
@@ -148,15 +159,15 @@ def propose(
 
 
 def _rank(
-    boxes: Tensor, scores: Tensor, classes: Tensor, vocabulary: Vocabulary, floor: float
+    boxes: Tensor, scores: Tensor, classes: Tensor, vocabulary: Vocabulary, floor: float, most: int
 ) -> Candidates:
     """The best boxes that pass their class's floor, (N, 4) clipped, with (N,) scores, classes."""
     floors = _thresholds(vocabulary, floor).clamp(max=floor)
     # Anchors in the padding give boxes without area once clipped.
     valid = (scores >= floors[classes]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     boxes, scores, classes = boxes[valid], scores[valid], classes[valid]
-    if len(scores) > MAX_CANDIDATES:
-        best = scores.topk(MAX_CANDIDATES).indices
+    if len(scores) > most:
+        best = scores.topk(most).indices
         boxes, scores, classes = boxes[best], scores[best], classes[best]
     order = scores.argsort(descending=True, stable=True)
     return Candidates(boxes[order], scores[order], classes[order], vocabulary, floor)

@@ -31,7 +31,9 @@ from detclipv2.inference.images import (
 from detclipv2.inference.joining import join
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
+    MAX_CANDIDATES,
     Candidates,
+    candidates_for,
     check_settings,
     choose_anchors,
     find_candidates,
@@ -233,12 +235,12 @@ class Predictor:
     ) -> sv.Detections:
         """`predict` on an encoded picture."""
         check_settings(threshold, nms_iou, max_boxes)
-        found = self.candidates(encoded, prompts, floor=threshold)
+        found = self.candidates(encoded, prompts, floor=threshold, most=candidates_for(max_boxes))
         return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
     def candidates(
         self, encoded: EncodedImage, prompts: Prompts, *, floor: float = 0.05,
-        template: str | None = None,
+        most: int = MAX_CANDIDATES, template: str | None = None,
     ) -> Candidates:  # fmt: skip
         """Boxes for `postprocess.select`, which then follows thresholds without the model.
 
@@ -246,6 +248,7 @@ class Predictor:
             encoded: from `encode_image`.
             prompts: as for `predict`.
             floor: the lowest threshold that will be asked for; lower costs more.
+            most: at most so many boxes, the best ones.
             template: the sentence round each text, "{}" for its place; None for the model's own.
         """
         vocabulary = Vocabulary.coerce(prompts)
@@ -268,6 +271,7 @@ class Predictor:
                 vocabulary,
                 encoded.size,
                 floor=floor,
+                most=most,
                 calibration=self._calibration,
             )
 

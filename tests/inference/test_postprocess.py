@@ -179,6 +179,9 @@ def test_the_candidates_are_capped_to_the_best() -> None:
     scores = (logits.sigmoid() * centerness.sigmoid()[:, None]).sqrt()
     expected = scores.flatten().sort(descending=True).values[:MAX_CANDIDATES]
     torch.testing.assert_close(found.scores, expected)
+    more = find_candidates(boxes, logits, centerness, vocabulary, SIZE, floor=0.0, most=1500)
+    assert len(more.scores) == 1500
+    assert torch.equal(more.scores[:MAX_CANDIDATES], found.scores)
 
 
 def test_boxes_are_clipped_and_those_outside_dropped() -> None:
