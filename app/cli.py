@@ -1,11 +1,13 @@
 """`python -m app.cli COMMAND`: the whole app without a browser.
 
-Exit codes: 0 all images done · 1 some images failed · 2 wrong usage · 130 stopped with Ctrl-C.
+Exit codes: 0 all done · 1 some images or files failed · 2 nothing could be done · 130 stopped with
+Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -57,13 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_detect(arguments, _say)
         code: int = arguments.act(arguments)
         return code
-    except (UsageError, LabelStudioError, ValueError, OSError) as error:
-        if arguments.command == "detect" and not isinstance(error, UsageError | LabelStudioError):
+    except sqlite3.Error as error:
+        _say(f"error: the run's ledger: {error}; check its folder's permissions and the disk")
+        return USAGE
+    except (UsageError, LabelStudioError, OSError) as error:
+        _say(f"error: {error}")
+        return USAGE
+    except ValueError as error:
+        if arguments.command == "detect":  # a mistake of ours; it names its own as UsageError
             raise
         _say(f"error: {error}")
         return USAGE
     except KeyboardInterrupt:
-        _say("stopped before the first image; nothing was written")
+        if arguments.command == "detect":
+            _say("stopped before the first image; nothing was written")
+        else:
+            _say("stopped; the same command goes on where this one stopped")
         return INTERRUPTED
 
 

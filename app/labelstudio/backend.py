@@ -13,18 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.labelstudio.backend_labels import read_labels, typed_prompt
+from app.labelstudio.backend_labels import ConfigLabels, prompted, read_labels, typed_prompt
 from app.labelstudio.backend_memory import Learned, Memory, Prompt
 from app.labelstudio.calibrate import curves, propose, with_thresholds
 from app.labelstudio.config_map import ConfigError, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, address_of
+from app.labelstudio.lessons import lessons
 from app.labelstudio.payload import prediction
 from app.labelstudio.pull import pull
 from app.runs.records import Box, ImageRef
 from app.runs.settings import THRESHOLD, look_suffix
 from app.runs.sources import SourceError
-from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
     from detclipv2.inference.detectors import Detector
@@ -111,11 +112,11 @@ class Backend:
             TimeoutError: the model is not loaded yet, or failed to.
         """
         typed = typed_prompt(context)
-        if typed:
-            self._memory.keep_prompt(project, Prompt(typed, config))
         detector = self._wait()
         wish = self._wish(project, config, typed)
         labels = read_config(config, wish.vocabulary)
+        if typed:  # only now: what cannot be used must not come back with every request
+            self._memory.keep_prompt(project, Prompt(typed, config))
         results = []
         for task in tasks:
             made: dict[str, Any] = {"model_version": wish.version, "score": 0.0, "result": []}
@@ -156,12 +157,13 @@ class Backend:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
         try:
             detector = self._wait()
-            found = curves(pull(self._connection, int(project)))
-            proposals = tuple(propose(curve) for curve in found.values())
+            used = lessons(pull(self._connection, int(project)), detector.fingerprint)
+            proposals = tuple(propose(curve) for curve in curves(used.tasks).values())
             self._memory.keep_learned(project, Learned(detector.fingerprint, proposals))
         except (LabelStudioError, OSError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
+        log.info("project %s: %s", project, used.sentence())
         for one in proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
@@ -175,24 +177,16 @@ class Backend:
         """The words: typed now, else typed before under the same labels, else the labels."""
         labels = read_labels(config)
         threshold = self._threshold if labels.threshold is None else labels.threshold
-        before = self._memory.prompt(project)
-        written = typed or (before.text if before is not None and before.config == config else "")
-        if not written and not labels.words:
+        if typed:
+            vocabulary = prompted(typed, config, labels)
+        elif (remembered := self._remembered(project, config, labels)) is not None:
+            vocabulary = remembered
+        elif labels.words:
+            vocabulary = self._calibrated(project, labels)
+        else:
             raise ConfigError(
                 "the labeling configuration has no <RectangleLabels> with labels; add some"
             )
-        vocabulary = Vocabulary.parse(written) if written else labels.vocabulary
-        if written and len(labels.words) == 1 and not read_config(config, vocabulary).labels:
-            # a single label stands for whatever the prompt says
-            (label,) = labels.words
-            words = tuple(word for concept in vocabulary.returned for word in concept.words)
-            aliases = tuple(word for word in words if word.casefold() != label.casefold())
-            vocabulary = Vocabulary((ConceptClass(label, aliases),))
-        if not written and self._detector is not None:
-            learned = self._memory.learned(project, self._detector.fingerprint)
-            # what the configuration says of a label goes before what was learned
-            free = (one for one in learned if one.name not in labels.thresholds)
-            vocabulary = with_thresholds(vocabulary, free)
         weights = self._detector.fingerprint[:8] if self._detector else "loading"
         name = self._detector.name if self._detector else "model"
         version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
@@ -200,6 +194,26 @@ class Backend:
         if threshold != THRESHOLD:
             version += f"@{threshold:g}"
         return Wish(vocabulary, threshold, version)
+
+    def _remembered(self, project: str, config: str, labels: ConfigLabels) -> Vocabulary | None:
+        """What was typed before under the same labels, if it still can be used."""
+        before = self._memory.prompt(project)
+        if before is None or before.config != config:
+            return None
+        try:
+            return prompted(before.text, config, labels)
+        except VocabularyError as error:
+            log.warning("project %s: what was typed before is ignored: %s", project, error)
+            return None
+
+    def _calibrated(self, project: str, labels: ConfigLabels) -> Vocabulary:
+        """The labels, with the thresholds that were learned for them."""
+        if self._detector is None:
+            return labels.vocabulary
+        learned = self._memory.learned(project, self._detector.fingerprint)
+        # what the configuration says of a label goes before what was learned
+        free = (one for one in learned if one.name not in labels.thresholds)
+        return with_thresholds(labels.vocabulary, free)
 
     def _look(
         self, detector: Detector[Any], content: bytes, wish: Wish

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.labelstudio.config_map import ConfigError
+from app.labelstudio.config_map import ConfigError, read_config
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary
 
 
@@ -85,6 +85,21 @@ def typed_prompt(context: Mapping[str, Any] | None) -> str:
         if text:
             return "\n".join(text) if isinstance(text, list) else str(text)
     return ""
+
+
+def prompted(text: str, config: str, labels: ConfigLabels) -> Vocabulary:
+    """The classes that a labeler's text asks for; a single label stands for all of them.
+
+    Raises:
+        VocabularyError: the text cannot be used.
+    """
+    vocabulary = Vocabulary.parse(text)
+    if len(labels.words) != 1 or read_config(config, vocabulary).labels:
+        return vocabulary
+    (label,) = labels.words
+    words = tuple(word for concept in vocabulary.returned for word in concept.words)
+    aliases = tuple(word for word in words if word.casefold() != label.casefold())
+    return Vocabulary((ConceptClass(label, aliases),))
 
 
 def _number(text: str | None, otherwise: float | None) -> float | None:

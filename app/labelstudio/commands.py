@@ -13,6 +13,7 @@ from typing import Any
 from app.coco import write_bytes
 from app.labelstudio.backend_command import add_backend
 from app.labelstudio.options import DOCUMENT_ROOT, add_server, connect, document_root
+from app.runs.records import ImageRef
 from app.runs.store import Run
 
 
@@ -85,24 +86,38 @@ def run_push(arguments: argparse.Namespace) -> int:
     """Dry run, then push."""
     from tqdm import tqdm
 
+    from app.labelstudio.made_projects import made_project, make_project
     from app.labelstudio.plan import plan
     from app.labelstudio.push import push
-    from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+    from app.labelstudio.tasks import create_local_tasks, upload_tasks
     from app.runs import sources
+    from app.runs.command import OK, SOME_FAILED
 
     root = document_root(arguments)
+    code = OK
+
+    def missed(image: ImageRef, reason: str) -> None:
+        nonlocal code
+        code = SOME_FAILED
+        print(f"{image.file_name} is left out: {reason}", file=sys.stderr)
+
     with ExitStack() as stack:
         run = Run(arguments.run)
         stack.callback(run.close)
         connection = stack.enter_context(closing(connect(arguments)))
-        project = arguments.project
-        if project is None and arguments.create_project and arguments.dry_run:
-            raise ValueError("a dry run makes no project; name one with --project")
-        if project is None and arguments.create_project:
-            project = create_project(connection, arguments.create_project, run.view.vocabulary)
-            print(f"made project {project} at {connection.url}/projects/{project}")
+        project, title = arguments.project, arguments.create_project
+        if project is None and title:
+            project = made_project(run, connection, title)
+            if project is not None:
+                print(f"project {project} “{title}” was made from this run and is used again")
+            elif arguments.dry_run:
+                raise ValueError("a dry run makes no project; name one with --project")
+            else:
+                project = make_project(run, connection, title)
+                print(f"made project {project} at {connection.url}/projects/{project}")
         project = _project(project)
-        refs = [row.ref for row in run.images("done", "empty")]
+        # what came from a task has one, and its address names no file of this machine
+        refs = [row.ref for row in run.images("done", "empty") if row.task is None]
         if arguments.create_tasks and arguments.dry_run:
             print("dry run: images below that have no task would get one")
         elif arguments.create_tasks == "local":
@@ -111,7 +126,7 @@ def run_push(arguments: argparse.Namespace) -> int:
             made = create_local_tasks(connection, project, refs, root)
             print(f"{made.created} tasks made, {made.there} there already")
         elif arguments.create_tasks == "upload":
-            made = upload_tasks(connection, project, refs, sources.read)
+            made = upload_tasks(connection, project, refs, sources.read, missed=missed)
             print(f"{made.created} images uploaded, {made.there} there already")
         options: dict[str, Any] = {
             "old": "replace" if arguments.replace else "keep",
@@ -133,7 +148,7 @@ def run_push(arguments: argparse.Namespace) -> int:
         f"{report.deleted} deleted, {report.retried} sent again; read back and equal; "
         f"{report.rate:.0f} tasks/s"
     )
-    return 0
+    return code
 
 
 def run_pull(arguments: argparse.Namespace) -> int:
@@ -155,21 +170,26 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     """Print proposals; apply them to a run."""
     from app.labelstudio.calibrate import curves, propose, with_thresholds
     from app.labelstudio.config_map import labels_of_project
+    from app.labelstudio.lessons import lessons
     from app.labelstudio.pull import pull
 
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(arguments)))
         project = _project(arguments.project)
+        run = None
+        if arguments.apply:
+            run = Run(arguments.apply)
+            stack.callback(run.close)
         tasks = pull(connection, project, model_version=arguments.model_version)
-        proposals = [propose(one, arguments.precision) for one in curves(tasks).values()]
+        used = lessons(tasks, None if run is None else run.settings.checkpoint)
+        proposals = [propose(one, arguments.precision) for one in curves(used.tasks).values()]
         for one in proposals:
             what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
             print(f"{one.name}: {what}; {one.reason}")
         if not proposals:
             print("no labels yet: labelers have to submit tasks that began as predictions")
-        if arguments.apply:
-            run = Run(arguments.apply)
-            stack.callback(run.close)
+        print(used.sentence())
+        if run is not None:
             labels = labels_of_project(connection, project, run.view.vocabulary)
             vocabulary = with_thresholds(run.view.vocabulary, proposals, labels)
             counts = run.apply(vocabulary.serialise())

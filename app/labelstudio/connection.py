@@ -152,13 +152,14 @@ class Connection:
             params: of the request.
             tell: called after every page, with tasks.
         """
-        page = 1
+        page, received = 1, 0
         while True:
             paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
             answer = self.get("/api/tasks/", params={**params, **paging})
             yield from answer["tasks"]
-            tell(min(page * PAGE, answer["total"]), answer["total"])
-            if page * PAGE >= answer["total"]:
+            received += len(answer["tasks"])  # a server may give fewer than it is asked for
+            tell(min(received, answer["total"]), answer["total"])
+            if not answer["tasks"] or received >= answer["total"]:
                 return
             page += 1
 

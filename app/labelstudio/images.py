@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus
 
 import httpx
 
@@ -40,6 +40,16 @@ class Address:
     def key(self) -> str:
         """Equal for all spellings of the same image."""
         return f"{self.kind}:{self.path}"
+
+    @property
+    def file_name(self) -> str:
+        """The image's folders and name; of addresses and clouds without host or bucket."""
+        path = self.path
+        if self.kind == "address":  # elsewhere "#" and "?" are part of the name
+            path = re.split(r"[?#]", path, maxsplit=1)[0]
+        if self.kind in ("address", "cloud") and "://" in path:
+            path = path.split("://", 1)[1].partition("/")[2]
+        return path.strip("/")
 
 
 @dataclass(frozen=True)
@@ -211,8 +221,8 @@ def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageR
         if url is None:
             continue
         address = read_address(url)
-        name = f"{task['id']}.jpg" if address.kind == "inline" else urlsplit(address.path).path
-        name = name.strip("/") or str(task["id"])
+        name = f"{task['id']}.jpg" if address.kind == "inline" else address.file_name
+        name = name or str(task["id"])
         if name in taken:
             name = f"{task['id']}/{name}"
         taken.add(name)

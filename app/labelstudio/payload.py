@@ -10,6 +10,7 @@ from typing import Any
 
 from app.runs.records import Box
 
+_SIDES = {"x", "y", "width", "height"}
 _DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
 
 
@@ -132,9 +133,9 @@ def to_boxes(
     found = []
     for item in result:
         value = item.get("value", {})
-        # plain labels name other things than boxes, too, and those have no corner
-        label = value.get("rectanglelabels") or ("x" in value and value.get("labels"))
-        if not label:
+        label = value.get("rectanglelabels") or value.get("labels")
+        # plain labels name points, ellipses and masks, too, and none of those has all four
+        if not label or not value.keys() >= _SIDES:
             continue
         width, height = size or (
             item.get("original_width") or 100,

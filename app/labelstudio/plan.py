@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 from app.labelstudio.config_map import LabelMap, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.existing import Task, read_task
 from app.labelstudio.images import address_of, image_key
-from app.labelstudio.matching import match_tasks
+from app.labelstudio.matching import Matching, match_tasks
 from app.labelstudio.payload import fingerprint, prediction, to_boxes
+from app.labelstudio.versions import made_by_us
 from app.progress import Tell, untold
 from app.runs.records import ImageRow
 from app.runs.store import Run
@@ -22,19 +24,8 @@ from app.runs.store import Run
 MAX_COUNT = 250
 MAX_REQUEST = 8 * 2**20
 """Bytes of one request; the server's limit is 250 MB, proxies' are lower."""
-OURS = "detclipv2-"
 
 Old = Literal["keep", "replace"]
-
-
-@dataclass(frozen=True)
-class Existing:
-    """A prediction the server has."""
-
-    id: int
-    task: int
-    model_version: str
-    shows: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,8 @@ class Plan:
     """What a push would do; nothing has been written yet.
 
     Attributes:
+        server: the address of the Label Studio that it was made for; numbers of projects, tasks
+            and predictions mean something else on another.
         project: its number.
         title: its name.
         model_version: of the predictions.
@@ -62,16 +55,18 @@ class Plan:
         skip: tasks that have it already.
         doubled: surplus copies that an interrupted writer left; they go.
         older: predictions of other detclipv2 versions; they go when old is "replace".
-        learned: predictions of other versions that stay: their tasks have labels, and what
-            labelers made of them is what thresholds are learned from.
+        learned: predictions, of this version or another, that would go but stay: their tasks
+            have labels, and what labelers made of them is what thresholds are learned from.
         old: whether they stay.
         unmatched: images of the run without a task.
+        by_name: tasks for which nothing but the image's name speaks.
         boxes: regions by label.
         left_out: boxes of classes without a label.
         active: the version labelers see at present.
         shown: whether the project shows predictions to labelers.
     """
 
+    server: str
     project: int
     title: str
     model_version: str
@@ -84,6 +79,7 @@ class Plan:
     learned: int
     old: Old
     unmatched: tuple[str, ...]
+    by_name: int
     boxes: dict[str, int]
     left_out: dict[str, int]
     active: str
@@ -111,6 +107,18 @@ class Plan:
         there = bool(self.writes or self.skip)
         return there and (self.active != self.model_version or not self.shown)
 
+    def check_server(self, connection: Connection) -> None:
+        """Refuse another server than the plan was made for.
+
+        Raises:
+            LabelStudioError: it is another.
+        """
+        if self.server != connection.url:
+            raise LabelStudioError(
+                f"the dry run is of {self.server}, and this is {connection.url}; look at a new "
+                "dry run, then push"
+            )
+
     def lines(self) -> list[str]:
         """The plan in words."""
         said = [
@@ -134,7 +142,12 @@ class Plan:
                 f"{len(self.unmatched)} images have no task in the project: {names}; make tasks "
                 "for them first"
             )
-        if self.learned and self.old == "replace":
+        if self.by_name:
+            said.append(
+                f"{self.by_name} tasks were found by the image's name only; open one of them "
+                "before you push, or name the document root"
+            )
+        if self.learned:
             said.append(
                 f"{self.learned} older predictions stay: their tasks are labelled, and thresholds "
                 "are learned from them"
@@ -169,43 +182,47 @@ def plan(
     found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
     view, version = run.view, run.model_version
     labels = read_config(found["label_config"], view.vocabulary, control)
-    tasks = _read_tasks(connection, project, labels.target.data_key, tell)
-    pairs, unmatched = _match(run, tasks, document_root)
+    tasks = _read_tasks(connection, project, tell)
+    matching = _match(run, tasks, labels.target.data_key, document_root)
     create, replace, skip = [], [], []
     doubled: list[int] = []
     older: list[int] = []
     learned = 0
     boxes: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    for row, number in pairs:
+    for row, number in matching.pairs:
         shown = run.boxes(row, view)
-        left_out.update(box.name for box in shown if box.name not in labels.labels)
         payload = prediction(shown, row.size, labels.target, labels.labels, version, task=number)
-        boxes.update(box.name for _, box in to_boxes(payload["result"]))
         item = Item(number, payload, fingerprint(payload), row.file_name)
         task = tasks[number]
-        same = [e for e in task.predictions if e.model_version == version]
-        equal = [e for e in same if e.shows == item.shows]
+        same = task.of_version(version)
+        equal = next((e for e in same if e.shows == item.shows), None)
+        surplus = tuple(e.id for e in same if e is not equal)
         others = [
             e.id
             for e in task.predictions
-            if e.model_version.startswith(OURS) and e.model_version != version
+            if made_by_us(e.model_version) and e.model_version != version
         ]
         if task.annotated:
-            learned += len(others)
+            learned += len(surplus) + len(others)
+            if surplus and equal is None:
+                continue  # its labelers worked from other boxes of this version
         else:
             older += others
-        if equal:
+        if equal is not None:
             skip.append(item)
-            doubled += [e.id for e in same if e is not equal[0]]
-        elif same:
-            replace.append(dataclasses.replace(item, replaces=tuple(e.id for e in same)))
+            doubled += () if task.annotated else surplus
+        elif surplus:
+            replace.append(dataclasses.replace(item, replaces=surplus))
         else:
             create.append(item)
+        left_out.update(box.name for box in shown if box.name not in labels.labels)
+        boxes.update(box.name for _, box in to_boxes(payload["result"]))
     _validate(labels, [*create, *replace])
     return Plan(
-        project, str(found["title"]), version, labels, tuple(create), tuple(replace), tuple(skip),
-        tuple(doubled), tuple(older), learned, old, tuple(unmatched), dict(boxes), dict(left_out),
+        connection.url, project, str(found["title"]), version, labels, tuple(create),
+        tuple(replace), tuple(skip), tuple(doubled), tuple(older), learned, old,
+        matching.unmatched, matching.by_name, dict(boxes), dict(left_out),
         str(found.get("model_version") or ""), bool(found.get("show_collab_predictions")),
     )  # fmt: skip
 
@@ -215,46 +232,29 @@ def tasks_of(
     tell: Tell = untold,
 ) -> list[tuple[ImageRow, int]]:  # fmt: skip
     """The run's images with the tasks that a push would give their boxes to."""
-    tasks = _read_tasks(connection, project, image_key(connection, project), tell)
-    return _match(run, tasks, document_root)[0]
+    key = image_key(connection, project)
+    return _match(run, _read_tasks(connection, project, tell), key, document_root).pairs
 
 
 def _match(
-    run: Run, tasks: Mapping[int, _Task], document_root: Path | None
-) -> tuple[list[tuple[ImageRow, int]], list[str]]:
+    run: Run, tasks: Mapping[int, Task], data_key: str, document_root: Path | None
+) -> Matching:
+    """The run's images and the tasks that have an image."""
+    urls: dict[int, str] = {}
     digests: dict[str, list[int]] = {}
     for task in tasks.values():
-        if task.digest is not None:
-            digests.setdefault(task.digest, []).append(task.id)
-    urls = {task.id: task.url for task in tasks.values()}
+        url, digest = address_of(task.data, data_key), task.data.get("sha256")
+        if url is not None:
+            urls[task.id] = url
+            if digest is not None:
+                digests.setdefault(str(digest), []).append(task.id)
     return match_tasks(run.images("done", "empty"), urls, document_root, digests)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What the server knows of a task with an image."""
-
-    id: int
-    url: str
-    digest: str | None
-    annotated: bool
-    predictions: tuple[Existing, ...]
-
-
-def _read_tasks(
-    connection: Connection, project: int, data_key: str, tell: Tell
-) -> dict[int, _Task]:
+def _read_tasks(connection: Connection, project: int, tell: Tell) -> dict[int, Task]:
     fields = {"fields": "all", "include": "id,data,predictions,total_annotations"}
-    found = {}
-    for task in connection.pages({"project": project, **fields}, tell):
-        url = address_of(task["data"], data_key)
-        if url is not None:
-            number, digest = int(task["id"]), task["data"].get("sha256")
-            found[number] = _Task(
-                number, url, None if digest is None else str(digest),
-                bool(task.get("total_annotations")), read_existing(number, task["predictions"]),
-            )  # fmt: skip
-    return found
+    told = connection.pages({"project": project, **fields}, tell)
+    return {task.id: task for task in map(read_task, told)}
 
 
 def chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -270,15 +270,6 @@ def chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
         size += weight
     if group:
         yield group
-
-
-def read_existing(task: int, predictions: Iterable[dict[str, Any]]) -> tuple[Existing, ...]:
-    """A task's predictions as the server tells them, the oldest first: of doubles it stays."""
-    found = (
-        Existing(int(made["id"]), task, str(made.get("model_version") or ""), fingerprint(made))
-        for made in predictions
-    )
-    return tuple(sorted(found, key=lambda one: one.id))
 
 
 def _validate(labels: LabelMap, items: Iterable[Item]) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.plan import Existing, Item, Plan, chunks, read_existing
+from app.labelstudio.existing import Task, read_task
+from app.labelstudio.plan import Item, Plan, chunks
 from app.progress import Tell, untold
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
         LabelStudioError: it could not be finished; the message says what to do, and the same push
             goes on where this one stopped.
     """
+    made.check_server(connection)
     start = time.perf_counter()
     report = Report(skipped=len(made.skip))
     total = len(made.writes)
@@ -132,12 +134,13 @@ def _settle(
     surplus: list[int] = []
     missing = []
     for item in chunk:
-        same = [e for e in there.get(item.task, ()) if e.model_version == made.model_version]
-        equal = [e for e in same if e.shows == item.shows]
-        if not equal:
+        task = there.get(item.task)
+        same = task.of_version(made.model_version) if task else []
+        equal = next((e for e in same if e.shows == item.shows), None)
+        if task is None or equal is None:
             missing.append(item)
-        else:  # verified: now what it replaces, and any double, may go
-            surplus += [e.id for e in same if e is not equal[0]]
+        elif not task.annotated:  # verified: now what it replaces, and any double, may go
+            surplus += [e.id for e in same if e is not equal]
     for ident in surplus:
         _delete(ident, connection, report)
     return missing
@@ -145,12 +148,12 @@ def _settle(
 
 def _read_back(
     chunk: Sequence[Item], made: Plan, connection: Connection, *, settle: bool
-) -> dict[int, tuple[Existing, ...]]:
+) -> dict[int, Task]:
     """What the server has for a chunk's tasks.
 
     After a lost answer it may still be writing, so then it is read until two readings agree.
     """
-    before: dict[int, tuple[Existing, ...]] | None = None
+    before: dict[int, Task] | None = None
     for _ in range(20):
         now = _read_tasks(chunk, made, connection)
         if not settle or now == before:
@@ -160,9 +163,7 @@ def _read_back(
     return before or {}
 
 
-def _read_tasks(
-    chunk: Sequence[Item], made: Plan, connection: Connection
-) -> dict[int, tuple[Existing, ...]]:
+def _read_tasks(chunk: Sequence[Item], made: Plan, connection: Connection) -> dict[int, Task]:
     ids = [item.task for item in chunk]
     span = {
         "filter": "filter:tasks:id", "operator": "in", "type": "Number",
@@ -170,14 +171,9 @@ def _read_tasks(
     }  # fmt: skip
     query = json.dumps({"filters": {"conjunction": "and", "items": [span]}})
     wanted = set(ids)
-    tasks = connection.pages(
-        {"project": made.project, "fields": "all", "include": "id,predictions", "query": query}
-    )
-    return {
-        task["id"]: read_existing(task["id"], task["predictions"])
-        for task in tasks
-        if task["id"] in wanted
-    }
+    fields = {"fields": "all", "include": "id,predictions,total_annotations"}
+    told = connection.pages({"project": made.project, **fields, "query": query})
+    return {task.id: task for task in map(read_task, told) if task.id in wanted}
 
 
 def _delete(ident: int, connection: Connection, report: Report) -> None:

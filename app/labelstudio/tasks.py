@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from app.labelstudio.config_map import config_for
@@ -13,9 +14,12 @@ from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key, local_address, read_address
 from app.progress import Tell, untold
 from app.runs.records import ImageRef
+from app.runs.sources import SourceError
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500
+_TAKEN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
+"""Kinds of photos that the server takes; it goes by the name."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,23 @@ def create_local_tasks(
 def upload_tasks(
     connection: Connection, project: int, images: Sequence[ImageRef],
     read: Callable[[ImageRef], bytes], tell: Tell = untold,
+    missed: Callable[[ImageRef, str], None] | None = None,
 ) -> TaskReport:  # fmt: skip
-    """Upload images and make tasks; one that was uploaded before is known by its content."""
+    """Upload images and make tasks; one that was uploaded before is known by its content.
+
+    Args:
+        connection: the server.
+        project: its number.
+        images: what to upload.
+        read: gives an image's file.
+        tell: called after every image that was sent.
+        missed: told of an image that cannot be read and why, and it is left out; None ends the
+            upload there.
+
+    Raises:
+        SourceError: an image cannot be read, and nobody is told of it.
+        LabelStudioError: the server refuses.
+    """
     key = image_key(connection, project)
     known = {
         str(task["data"].get("sha256"))
@@ -71,25 +90,42 @@ def upload_tasks(
     }
     created = there = 0
     for number, image in enumerate(images, 1):
-        content = read(image)
-        digest = hashlib.sha256(content).hexdigest()
-        if digest in known:
-            there += 1
+        try:
+            content = read(image)
+            digest = hashlib.sha256(content).hexdigest()
+            if digest in known:
+                there += 1
+                continue
+            file = _uploadable(image.file_name.rpartition("/")[2], content)
+        except (OSError, ValueError) as error:
+            if missed is None:
+                raise SourceError(f"{image.file_name} cannot be uploaded: {error}") from error
+            missed(image, str(error))
             continue
-        name = image.file_name.rpartition("/")[2]
         # Nobody sees the file until a task names it, so a file that was sent twice does no harm.
         sent = connection.write(
             "POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"},
-            files={"file": (name, content)}, what=image.file_name,
+            files={"file": file}, what=image.file_name,
         )  # fmt: skip
-        file = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
-        address = str(file) if str(file).startswith("/data/") else f"/data/{file}"
+        path = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
+        address = str(path) if str(path).startswith("/data/") else f"/data/{path}"
         data = {key: connection.sub_path + address, "sha256": digest, "file_name": image.file_name}
         _import([data], connection, project, lambda task: task.get("sha256"))
         known.add(digest)
         created += 1
         tell(number, len(images))
     return TaskReport(created, there)
+
+
+def _uploadable(name: str, content: bytes) -> tuple[str, bytes]:
+    """Name and content of a photo as the server takes it: of other kinds an upright PNG."""
+    if PurePosixPath(name).suffix.lower() in _TAKEN:
+        return name, content
+    from detclipv2.inference.images import open_image
+
+    png = BytesIO()
+    open_image(content).save(png, "PNG")
+    return f"{PurePosixPath(name).stem}.png", png.getvalue()
 
 
 def _create(connection: Connection, project: int, wanted: dict[str, str], tell: Tell) -> TaskReport:

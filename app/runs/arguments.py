@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from app.runs import sources
 from app.runs.export import FORMATS
@@ -11,6 +12,12 @@ from app.runs.settings import FLOOR, THRESHOLD
 
 MODEL = "nano"
 """The model when none is named."""
+
+LOOK = {
+    "threshold": "--threshold", "floor": "--floor", "nms_iou": "--nms", "max_boxes": "--max-boxes",
+    "size": "--size", "tiles": "--tiles",
+}  # fmt: skip
+"""What says how boxes are made: its name in `RunSettings`, and its flag."""
 
 EXAMPLES = """\
 prompts:
@@ -25,10 +32,11 @@ examples:
   python -m app.cli detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
   python -m app.cli detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
   python -m app.cli detect --resume runs/cats
+  python -m app.cli detect --resume runs/cats --threshold 0.4 --out result
   python -m app.cli detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
 
-exit codes: 0 fine, 1 some images failed, 2 usage error, 130 stopped with Ctrl-C (what is done is
-written)
+exit codes: 0 fine, 1 some images or files failed, 2 nothing could be done, 130 stopped with Ctrl-C
+(what is done is written)
 """
 
 
@@ -52,31 +60,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run folder that can be resumed, re-filtered, exported again and pushed",
     )  # fmt: skip
     where.add_argument(
-        "--resume", type=Path, metavar="DIR", help="go on with a run folder, as it was begun"
-    )
+        "--resume", type=Path, metavar="DIR",
+        help="go on with a run folder, as it was begun; only --threshold may be another",
+    )  # fmt: skip
     where.add_argument(
         "--format", action="append", choices=FORMATS, default=[], dest="formats",
         help="also export to RUN/exports; may be given several times",
     )  # fmt: skip
     parser.add_argument(
+        "--image-root", default="", metavar="PREFIX",
+        help="with --format labelstudio: what stands before a file's name in a task, e.g. "
+        "https://photos.example/ (default: its address in local-files storage)",
+    )  # fmt: skip
+    parser.add_argument(
         "--retry-failed", action="store_true", help="with --resume: try failed images again"
     )
     parser.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="T",
+        "--threshold", type=float, metavar="T",
         help="lowest score that is kept, 0 to 1; a class's own @T goes first "
-        "(default: %(default)s)",
+        f"(default: {THRESHOLD})",
     )  # fmt: skip
     parser.add_argument(
-        "--floor", type=float, default=FLOOR, metavar="T",
+        "--floor", type=float, metavar="T",
         help=f"lowest score a run folder stores for later thresholds (default: {FLOOR})",
     )  # fmt: skip
     parser.add_argument(
-        "--nms", type=float, default=0.6, metavar="IOU",
+        "--nms", type=float, metavar="IOU", dest="nms_iou",
         help="of two boxes of one class that overlap more, the weaker goes (default: 0.6)",
     )  # fmt: skip
-    parser.add_argument(
-        "--max-boxes", type=int, default=100, metavar="N", help="boxes an image (default: 100)"
-    )
+    parser.add_argument("--max-boxes", type=int, metavar="N", help="boxes an image (default: 100)")
     parser.add_argument(
         "--model", metavar="NAME",
         help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
@@ -88,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "longer (default: the model's own)",
     )  # fmt: skip
     parser.add_argument(
-        "--tiles", type=int, default=1, metavar="N",
+        "--tiles", type=int, metavar="N",
         help="look at N overlapping tiles along the long side as well, for small things; 2 takes "
         "about 4 times as long (default: 1, the whole picture only)",
     )  # fmt: skip
@@ -105,3 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-unlabelled", action="store_true", help="with --project: tasks without annotations"
     )
+
+
+def look_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What of `LOOK` was written; the rest has its default, or with --resume the run's value."""
+    written = {name: getattr(arguments, name) for name in LOOK}
+    return {name: value for name, value in written.items() if value is not None}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.coco import write_bytes
 from app.runs import sources
-from app.runs.arguments import MODEL
+from app.runs.arguments import LOOK, MODEL, look_of
 from app.runs.export import export, to_coco
+from app.runs.pictures import Pictures
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
@@ -38,9 +39,9 @@ def run_detect(arguments: argparse.Namespace, say: Say) -> int:
     Raises:
         UsageError: it cannot start.
     """
-    out: Path | None = arguments.out
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; name a folder")
+    for flag, folder in (("--out", arguments.out), ("--run", arguments.run)):
+        if folder is not None:
+            _check_writable(flag, folder)
     try:
         with ExitStack() as stack:
             begin = _create if arguments.resume is None else _resume
@@ -51,17 +52,52 @@ def run_detect(arguments: argparse.Namespace, say: Say) -> int:
         raise UsageError(" ".join(str(error).split())) from error
 
 
+def _check_writable(flag: str, folder: Path) -> None:
+    """Find out before hours of work whether results can be written; nothing is left behind."""
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir():
+            raise UsageError(f"{flag} {folder}: {there} is a file; name a folder")
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(4096))
+    except OSError as error:
+        raise UsageError(f"{flag} {folder} cannot be written ({error}); name another") from error
+
+
 def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
-    """The run that goes on, and its model."""
-    if arguments.paths or arguments.run or arguments.prompts or arguments.prompts_file:
+    """The run that goes on, perhaps with another threshold, and its model."""
+    words = arguments.prompts or arguments.prompts_file
+    if arguments.paths or arguments.run or words or arguments.only_unlabelled:
         raise UsageError(
-            "--resume goes on as the run was begun; leave out paths, prompts and --run"
+            "--resume goes on as the run was begun; leave out paths, prompts, --only-unlabelled "
+            "and --run"
         )
     run = Run(arguments.resume)
+    _check_unchanged(arguments, run)
     engine = _load(arguments.model or run.settings.model, run.settings.size)
+    if arguments.threshold is not None:
+        run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
         run.retry_failed()
     return run, engine
+
+
+def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
+    """A run's boxes are all made in one way; a threshold only filters them."""
+    begun = run.settings
+    look = look_of(arguments)
+    asked = {LOOK[name]: (look[name], getattr(begun, name)) for name in look}
+    asked.pop("--threshold", None)
+    project = arguments.project
+    if project is not None and not begun.source.endswith(f"project {project}"):
+        asked["--project"] = project, begun.source
+    for flag, (value, had) in asked.items():
+        if value != had:
+            had = "the model's own" if had is None else had
+            raise UsageError(
+                f"{flag} {value}: {run.folder} was begun with {had}; leave {flag} out, or begin "
+                "another run"
+            )
 
 
 def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
@@ -82,17 +118,17 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
             f"{arguments.run} holds a run already; go on with --resume {arguments.run}"
         )
     images = _images(arguments)
+    look = look_of(arguments)
     try:
         vocabulary = Vocabulary.parse(_prompts(arguments))
-        Settings(arguments.threshold, arguments.nms, arguments.max_boxes, arguments.tiles)
+        Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size)
+    source = sources.readable(" ".join(arguments.paths))
     settings = settings_of(
-        engine, vocabulary.serialise(), threshold=arguments.threshold, nms_iou=arguments.nms,
-        max_boxes=arguments.max_boxes, size=arguments.size, tiles=arguments.tiles,
-        floor=arguments.floor,
-        source=" ".join(arguments.paths) or f"Label Studio project {arguments.project}",
+        engine, vocabulary.serialise(), **look,
+        source=source or f"Label Studio project {arguments.project}",
     )  # fmt: skip
     folder = arguments.run
     if folder is None:
@@ -157,13 +193,18 @@ def _work(
     """Look at every pending image, draw, export."""
     from tqdm import tqdm
 
-    from app import render
     from app.runs.jobs import process
 
-    out: Path | None = arguments.out
-    pictures = out / "pictures" if out is not None and not arguments.no_pictures else None
-    names = picture_names([row.ref for row in run.images()])
-    ids = {row.id: name for row, name in zip(run.images(), names, strict=True)}
+    missed: list[str] = []
+
+    def miss(what: str) -> None:
+        missed.append(what)
+        tqdm.write(f"failed: {what}", file=sys.stderr)
+
+    pictures = None
+    if arguments.out is not None and not arguments.no_pictures:
+        pictures = Pictures(run, arguments.out / "pictures", miss)
+    again = f"; go on with --resume {run.folder}" if _kept(arguments) else ""
     before = run.counts()
     code = OK
     boxes = 0
@@ -179,72 +220,70 @@ def _work(
                 if outcome.state == "failed":
                     bar.write(f"failed: {outcome.reason}", file=sys.stderr)
                 else:
-                    found = run.detections(outcome.row)
-                    boxes += len(found)
+                    boxes += len(run.boxes(outcome.row))
                     if pictures is not None and outcome.image is not None:
-                        drawn = render.draw(outcome.image, found)
-                        write_bytes(pictures / ids[outcome.row.id], render.encode(drawn, "JPEG"))
+                        pictures.draw(outcome.row, outcome.image)
                 bar.update()
                 bar.set_postfix(boxes=boxes, refresh=False)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    except (KeyboardInterrupt, OSError, sqlite3.Error) as error:  # of the ledger, e.g. a full disk
         counts = run.counts()
-        again = f"; go on with --resume {run.folder}" if _kept(arguments) else ""
         done = counts.done + counts.empty
-        say(f"stopped after {done} of {counts.total} images; what is done is written{again}")
-    return _write(run, read, arguments, pictures, ids, code, say)
+        pressed = isinstance(error, KeyboardInterrupt)
+        if not pressed and not done:
+            raise
+        code = INTERRUPTED if pressed else SOME_FAILED
+        why = "" if pressed else f" ({error})"
+        say(f"stopped after {done} of {counts.total} images{why}; what is done is written{again}")
+    try:
+        written = _write(run, read, arguments, pictures, miss)
+    except KeyboardInterrupt:
+        say(f"stopped before all results were written{again or '; start again'}")
+        return INTERRUPTED
+    return _tell(run, written, missed, code, arguments, say)
 
 
 def _write(
     run: Run, read: Callable[[ImageRef], bytes], arguments: argparse.Namespace,
-    pictures: Path | None, ids: dict[int, str], code: int, say: Say,
-) -> int:  # fmt: skip
-    """Pictures that are missing, COCO, exports, and what was done in words."""
-    from app import render
-    from detclipv2.inference.images import open_image
-
+    pictures: Pictures | None, miss: Say,
+) -> list[Path]:  # fmt: skip
+    """Pictures that are missing or out of date, COCO, exports; returns what to look at."""
     written = []
     if arguments.out is not None:
-        extra: dict[int, dict[str, Any]] = {}
-        if pictures is not None:
-            for row in run.images("done", "empty"):
-                path = pictures / ids[row.id]
-                if not path.exists():  # killed between its boxes and its picture
-                    drawn = render.draw(open_image(read(row.ref)), run.detections(row))
-                    write_bytes(path, render.encode(drawn, "JPEG"))
-                extra[row.id] = {"picture": f"pictures/{ids[row.id]}"}
+        drawn = {} if pictures is None else pictures.complete(read)
+        extra = {image: {"picture": f"pictures/{path.name}"} for image, path in drawn.items()}
         written.append(to_coco(run, arguments.out / "detections.json", extra=extra))
+    folder = (run.folder if _kept(arguments) else arguments.out) / "exports"
     for kind in arguments.formats:
-        folder = (run.folder if _kept(arguments) else arguments.out) / "exports"
-        written.append(export(run, kind, folder, read=read))
+        try:
+            written.append(
+                export(
+                    run, kind, folder, read=read, image_root=arguments.image_root, missed=miss
+                )
+            )  # fmt: skip
+        except OSError as error:
+            miss(f"--format {kind}: {error}")
+    return written
+
+
+def _tell(
+    run: Run, written: list[Path], missed: list[str], code: int, arguments: argparse.Namespace,
+    say: Say,
+) -> int:  # fmt: skip
+    """What was done, in words; returns the exit code."""
     counts = run.counts()
     if counts.failed:
         say(f"{counts.failed} of {counts.total} images failed (named above)")
-        code = code or SOME_FAILED
+    if missed:
+        say(f"{len(missed)} files could not be written (named above)")
     total = sum(run.class_counts().values())
-    places = ", ".join(map(str, written)) or str(run.folder)
+    places = ", ".join(map(sources.readable, written or [run.folder]))
     print(f"{counts.done + counts.empty} images, {total} boxes → {places}")
     if _kept(arguments):
         states = f"{counts.done} with boxes, {counts.empty} empty, {counts.failed} failed"
-        print(f"{states}; run folder {run.folder}")
-    return code
+        print(f"{states}; run folder {sources.readable(run.folder)}")
+    return code or (SOME_FAILED if counts.failed or missed else OK)
 
 
 def _kept(arguments: argparse.Namespace) -> bool:
     """Whether the run's folder stays; without --run or --resume it is temporary."""
     return arguments.run is not None or arguments.resume is not None
-
-
-def picture_names(images: Sequence[ImageRef]) -> list[str]:
-    """A file name for each drawn picture, unique also on file systems that ignore case."""
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        stem, count = Path(image.file_name).stem, 1
-        name = f"{stem}.jpg"
-        while name.lower() in taken:
-            count += 1
-            name = f"{stem}-{count}.jpg"
-        taken.add(name.lower())
-        names.append(name)
-    return names

@@ -5,20 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.coco import CocoDataset, write_bytes, write_json
 from app.progress import Tell, untold
+from app.runs.names import flat_names
 from app.runs.records import ImageRef, ImageRow
+from app.runs.sources import PHOTO_ERRORS, is_address
 from app.runs.store import Run
 
 if TYPE_CHECKING:
     import supervision as sv
 
+log = logging.getLogger(__name__)
+
 Reader = Callable[[ImageRef], bytes]
+Missed = Callable[[str], None]
+"""Told which photo could not be copied, and why."""
 
 FORMATS = ("coco", "yolo", "voc", "csv", "labelstudio")
 _CSV = ("file_name", "width", "height", "class", "score", "x1", "y1", "x2", "y2", "state", "reason")
@@ -26,7 +34,7 @@ _CSV = ("file_name", "width", "height", "class", "score", "x1", "y1", "x2", "y2"
 
 def export(
     run: Run, kind: str, folder: Path, *, read: Reader | None = None, image_root: str = "",
-    tell: Tell = untold,
+    tell: Tell = untold, missed: Missed = log.warning,
 ) -> Path:  # fmt: skip
     """Write the boxes that count at present; returns the file or folder to hand on.
 
@@ -36,8 +44,9 @@ def export(
         folder: where to write.
         read: gives image files, which YOLO and Pascal VOC keep beside the labels; None leaves them
             out.
-        image_root: for "labelstudio", what stands before an image's name in the task.
+        image_root: for "labelstudio", what stands before a file's name in the task; see there.
         tell: called after every image, once more where image files are copied.
+        missed: called for every image file that cannot be copied; its labels are written.
 
     Raises:
         ValueError: an unknown format.
@@ -45,9 +54,9 @@ def export(
     if kind == "coco":
         return to_coco(run, folder / "coco.json", tell=tell)
     if kind == "yolo":
-        return to_yolo(run, folder / "yolo", read, tell)
+        return to_yolo(run, folder / "yolo", read, tell, missed)
     if kind == "voc":
-        return to_voc(run, folder / "voc", read, tell)
+        return to_voc(run, folder / "voc", read, tell, missed)
     if kind == "csv":
         return to_csv(run, folder / "boxes.csv", tell)
     if kind == "labelstudio":
@@ -77,7 +86,10 @@ def to_coco(
     return path
 
 
-def to_yolo(run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold) -> Path:
+def to_yolo(
+    run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
+    missed: Missed = log.warning,
+) -> Path:  # fmt: skip
     """Ultralytics' layout: data.yaml, labels/*.txt, images/*; class ids follow the prompts."""
     from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
 
@@ -87,11 +99,14 @@ def to_yolo(run: Run, folder: Path, read: Reader | None = None, tell: Tell = unt
 
     _write_each(run, folder / "labels", ".txt", lines, tell)
     save_data_yaml(str(folder / "data.yaml"), list(run.view.vocabulary.names))
-    _write_images(run, folder / "images", read, tell)
+    _write_images(run, folder / "images", read, tell, missed)
     return folder
 
 
-def to_voc(run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold) -> Path:
+def to_voc(
+    run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
+    missed: Missed = log.warning,
+) -> Path:  # fmt: skip
     """Pascal VOC: annotations/*.xml and images/*; corners are whole pixels counted from 1."""
     from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 
@@ -102,7 +117,7 @@ def to_voc(run: Run, folder: Path, read: Reader | None = None, tell: Tell = unto
         return detections_to_pascal_voc(detections, names, name, (height, width, 3))
 
     _write_each(run, folder / "annotations", ".xml", document, tell)
-    _write_images(run, folder / "images", read, tell)
+    _write_images(run, folder / "images", read, tell, missed)
     return folder
 
 
@@ -127,23 +142,40 @@ def to_csv(run: Run, path: Path, tell: Tell = untold) -> Path:
 def to_labelstudio(run: Run, path: Path, image_root: str = "", tell: Tell = untold) -> Path:
     """Label Studio's import format: tasks with predictions for `payload.DEFAULT_TARGET`.
 
-    Without `image_root` a file's address is the one local-files storage makes for its name.
+    An image of a task or an address keeps its own. A file's address is `image_root` and its name;
+    without one, what local-files storage makes of its place below the document root, if that is
+    told and the file lies there, else of its name.
     """
-    from urllib.parse import quote
-
+    from app.labelstudio.options import DOCUMENT_ROOT
     from app.labelstudio.payload import DEFAULT_TARGET, prediction
 
-    root = image_root or "/data/local-files/?d="
+    written = os.environ.get(DOCUMENT_ROOT)
+    root = Path(written).resolve() if written else None
     view, version = run.view, run.model_version
     labels = {name: name for name in view.vocabulary.names}
     tasks = []
     for image in _told(list(run.images("done", "empty")), tell):
-        where = image.place if "://" in image.place else root + quote(image.file_name)
         made = prediction(run.boxes(image, view), image.size, DEFAULT_TARGET, labels, version)
+        where = _task_address(image, image_root, root)
         data = {DEFAULT_TARGET.data_key: where, "file_name": image.file_name}
         tasks.append({"data": data, "predictions": [made]})
     write_bytes(path, json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8"))
     return path
+
+
+def _task_address(image: ImageRow, image_root: str, document_root: Path | None) -> str:
+    from urllib.parse import quote
+
+    from app.labelstudio.images import local_address
+
+    if image.task is not None or is_address(image.place):
+        return image.place
+    if image_root:
+        return image_root + quote(image.file_name)
+    place = Path(image.place)
+    if document_root and image.member is None and place.is_relative_to(document_root):
+        return local_address(place.relative_to(document_root).as_posix())
+    return local_address(image.file_name)
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -161,22 +193,6 @@ def describe(run: Run) -> dict[str, Any]:
         "nms_iou": settings.nms_iou,
         "max_boxes": view.max_boxes,
     }
-
-
-def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
-    """A file name without folders for each image, by id; stems are unique, also ignoring case."""
-    taken: set[str] = set()
-    names = {}
-    for image in images:
-        path = PurePosixPath(image.file_name)
-        stem, count = "__".join((*path.parts[:-1], path.stem)), 1
-        name = stem
-        while name.lower() in taken:
-            count += 1
-            name = f"{stem}-{count}"
-        taken.add(name.lower())
-        names[image.id] = name + path.suffix
-    return names
 
 
 def _told(images: Sequence[ImageRow], tell: Tell) -> Iterator[ImageRow]:
@@ -200,24 +216,30 @@ def _write_each(
         (folder / name).with_suffix(suffix).write_text(text, encoding="utf-8")
 
 
-def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell) -> None:
-    """Upright copies: not every reader of these formats applies the EXIF orientation."""
+def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell, missed: Missed) -> None:
     if read is None:
         return
+    images = list(run.images("done", "empty"))
+    names = flat_names(images)
+    where = f"{folder.parent.name}/{folder.name}"
+    for image in _told(images, tell):
+        try:
+            write_bytes(folder / names[image.id], _upright(read(image.ref)))
+        except PHOTO_ERRORS as error:
+            missed(f"{image.file_name}: not copied to {where} ({error})")
+
+
+def _upright(content: bytes) -> bytes:
+    """An upright copy: not every reader of these formats applies the EXIF orientation."""
     from PIL import ExifTags, Image
 
     from detclipv2.inference.images import open_image
 
-    images = list(run.images("done", "empty"))
-    names = flat_names(images)
-    for image in _told(images, tell):
-        content = read(image.ref)
-        path = folder / names[image.id]
-        with Image.open(io.BytesIO(content)) as picture:
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            kind = picture.format
-        if turned:
-            stream = io.BytesIO()
-            open_image(content).save(stream, kind, quality=95)
-            content = stream.getvalue()
-        write_bytes(path, content)
+    with Image.open(io.BytesIO(content)) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        kind = picture.format
+    if not turned:
+        return content
+    stream = io.BytesIO()
+    open_image(content).save(stream, kind, quality=95)
+    return stream.getvalue()

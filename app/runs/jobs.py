@@ -108,7 +108,7 @@ def process(
             try:
                 content = read(row.ref)
                 image = open_image(content)
-            except (SourceError, ImageError) as error:
+            except (SourceError, ImageError, OSError) as error:
                 reason = str(error)
                 if isinstance(error, ImageError):  # it knows the bytes, people know the file
                     reason = reason.replace(f"the {len(content)} bytes", _place(row))

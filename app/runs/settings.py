@@ -35,6 +35,7 @@ class RunSettings:
         floor: lowest score that is stored.
         source: where the images came from, in the user's words.
         created: when, ISO 8601 UTC.
+        begun_by: the address of the visitor who began it from another machine; else empty.
         versions: of the packages that made the boxes.
     """
 
@@ -49,6 +50,7 @@ class RunSettings:
     floor: float = FLOOR
     source: str = ""
     created: str = ""
+    begun_by: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,10 @@ class View:
     prompts: str
     threshold: float
     max_boxes: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise RunError(f"threshold must lie in 0..1, got {self.threshold:g}")
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

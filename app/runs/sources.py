@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from app.runs.records import ImageRef
 
@@ -23,6 +23,9 @@ MAX_BYTES = 256 * 2**20
 """Largest file content that is read."""
 MAX_MEMBERS = 200_000
 HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
+PHOTO_ERRORS = (OSError, RuntimeError, ValueError)
+"""What one photo may end with and no other has to suffer for: it is gone or broken, its server was
+not told, its name or a full disk takes no file."""
 
 
 class SourceError(ValueError):
@@ -43,7 +46,7 @@ class Hosts:
 
     def check(self, url: str) -> None:
         """Raise SourceError unless `url` is http(s) on one of the hosts."""
-        parts = urlsplit(url)
+        parts = _split(url)
         if parts.scheme not in ("http", "https"):
             raise SourceError(f"{url}: only http and https addresses are fetched")
         if parts.netloc.rpartition("@")[2].lower() not in self.names:
@@ -56,6 +59,15 @@ class Hosts:
 def is_address(text: str) -> bool:
     """Whether `text` is an http address."""
     return text.startswith(("http://", "https://"))
+
+
+def readable(path: str | Path) -> str:
+    """The path in characters that a ledger holds and a terminal shows.
+
+    Linux takes any bytes for a name. Those that are not UTF-8 are written like `\\xe9`; no file has
+    this name, so the image fails, and is named.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> list[ImageRef]:
@@ -78,7 +90,7 @@ def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> li
     others: dict[ImageRef, None] = {}
     for text in given:
         if is_address(text):
-            others[_address(text)] = None
+            others[_address(readable(text))] = None
             continue
         for path in _expand(text):
             if path.is_dir():
@@ -113,7 +125,7 @@ def read(image: ImageRef, hosts: Hosts | None = None) -> bytes:
             raise SourceError(f"{path}: {path.stat().st_size:,} bytes are more than {MAX_BYTES:,}")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise SourceError(f"{path}: no such file; it was there when the run began") from error
+        raise _gone(path, "no such file; it was there when the run began") from error
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error}); check its permissions") from error
 
@@ -172,11 +184,11 @@ def _in_folder(folder: Path, skipped: Sequence[Path]) -> Iterable[Path]:
 
 
 def _in_archive(path: Path) -> Iterable[ImageRef]:
-    place = str(path.resolve())
+    place = readable(path.resolve())
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
         raise SourceError(
             f"{path}: cannot be read as a zip archive ({error}); pack it again"
         ) from error
@@ -198,7 +210,7 @@ def _read_member(path: Path, member: str) -> bytes:
         with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise SourceError(f"{path}: the archive is gone; put it back and resume") from error
+        raise _gone(path, "the archive is gone; put it back and resume") from error
     except (zipfile.BadZipFile, KeyError, RuntimeError, OSError, EOFError) as error:
         raise SourceError(f"{path}, {member}: cannot be unpacked ({error})") from error
     except Exception as error:  # zlib and lzma have errors of their own
@@ -206,6 +218,13 @@ def _read_member(path: Path, member: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise SourceError(f"{path}, {member}: more than {MAX_BYTES:,} bytes once unpacked")
     return content
+
+
+def _gone(path: Path, reason: str) -> SourceError:
+    """Why a file is not found that was there when the run began."""
+    if "\\x" in path.as_posix():
+        reason = "its name is not UTF-8; rename it and begin again"
+    return SourceError(f"{path}: {reason}")
 
 
 def _in_list(path: Path) -> Iterable[ImageRef]:
@@ -222,8 +241,15 @@ def _in_list(path: Path) -> Iterable[ImageRef]:
         yield _address(text)
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"{url}: no address ({error}); correct it") from error
+
+
 def _address(url: str) -> ImageRef:
-    parts = urlsplit(url)
+    parts = _split(url)
     name = unquote(parts.path).strip("/") or parts.netloc
     return ImageRef("/".join(p for p in name.split("/") if p not in ("", "..", ".")), url)
 
@@ -233,9 +259,13 @@ def _name(files: Sequence[Path]) -> list[ImageRef]:
         return []
     try:
         root = Path(os.path.commonpath([file.parent for file in files]))
-        return [ImageRef(file.relative_to(root).as_posix(), str(file)) for file in files]
+        names = [file.relative_to(root) for file in files]
     except ValueError:  # Windows: files on several drives share no folder
-        return [ImageRef(file.as_posix(), str(file)) for file in files]
+        names = list(files)
+    return [
+        ImageRef(readable(name.as_posix()), readable(file))
+        for name, file in zip(names, files, strict=True)
+    ]
 
 
 def _unique(images: Sequence[ImageRef]) -> list[ImageRef]:

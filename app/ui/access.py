@@ -50,8 +50,7 @@ class Access:
 
     def check_images(self, images: Iterable[ImageRef], visitor: gr.Request) -> None:
         """`check_files` for those of the images that are on disk."""
-        on_disk = (i for i in images if i.task is None and not is_address(i.place))
-        self.check_files((Path(image.place) for image in on_disk), visitor)
+        self.check_files((Path(image.place) for image in images if _on_disk(image)), visitor)
 
     def check_files(self, files: Iterable[Path], visitor: gr.Request) -> None:
         """The same for what was found: a link inside a folder may lead out of it."""
@@ -60,6 +59,10 @@ class Access:
         for file in files:
             if not self._allows(file):
                 raise self._refusal(str(file))
+
+    def opens(self, images: Iterable[ImageRef]) -> bool:
+        """Whether every visitor may see all of the images: those in the allowed folders."""
+        return all(_on_disk(image) and self._allows(Path(image.place)) for image in images)
 
     def hosts(self, text: str, visitor: gr.Request) -> Hosts:
         """The hosts that this visitor's addresses may lead to: those of the form, if it counts."""
@@ -104,6 +107,15 @@ class Access:
             f"{text}: visitors from other machines may not read this folder (open to them: "
             f"{open_to_all}); upload the photos, or ask for a start with --allow-folder"
         )
+
+
+def _on_disk(image: ImageRef) -> bool:
+    return image.task is None and not is_address(image.place)
+
+
+def origin(visitor: gr.Request) -> str:
+    """The address that a visitor from another machine comes from; empty for who sits here."""
+    return "" if is_local(visitor) or visitor.client is None else str(visitor.client.host)
 
 
 def is_local(visitor: gr.Request) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,15 @@ from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui import render
-from app.ui.access import Access, AccessError
+from app.ui.access import Access, AccessError, origin
 from app.ui.projects import Project, number
-from app.ui.run_folders import RunFolders
+from app.ui.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.stopping import PROGRESS, Stops
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 TROUBLE = (
     RunError, sources.SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
-    ValueError,
+    ValueError, sqlite3.Error,
 )  # fmt: skip
 FORMAT_NAMES = {
     "COCO": "coco", "YOLO": "yolo", "Pascal VOC": "voc", "CSV": "csv",
@@ -90,25 +92,25 @@ class BatchActions:
         connection: Connection | None, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Begin a run; returns the list of runs and the status."""
-        folder = self.runs.new(name)
         try:
-            vocabulary = Vocabulary.parse(prompts)
-            read = self._reader(hosts, connection, visitor)
-            images = self._images(
-                files, places, project, unlabelled, connection, visitor, folder / "inputs",
-                self.stops.teller("Listing photos", progress, visitor),
-            )  # fmt: skip
-            settings = settings_of(
-                self.engine, vocabulary.serialise(), threshold=threshold, tiles=int(tiles),
-                source=places.strip() or (f"project {number(project)}" if project else "uploads"),
-            )  # fmt: skip
-            run = Run.create(folder, settings, images)
+            with self.runs.new(name) as folder:
+                vocabulary = Vocabulary.parse(prompts)
+                read = self._reader(hosts, connection, visitor)
+                images = self._images(
+                    files, places, project, unlabelled, connection, visitor, folder / UPLOADS,
+                    self.stops.teller("Listing photos", progress, visitor),
+                )  # fmt: skip
+                source = f"project {number(project)}" if project else places.strip() or "uploads"
+                settings = settings_of(
+                    self.engine, vocabulary.serialise(), threshold=threshold, tiles=int(tiles),
+                    source=source, begun_by=origin(visitor),
+                )  # fmt: skip
+                run = Run.create(folder, settings, images)
         except TROUBLE as error:
-            shutil.rmtree(folder, ignore_errors=True)
             return gr.skip(), render.status("error", str(error))
         self._work(run, read)
         said = render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs.")
-        return gr.Dropdown(choices=self.runs.names(), value=folder.name), said
+        return gr.Dropdown(choices=self.runs.names(visitor), value=folder.name), said
 
     def resume(
         self, name: str | None, hosts: str, retry: bool, connection: Connection | None,
@@ -116,11 +118,11 @@ class BatchActions:
     ) -> str:  # fmt: skip
         """Go on with a paused, cancelled or interrupted run."""
         try:
-            job = self.runs.jobs.get(name or "")
+            job = self.runs.job(name, visitor)
             if job is not None and job.progress().phase == "paused":
                 job.resume()
             elif job is None or job.progress().over:
-                run = self.runs.open(name)
+                run = self.runs.open(name, visitor)
                 if run.settings.checkpoint != self.engine.fingerprint:
                     raise RunError(
                         f"this run was begun with checkpoint {run.settings.checkpoint[:8]}; start "
@@ -131,29 +133,51 @@ class BatchActions:
                 self._work(run, self._reader(hosts, connection, visitor))
         except TROUBLE as error:
             return render.status("error", str(error))
-        return self.status(name)
+        return self.status(name, visitor)
 
-    def pause(self, name: str | None) -> str:
+    def pause(self, name: str | None, visitor: gr.Request) -> str:
         """Stop after the present photo, until it goes on."""
-        if name in self.runs.jobs:
-            self.runs.jobs[name or ""].pause()
-        return self.status(name)
+        if job := self.runs.job(name, visitor):
+            job.pause()
+        return self.status(name, visitor)
 
-    def cancel(self, name: str | None) -> str:
+    def cancel(self, name: str | None, visitor: gr.Request) -> str:
         """Stop after the present photo; what is done stays."""
-        if name in self.runs.jobs:
-            job = self.runs.jobs[name or ""]
+        if job := self.runs.job(name, visitor):
             job.cancel()
             job.wait(10)
-        return self.status(name)
+        return self.status(name, visitor)
 
-    def status(self, name: str | None) -> str:
+    def threshold(self, name: str | None, visitor: gr.Request) -> Any:
+        """The slider at a run's present threshold."""
+        try:
+            return gr.Slider(value=self.runs.open(name, visitor).view.threshold)
+        except RunError:
+            return gr.skip()
+
+    def apply(self, name: str | None, threshold: float, visitor: gr.Request) -> str:
+        """Filter a run's boxes by another threshold; no model runs."""
+        try:
+            run, job = self.runs.open(name, visitor), self.runs.job(name, visitor)
+            if job is not None and not job.progress().over:
+                raise RunError("this run still goes on; wait for its end, or cancel it")
+            before = sum(run.class_counts().values())
+            counts = run.apply(run.view.prompts, threshold)
+            after = sum(run.class_counts().values())
+        except TROUBLE as error:
+            return render.status("error", str(error))
+        return render.status(
+            "ok", f"{before} boxes became {after}; {counts.done} photos with boxes, {counts.empty} "
+            "empty",
+        )  # fmt: skip
+
+    def status(self, name: str | None, visitor: gr.Request) -> str:
         """Where a run stands, as HTML."""
         try:
-            run = self.runs.open(name)
+            run = self.runs.open(name, visitor)
         except RunError as error:
             return render.status("idle", str(error))
-        job = self.runs.jobs.get(run.folder.name)
+        job = self.runs.job(name, visitor)
         counts = run.counts()
         phase = "stopped" if counts.pending else "finished"
         left, problem = None, ""
@@ -165,24 +189,27 @@ class BatchActions:
             words += f", about {duration(left)} left"
         lines = [
             f"{counts.done} with boxes · {counts.empty} empty · {counts.failed} failed",
-            f"version {run.model_version}",
+            f"threshold {run.view.threshold:g} · version {run.model_version}",
         ]
         if problem:
             return render.status("error", f"{words}. {problem}", lines)
         bar = render.bar(counts.looked_at, counts.total)
         return bar + render.status("ok" if not counts.pending else "idle", words, lines)
 
-    def refresh(self, name: str | None) -> tuple[Any, ...]:
+    def refresh(self, name: str | None, visitor: gr.Request) -> tuple[Any, ...]:
         """The list of runs again, and the chosen one's status and table."""
-        names = self.runs.names()
+        names = self.runs.names(visitor)
         chosen = name if name in names else (names[0] if names else None)
-        listed = gr.Dropdown(choices=names, value=chosen)
-        return listed, self.status(chosen), self.rows(chosen)
+        return gr.Dropdown(choices=names, value=chosen), *self.tick(chosen, visitor)
 
-    def rows(self, name: str | None) -> list[list[Any]]:
+    def tick(self, name: str | None, visitor: gr.Request) -> tuple[str, list[list[Any]]]:
+        """A run's status and table, again and again."""
+        return self.status(name, visitor), self.rows(name, visitor)
+
+    def rows(self, name: str | None, visitor: gr.Request) -> list[list[Any]]:
         """Photos of a run: failed ones first, each with why."""
         try:
-            run = self.runs.open(name)
+            run = self.runs.open(name, visitor)
         except RunError:
             return []
         rows = []
@@ -201,12 +228,17 @@ class BatchActions:
     ) -> Any:  # fmt: skip
         """A file of that format to download; folders are packed into a zip archive."""
         try:
-            run = self.runs.open(name)
+            run = self.runs.open(name, visitor)
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
             read = self._reader("", connection, visitor)
             tell = self.export_stops.teller("Exporting", progress, visitor)
-            made = export(run, FORMAT_NAMES[kind], folder, read=read, tell=tell)
+            missed: list[str] = []
+            made = export(
+                run, FORMAT_NAMES[kind], folder, read=read, tell=tell, missed=missed.append
+            )
+            if missed:
+                gr.Warning(f"{len(missed)} photos are missing in it. {escape(missed[0])}")
             if made.is_dir():
                 packed = shutil.make_archive(str(folder / made.name), "zip", made)
                 return gr.File(packed, visible=True)
@@ -224,24 +256,15 @@ class BatchActions:
         connection: Connection | None, visitor: gr.Request, keep: Path | None = None,
         tell: Tell = untold,
     ) -> list[ImageRef]:  # fmt: skip
-        """What the form names; uploads are copied into `keep`, since gradio's cache is emptied."""
+        """What the form names; uploads are copied into `keep`, if it is told."""
         if project:
             server = connection or self.access.connect("", "", visitor)
             return images_of_project(server, number(project), only_unlabelled=unlabelled, tell=tell)
         places = [line.strip() for line in written.splitlines() if line.strip()]
         self.access.check_paths(places, visitor)
-        paths = []
+        paths = files or []
         if files and keep is not None:
-            keep.mkdir(parents=True)
-            for file in files:
-                target, count = keep / Path(file).name, 1
-                while target.exists():
-                    count += 1
-                    target = keep / f"{Path(file).stem}-{count}{Path(file).suffix}"
-                shutil.copyfile(file, target)
-                paths.append(str(target))
-        elif files:
-            paths += files
+            paths = keep_uploads(files, keep)
         if not paths and not places:
             raise RunError("no photos yet: upload some, name a folder, or a Label Studio project")
         named = [os.path.expanduser(place) for place in places]

@@ -68,15 +68,24 @@ def build(
     gr.Markdown("### Runs")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=340):
-            chosen = gr.Dropdown(
-                choices=runs.names(), label="Run", elem_id="batch-run", interactive=True
-            )
+            chosen = gr.Dropdown(choices=[], label="Run", elem_id="batch-run", interactive=True)
             with gr.Row():
                 pause = gr.Button("Pause", elem_id="batch-pause", min_width=70)
                 resume = gr.Button("Go on", elem_id="batch-resume", min_width=70)
                 cancel = gr.Button("Cancel", elem_id="batch-cancel", min_width=70)
             retry = gr.Checkbox(label="Try failed photos again", value=False)
-            status = gr.HTML(actions.status(None), elem_id="batch-status", elem_classes="plain")
+            status = gr.HTML(
+                render.status("idle", "No run is chosen yet."), elem_id="batch-status",
+                elem_classes="plain",
+            )  # fmt: skip
+            with gr.Row():
+                shown_from = gr.Slider(
+                    0, 1, Settings().threshold, step=0.01, label="Threshold of the run",
+                    elem_id="batch-shown", min_width=160,
+                    info="Without the model; a class's own @ threshold goes first.",
+                )  # fmt: skip
+                apply = gr.Button("Apply", elem_id="batch-apply", min_width=90)
+            applied = gr.HTML("", elem_id="batch-applied", elem_classes="plain")
             with gr.Row():
                 kind = gr.Dropdown(
                     list(FORMAT_NAMES), value="COCO", label="Format", elem_id="batch-format",
@@ -119,7 +128,11 @@ def build(
     tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)
     tab.select(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
     chosen.input(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
-    gr.Timer(1.5).tick(
-        lambda run: (actions.status(run), actions.rows(run)), chosen, [status, table],
+    gr.on(
+        [chosen.change, tab.select], actions.threshold, chosen, shown_from,
         show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
+    apply.click(actions.apply, [chosen, shown_from], applied, **PRIVATE)
+    gr.Timer(1.5).tick(
+        actions.tick, chosen, [status, table], show_progress="hidden", **PRIVATE
     )  # fmt: skip

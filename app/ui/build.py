@@ -47,7 +47,7 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
         # a State among the tabs would shift their names
-        runs, label_studio = RunFolders(), gr.State(None)
+        runs, label_studio = RunFolders(access=rules), gr.State(None)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Detect", id="detect"):
                 detect = detect_tab.build(engine)

@@ -11,7 +11,8 @@ import gradio as gr
 from app.labelstudio.calibrate import Curve, Proposal, curves, propose, with_thresholds
 from app.labelstudio.config_map import labels_of_project
 from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.pull import effort, pull
+from app.labelstudio.lessons import lessons
+from app.labelstudio.pull import ReviewedTask, effort, pull
 from app.ui import render
 from app.ui.batch_actions import TROUBLE
 from app.ui.labelstudio_actions import need
@@ -23,6 +24,14 @@ _LEGEND = (
     '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
     '<span class="recall">recall</span>, <span class="chosen">proposed threshold</span></p>'
 )
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What labelers made of the boxes, and the precision that was wanted of thresholds."""
+
+    tasks: tuple[ReviewedTask, ...]
+    precision: float
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,12 @@ class CalibrateActions:
         self, connection: Connection | None, project: Project, precision: float,
         visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Proposals, status, table and plots."""
+        """What was fetched, status, table and plots."""
         try:
             tell = self.stops.teller("Reading labels", progress, visitor)
-            tasks = list(pull(need(connection), number(project), tell=tell))
-            found = curves(tasks)
+            tasks = tuple(pull(need(connection), number(project), tell=tell))
+            used = lessons(tasks)
+            found = curves(used.tasks)
             proposals = [propose(one, precision) for one in found.values()]
         except TROUBLE as error:
             return None, render.status("error", str(error)), gr.skip(), ""
@@ -56,26 +66,33 @@ class CalibrateActions:
             [p.name, p.threshold, len(found[p.name].judged), found[p.name].missed, p.reason]
             for p in proposals
         ]
-        said = render.status("ok", f"{len(tasks)} submitted tasks", [effort(tasks).sentence()])
+        said = render.status(
+            "ok", f"{len(tasks)} submitted tasks", [effort(tasks).sentence(), used.sentence()]
+        )
         plots = "".join(plot(found[p.name], p) for p in proposals)
         return (
-            proposals,
+            Fetched(tasks, precision),
             said,
             gr.Dataframe(rows, visible=True),
             f'{_LEGEND}<div id="plots">{plots}</div>',
         )
 
     def apply(
-        self, proposals: list[Proposal] | None, run: str | None, connection: Connection | None,
-        project: Project,
+        self, fetched: Fetched | None, run: str | None, connection: Connection | None,
+        project: Project, visitor: gr.Request,
     ) -> str:  # fmt: skip
-        """Set the proposals in a run; no model runs."""
+        """Set in a run what its own checkpoint's scores propose; no model runs."""
         try:
-            if not proposals:
+            if fetched is None:
                 raise LabelStudioError("fetch labels first")
+            opened = self.runs.open(run, visitor)
+            used = lessons(fetched.tasks, opened.settings.checkpoint)
+            found = curves(used.tasks).values()
+            proposals = [propose(one, fetched.precision) for one in found]
             if all(one.threshold is None for one in proposals):
-                raise LabelStudioError("no class has a proposal yet; the table says why")
-            opened = self.runs.open(run)
+                raise LabelStudioError(
+                    f"no class has a proposal yet ({used.sentence()}); the table says why"
+                )
             before = sum(opened.class_counts().values())
             words = opened.view.vocabulary
             labels = labels_of_project(need(connection), number(project), words)
@@ -86,7 +103,7 @@ class CalibrateActions:
             return render.status("error", str(error))
         return render.status(
             "ok", f"{before} boxes became {after}; {counts.done} photos with boxes, {counts.empty} "
-            "empty", [f"the next push is version {opened.model_version}",
+            "empty", [used.sentence(), f"the next push is version {opened.model_version}",
                       *vocabulary.serialise().splitlines()],
         )  # fmt: skip
 

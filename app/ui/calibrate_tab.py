@@ -34,9 +34,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
                 render.status("idle", "Nothing fetched yet."),
                 elem_id="cal-status", elem_classes="plain",
             )  # fmt: skip
-            run = gr.Dropdown(
-                choices=runs.names(), label="Run", elem_id="cal-run", interactive=True
-            )
+            run = gr.Dropdown(choices=[], label="Run", elem_id="cal-run", interactive=True)
             apply = gr.Button("Apply to the run, without the model", elem_id="cal-apply")
             applied = gr.HTML("", elem_id="cal-applied", elem_classes="plain")
         with gr.Column(scale=3, min_width=340):

@@ -11,11 +11,12 @@ import gradio as gr
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import TaskImages, check_images
+from app.labelstudio.made_projects import made_project, make_project
 from app.labelstudio.plan import Plan, plan, tasks_of
 from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_labelers, by_threshold, write_queue
-from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+from app.labelstudio.tasks import create_local_tasks, upload_tasks
 from app.runs import sources
 from app.ui import render
 from app.ui.access import Access
@@ -23,6 +24,9 @@ from app.ui.batch_actions import TROUBLE
 from app.ui.projects import Project, listed, number
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import PROGRESS, Stops
+
+_NAMED = 5
+"""Photos that are named in a status, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,28 +76,40 @@ class LabelStudioActions:
             rows, visible=bool(rows)
         )
 
-    def make_project(self, connection: Connection | None, run: str | None, title: str) -> Any:
-        """A project whose labels are the run's classes."""
+    def make_project(
+        self, connection: Connection | None, run: str | None, title: str, visitor: gr.Request
+    ) -> Any:
+        """A project whose labels are the run's classes; the one there is under this title stays."""
         try:
-            vocabulary = self.runs.open(run).view.vocabulary
-            made = create_project(need(connection), title.strip() or f"{run}", vocabulary)
+            opened, name = self.runs.open(run, visitor), title.strip() or f"{run}"
+            made = made_project(opened, need(connection), name)
+            if made is not None:
+                said = render.status("ok", f"Project {made} was made from this run; it is chosen")
+                return listed(connection, made), said
+            made = make_project(opened, need(connection), name)
         except TROUBLE as error:
             return gr.skip(), render.status("error", str(error))
         return listed(connection, made), render.status(
-            "ok", f"Project {made} made, with one label a class", [config_for(vocabulary)]
-        )
+            "ok", f"Project {made} made, with one label a class",
+            [config_for(opened.view.vocabulary)],
+        )  # fmt: skip
 
     def make_tasks(
         self, connection: Connection | None, run: str | None, project: Project, root: str,
         how: str, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> str:  # fmt: skip
-        """Tasks for the run's images that have none."""
+        """Tasks for the run's images that have none; photos that cannot be read are named."""
+        lost: list[str] = []
         try:
-            refs = [row.ref for row in self.runs.open(run).images("done", "empty")]
-
+            rows = self.runs.open(run, visitor).images("done", "empty")
+            # what came from a task has one, and its address names no file of this machine
+            refs = [row.ref for row in rows if row.task is None]
             tell = self.stops.teller("Making tasks", progress, visitor)
             if how == "Upload the photos":
-                made = upload_tasks(need(connection), number(project), refs, sources.read, tell)
+                made = upload_tasks(
+                    need(connection), number(project), refs, sources.read, tell,
+                    missed=lambda image, why: lost.append(f"{image.file_name}: {why}"),
+                )  # fmt: skip
             else:
                 folder = self._root(root, visitor)
                 if folder is None:
@@ -101,7 +117,11 @@ class LabelStudioActions:
                 made = create_local_tasks(need(connection), number(project), refs, folder, tell)
         except TROUBLE as error:
             return render.status("error", str(error))
-        return render.status("ok", f"{made.created} tasks made, {made.there} were there already")
+        said = f"{made.created} tasks made, {made.there} were there already"
+        if not lost:
+            return render.status("ok", said)
+        more = [f"and {len(lost) - _NAMED} more"] if len(lost) > _NAMED else []
+        return render.status("hint", f"{said}, {len(lost)} left out", [*lost[:_NAMED], *more])
 
     def dry_run(
         self, connection: Connection | None, run: str | None, project: Project, root: str,
@@ -110,7 +130,7 @@ class LabelStudioActions:
         """Plan, status, mapping table, lines to add, and whether Push can be pressed."""
         try:
             made = plan(
-                self.runs.open(run), need(connection), number(project),
+                self.runs.open(run, visitor), need(connection), number(project),
                 old="replace" if replace else "keep", document_root=self._root(root, visitor),
                 tell=self.stops.teller("Reading tasks", progress, visitor),
             )  # fmt: skip
@@ -130,6 +150,7 @@ class LabelStudioActions:
         try:
             if made is None or not made.labels.missing:
                 raise LabelStudioError("nothing is missing; make a dry run first")
+            made.check_server(need(connection))
             change = {"label_config": made.labels.completed}
             need(connection).write("PATCH", f"/api/projects/{made.project}/", json=change)
         except TROUBLE as error:
@@ -163,7 +184,8 @@ class LabelStudioActions:
     ) -> str:  # fmt: skip
         """Rank tasks and write the rank where the server sorts by it."""
         try:
-            opened, server, place = self.runs.open(run), need(connection), number(project)
+            opened = self.runs.open(run, visitor)
+            server, place = need(connection), number(project)
             tell = self.stops.teller("Reading tasks", progress, visitor)
             if how == "what labelers changed":
                 ranked = by_labelers(pull(server, place, tell=tell))

@@ -39,7 +39,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
                 render.status("idle", "Not connected."), elem_id="ls-who", elem_classes="plain"
             )
             gr.Markdown("### 2 · Run and project")
-            run = gr.Dropdown(choices=runs.names(), label="Run", elem_id="ls-run", interactive=True)
+            run = gr.Dropdown(choices=[], label="Run", elem_id="ls-run", interactive=True)
             project = picker("ls-project")
             with gr.Accordion("No project or no tasks yet?", open=False, elem_id="ls-make"):
                 title = gr.Textbox(
@@ -123,10 +123,10 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
         actions.stops, rank.click, actions.queue, [connection, run, project, by], status,
         button=stop, **PRIVATE,
     )  # fmt: skip
-    # what the dry run showed must be what the push does
-    for changed in (run, project, replace, root):
-        changed.change(
-            lambda: (None, gr.Button(interactive=False)), None, [made, go],
-            show_progress="hidden", **PRIVATE,
-        )  # fmt: skip
+    # what the dry run showed must be what the push does, and where
+    gr.on(
+        [connect.click, key.submit, *(one.change for one in (run, project, replace, root))],
+        lambda: (None, gr.Button(interactive=False)), None, [made, go],
+        show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
     tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)

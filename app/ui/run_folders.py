@@ -1,9 +1,15 @@
-"""Where the page keeps its runs, and the jobs that work on them."""
+"""Where the page keeps its runs, the jobs that work on them, and who may open which."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 
 import gradio as gr
@@ -11,8 +17,11 @@ import gradio as gr
 from app.runs.jobs import Job
 from app.runs.records import RunError
 from app.runs.store import Run, find_runs
+from app.ui.access import Access, is_local, origin
 
 RUNS_VARIABLE = "DETCLIPV2_RUNS"
+UPLOADS = "inputs"
+"""The folder of a run that keeps what was uploaded for it."""
 
 
 def runs_folder() -> Path:
@@ -25,44 +34,103 @@ def runs_folder() -> Path:
 
 @dataclass
 class RunFolders:
-    """The runs of one app: those on disk, and those being worked on."""
+    """The runs of one app: those on disk, and those being worked on.
+
+    Visitors from other machines see the runs that were begun from there, and those whose photos
+    they may name.
+    """
 
     root: Path = field(default_factory=runs_folder)
+    access: Access = field(default_factory=Access)
     jobs: dict[str, Job] = field(default_factory=dict)
 
-    def names(self) -> list[str]:
-        """Names of the run folders, newest first."""
-        return [folder.name for folder in find_runs(self.root)] if self.root.is_dir() else []
+    def names(self, visitor: gr.Request) -> list[str]:
+        """Names of the runs that a visitor may open, newest first."""
+        if not self.root.is_dir():
+            return []
+        return [f.name for f in find_runs(self.root) if self._may_open(f, visitor)]
 
-    def listed(self, chosen: str | None) -> gr.Dropdown:
+    def listed(self, chosen: str | None, visitor: gr.Request) -> gr.Dropdown:
         """The list of runs for a page that has just come up; the newest is chosen if none was."""
-        names = self.names()
+        names = self.names(visitor)
         fallback = names[0] if names else None
         return gr.Dropdown(choices=names, value=chosen if chosen in names else fallback)
 
-    def open(self, name: str | None) -> Run:
+    def open(self, name: str | None, visitor: gr.Request) -> Run:
         """The run of that name.
 
         Raises:
-            RunError: none is chosen, or it is not one of ours.
+            RunError: none is chosen, it is not one of ours, or it is not for this visitor.
         """
         if not name:
             raise RunError("no run is chosen; start one in the Batch tab, or pick one")
-        if name in self.jobs:
-            return self.jobs[name].run
         folder = self.root / name
         if folder.parent != self.root or name in (".", ".."):
             raise RunError(f"{name!r} is no name of a run")
-        return Run(folder)
+        if not self._may_open(folder, visitor):
+            raise RunError(
+                f"{name!r} is no run that visitors from other machines may open; its photos have "
+                "to lie in a folder that the app was started with as --allow-folder"
+            )
+        return self.jobs[name].run if name in self.jobs else Run(folder)
 
-    def new(self, wanted: str) -> Path:
-        """A free folder for a new run; the name loses what file systems dislike."""
+    def job(self, name: str | None, visitor: gr.Request) -> Job | None:
+        """What works on a run, or did since the app was started, if the visitor may open it."""
+        job = self.jobs.get(name or "")
+        return job if job and self._may_open(job.run.folder, visitor) else None
+
+    @contextmanager
+    def new(self, wanted: str) -> Iterator[Path]:
+        """A folder for a new run, taken at once, and given back if the run cannot begin.
+
+        The name loses what file systems dislike.
+        """
         from datetime import datetime
 
         kept = "".join(c if c.isalnum() or c in "-_ " else "-" for c in wanted).strip(" -")[:60]
         name = kept or datetime.now().strftime("run-%Y%m%d-%H%M%S")
-        folder, count = self.root / name, 1
-        while folder.exists():
-            count += 1
-            folder = self.root / f"{name}-{count}"
-        return folder
+        self.root.mkdir(parents=True, exist_ok=True)
+        for free in chain([name], (f"{name}-{number}" for number in count(2))):
+            folder = self.root / free
+            with suppress(FileExistsError):  # also of a run that is only about to begin
+                folder.mkdir()
+                break
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _may_open(self, folder: Path, visitor: gr.Request) -> bool:
+        if is_local(visitor):
+            return True
+        try:
+            made = (folder / "run.json").stat().st_mtime_ns
+            begun_by, open_to_all = _begun_by_and_open(folder, made, self.access)
+            return open_to_all or bool(begun_by and begun_by == origin(visitor))
+        except (OSError, ValueError, sqlite3.Error):  # none, or one that nobody can open
+            return False
+
+
+@lru_cache(maxsize=10_000)
+def _begun_by_and_open(folder: Path, made: int, access: Access) -> tuple[str, bool]:
+    """From where a run was begun, and whether every visitor may see its photos.
+
+    Both are fixed once its settings are `made`.
+    """
+    with closing(Run(folder)) as run:
+        return run.settings.begun_by, access.opens(row.ref for row in run.images())
+
+
+def keep_uploads(files: Sequence[str], folder: Path) -> list[str]:
+    """Copies of uploaded files, since gradio's cache is emptied; no name twice."""
+    folder.mkdir(parents=True)
+    kept = []
+    for file in map(Path, files):
+        target, number = folder / file.name, 1
+        while target.exists():
+            number += 1
+            target = folder / f"{file.stem}-{number}{file.suffix}"
+        shutil.copyfile(file, target)
+        kept.append(str(target))
+    return kept

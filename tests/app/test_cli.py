@@ -20,7 +20,8 @@ from PIL import Image
 
 from app import cli
 from app.engine import Engine
-from app.runs.command import picture_names
+from app.runs.arguments import look_of
+from app.runs.names import picture_names
 from app.runs.records import ImageRef
 
 REPO = Path(__file__).resolve().parents[2]
@@ -199,8 +200,7 @@ def test_help_shows_the_prompt_syntax(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_parser_has_no_surprising_defaults() -> None:
     arguments = cli.build_parser().parse_args(["detect", "x", "--prompts", "c", "--out", "o"])
     assert isinstance(arguments, argparse.Namespace)
-    assert (arguments.threshold, arguments.nms, arguments.max_boxes) == (0.3, 0.6, 100)
-    assert (arguments.model, arguments.size) == (None, None), "a resumed run has its own"
+    assert look_of(arguments) == {} and arguments.model is None, "a resumed run has its own"
 
 
 def test_the_command_runs_and_needs_no_gradio(

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -45,6 +47,8 @@ APART = """<View>
   <Rectangle name="shape" toName="image"/>
 </View>"""
 """Labels and shapes as controls of their own."""
+VISITOR = gr.Request(session_hash="mine", client=SimpleNamespace(host="127.0.0.1"))
+"""Of the page, at this machine."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary
 
-from .conftest import CONFIG, TOKEN, Server
+from .conftest import CONFIG, TOKEN, VISITOR, Server
 
 ManyRun = Callable[..., tuple[Run, int]]
 
@@ -131,13 +131,12 @@ def test_calibrate_end_to_end(
     assert sum(again.class_counts().values()) < boxes
     run.apply("cat, cup")
     page = CalibrateActions(RunFolders(run.folder.parent))
-    visitor = gr.Request(session_hash="mine")
     bar = gr.Progress()
     proposals, said, _, plots = page.calibrate(
-        connection, f"{project} · test project", 0.9, visitor, bar
+        connection, f"{project} · test project", 0.9, VISITOR, bar
     )
     assert "48 submitted tasks" in said and plots.count("<svg") == 2
-    said = page.apply(proposals, run.folder.name, connection, project)
+    said = page.apply(proposals, run.folder.name, connection, project, VISITOR)
     assert f"{boxes} boxes became" in said and "cat @0." in said and "cup @0." in said
     assert main(["pull", "--project", str(project)]) == 0
     assert "saved about" in capsys.readouterr().out

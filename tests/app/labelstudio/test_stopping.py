@@ -21,8 +21,9 @@ from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import Stops
 
+from .conftest import VISITOR
+
 ManyRun = Callable[..., tuple[Run, int]]
-VISITOR = gr.Request(session_hash="mine")
 
 
 @pytest.fixture(autouse=True)

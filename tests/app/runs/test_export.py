@@ -13,13 +13,19 @@ from faster_coco_eval import COCO
 from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 
+from app.cli import main
 from app.engine import Engine
+from app.labelstudio.options import DOCUMENT_ROOT
 from app.labelstudio.payload import to_boxes
 from app.runs import sources
-from app.runs.export import FORMATS, export, flat_names
+from app.runs.export import FORMATS, export
 from app.runs.jobs import process
+from app.runs.names import flat_names
+from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
+
+DEMO = Path(__file__).resolve().parents[3] / "detclipv2" / "assets" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +124,68 @@ def test_label_studio_tasks(run: Run, tmp_path: Path) -> None:
         boxes = np.array([box.xyxy for _, box in to_boxes(made["result"])])
         np.testing.assert_allclose(boxes, run.detections(row).xyxy, atol=0.01)
     assert "/data/local-files/?d=a%20b%26c.png" in {task["data"]["image"] for task in tasks}
+
+
+@pytest.fixture
+def placed(run: Run, tmp_path: Path) -> Run:
+    """One photo each of a task, of an address, below Label Studio's document root, elsewhere."""
+    refs = [
+        ImageRef("7/1-a.jpg", "/data/upload/7/1-a.jpg", None, 3),
+        ImageRef("8.jpg", "data:image/png;base64,xx", None, 8),
+        ImageRef("web.jpg", "https://photos.example/web.jpg"),
+        ImageRef("b c.jpg", str(tmp_path.resolve() / "root" / "may" / "b c.jpg")),
+        ImageRef("in.jpg", str(tmp_path.resolve() / "root" / "may" / "x.zip"), "in.jpg"),
+        ImageRef("out.jpg", str(tmp_path.resolve() / "out.jpg")),
+    ]
+    placed = Run.create(tmp_path / "placed", run.settings, refs)
+    for row in placed.images():
+        placed.save(row, sv.Detections.empty(), "", (8, 8), 0.1)
+    return placed
+
+
+@pytest.mark.parametrize(
+    ("known", "image_root", "files"),
+    [(False, "", ["?d=b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
+     (True, "", ["?d=may/b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
+     (True, "https://x/", ["https://x/b%20c.jpg", "https://x/in.jpg", "https://x/out.jpg"])],
+    ids=["alone", "document root", "image root"],
+)  # fmt: skip
+def test_label_studio_finds_the_images_where_they_are(
+    placed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, image_root: str,
+    files: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv(DOCUMENT_ROOT, str(tmp_path / "root") if known else "")
+    made = export(placed, "labelstudio", tmp_path, image_root=image_root)
+    found = [task["data"]["image"] for task in json.loads(made.read_text(encoding="utf-8"))]
+    own = ["/data/upload/7/1-a.jpg", "data:image/png;base64,xx", "https://photos.example/web.jpg"]
+    assert found[:3] == own
+    assert found[3:] == [f"/data/local-files/{f}" if f.startswith("?") else f for f in files]
+
+
+def test_the_command_line_has_an_image_root(
+    placed: Run, shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.runs.command._load", lambda model, size: shared_engine)
+    wanted = ["--format", "labelstudio", "--image-root", "https://x/"]
+    assert main(["detect", "--resume", str(placed.folder), *wanted]) == 0
+    written = placed.folder / "exports" / "labelstudio.json"
+    assert json.loads(written.read_text(encoding="utf-8"))[3]["data"]["image"] == (
+        "https://x/b%20c.jpg"
+    )
+
+
+def test_photos_that_are_gone_are_told(placed: Run, tmp_path: Path) -> None:
+    missed: list[str] = []
+
+    def read(image: ImageRef) -> bytes:
+        if image.file_name == "7/1-a.jpg":
+            return (DEMO / "coffee.jpg").read_bytes()
+        return sources.read(image)
+
+    folder = export(placed, "voc", tmp_path, read=read, missed=missed.append)
+    assert [path.name for path in (folder / "images").iterdir()] == ["7__1-a.jpg"]
+    assert len(list((folder / "annotations").iterdir())) == 6
+    assert len(missed) == 5 and missed[-1].startswith("out.jpg: not copied to ")
 
 
 def test_unknown_formats_are_named(run: Run, tmp_path: Path) -> None:

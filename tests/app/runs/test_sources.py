@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -89,3 +90,28 @@ def test_addresses_need_an_allowed_host(host: str, tmp_path: Path) -> None:
     path.write_text("nonsense")
     with pytest.raises(SourceError, match="line 1"):
         find_images([path])
+
+
+def test_what_is_no_address_is_named(tmp_path: Path) -> None:
+    bad = "http://[bad/1.jpg"
+    (tmp_path / "list.txt").write_text(bad)
+    for places in ([tmp_path / "list.txt"], [bad]):
+        with pytest.raises(SourceError, match=r"\[bad/1\.jpg: no address .* correct it"):
+            find_images(places)
+    with pytest.raises(SourceError, match="no address"):
+        Hosts.of("bad").check(bad)
+
+
+def test_names_of_other_encodings_are_shown_and_cannot_be_read(photos: Path) -> None:
+    for odd in (b"caf\xe9.jpg", b"caf\xe8.jpg"):
+        os.link(photos / "coffee.jpg", os.fsencode(photos) + b"/" + odd)
+    with zipfile.ZipFile(os.fsdecode(os.fsencode(photos) + b"/\xe9.zip"), "w") as archive:
+        archive.write(photos / "coffee.jpg", "a.jpg")
+    images = find_images([photos, os.fsdecode(os.fsencode(photos) + b"/\xe9.zip")])
+    names = {image.file_name for image in images}
+    assert {"caf\\xe9.jpg", "caf\\xe8.jpg", "a.jpg", "coffee.jpg"} < names
+    for image in images:
+        assert f"{image}".encode(), "a ledger can hold it"
+        if "\\x" in image.place:
+            with pytest.raises(SourceError, match="its name is not UTF-8; rename it"):
+                read(image)

@@ -1,0 +1,259 @@
+"""Push, pull and calibrate where servers, projects or photos are not as one would like them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import supervision as sv
+from PIL import Image
+
+from app.cli import main
+from app.labelstudio.connection import LabelStudioError
+from app.labelstudio.images import images_of_project, local_address
+from app.labelstudio.plan import plan
+from app.labelstudio.pull import pull
+from app.labelstudio.push import push
+from app.labelstudio.tasks import upload_tasks
+from app.runs import sources
+from app.runs.records import ImageRef
+from app.runs.settings import RunSettings
+from app.runs.store import Run
+from app.ui.access import Access
+from app.ui.labelstudio_actions import LabelStudioActions
+from app.ui.labelstudio_tab import build
+from app.ui.run_folders import RunFolders
+
+from .conftest import VISITOR
+from .desk import Desk
+
+MakeRun = Callable[..., Run]
+URLS = [local_address(f"photos/{name}.jpg") for name in "abc"]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """`make_run(images)`: a run with a surer and a less sure box of its first class on each."""
+
+    def make(
+        images: list[ImageRef], name: str = "run", prompts: str = "cat, cup", **settings: Any
+    ) -> Run:
+        chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
+        run = Run.create(tmp_path / name, chosen, images)
+        for row in run.images():
+            found = sv.Detections(
+                np.array([[1, 1, 50, 50], [2, 1, 60, 50]], np.float32),
+                confidence=np.array([0.9, 0.4]), class_id=np.zeros(2, int),
+            )  # fmt: skip
+            path = Path(row.place)
+            content = path.read_bytes() if path.is_file() else row.file_name.encode()
+            run.save(row, found, hashlib.sha256(content).hexdigest(), (100, 100), 0.1)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`shell("push", …)`: the command line, connected to the desk."""
+    monkeypatch.setattr("app.labelstudio.commands.connect", lambda _: desk.connect())
+    return lambda *words: main([str(word) for word in words])
+
+
+def test_what_labelers_worked_from_stays_also_under_the_same_version(
+    desk: Desk, make_run: MakeRun
+) -> None:
+    connection = desk.connect()
+    project = desk.project(*URLS)
+    images = images_of_project(connection, project)
+    run = make_run(images, threshold=0.3)
+    push(plan(run, connection, project), connection)
+    desk.submit(1)
+    worked_from = desk.tasks[1]["predictions"][0]
+    other = make_run(images, "other", threshold=0.5)
+    assert other.model_version == run.model_version, "a threshold is no part of it"
+    made = plan(other, connection, project)
+    assert [item.task for item in made.replace] == [2, 3] and not made.create
+    assert (made.learned, made.deletions, sum(made.boxes.values())) == (1, 2, 2)
+    assert "1 older predictions stay: their tasks are labelled" in "\n".join(made.lines())
+    push(made, connection)
+    assert desk.tasks[1]["predictions"] == [worked_from]
+    assert [reviewed.task for reviewed in pull(connection, project)] == [1]
+    again = plan(other, connection, project)
+    assert (again.requests, again.learned) == (0, 1)
+
+
+def test_doubles_on_labelled_tasks_stay(desk: Desk, make_run: MakeRun) -> None:
+    connection = desk.connect()
+    project = desk.project(*URLS)
+    run = make_run(images_of_project(connection, project))
+    push(plan(run, connection, project), connection)
+    for number in (1, 2):
+        desk.predict(number, desk.tasks[number]["predictions"][0])
+    desk.submit(1)
+    made = plan(run, connection, project)
+    assert (len(made.doubled), made.learned, len(made.skip)) == (1, 1, 3)
+    push(made, connection)
+    assert [len(desk.tasks[number]["predictions"]) for number in (1, 2, 3)] == [2, 1, 1]
+
+
+def test_a_task_that_is_labelled_after_the_dry_run_keeps_its_lesson(
+    desk: Desk, make_run: MakeRun
+) -> None:
+    connection = desk.connect()
+    project = desk.project(*URLS)
+    images = images_of_project(connection, project)
+    push(plan(make_run(images, threshold=0.3), connection, project), connection)
+    made = plan(make_run(images, "other", threshold=0.5), connection, project)
+    assert len(made.replace) == 3
+    desk.submit(1)
+    push(made, connection)
+    assert [reviewed.task for reviewed in pull(connection, project)] == [1]
+    assert [len(desk.tasks[number]["predictions"]) for number in (1, 2, 3)] == [2, 1, 1]
+
+
+def test_a_dry_run_is_of_its_server(desk: Desk, make_run: MakeRun, tmp_path: Path) -> None:
+    production = Desk("http://production")
+    for server in (desk, production):
+        server.project(URLS[0])
+        server.predict(1, {"model_version": "detclipv2-old", "result": []})
+    run = make_run(images_of_project(desk.connect(), 1))
+    made = plan(run, desk.connect(), 1, old="replace")
+    assert made.older
+    with pytest.raises(LabelStudioError, match=r"of http://desk, and this is http://production"):
+        push(made, production.connect())
+    more = plan(make_run([ImageRef("a.jpg", URLS[0])], "more", prompts="dog"), desk.connect(), 1)
+    said = LabelStudioActions(RunFolders(tmp_path), Access()).add_labels(production.connect(), more)
+    assert "and this is http://production" in said
+    assert production.log == []
+
+
+def test_connecting_anew_forgets_the_dry_run(tmp_path: Path) -> None:
+    with gr.Blocks() as page, gr.Tab("Label Studio") as tab:
+        build(RunFolders(tmp_path), Access(), gr.State(None), tab)
+    ids = {block.elem_id: number for number, block in page.blocks.items()}
+    push_button = page.blocks[ids["ls-push"]]
+    for trigger in ((ids["ls-connect"], "click"), (ids["ls-key"], "submit")):
+        (reset,) = (
+            one for one in page.fns.values()
+            if trigger in one.targets and push_button in one.outputs
+        )  # fmt: skip
+        dry_run, button = reset.fn()
+        assert dry_run is None and button.interactive is False
+        assert isinstance(reset.outputs[0], gr.State)
+
+
+@pytest.mark.parametrize("cap", [100, 250, 7])
+def test_servers_may_give_fewer_tasks_than_they_are_asked_for(desk: Desk, cap: int) -> None:
+    project = desk.project(*(local_address(f"none/{i}.jpg") for i in range(250)))
+    desk.cap = cap
+    told: list[tuple[int, int]] = []
+    tasks = desk.connect().pages({"project": project}, lambda *done: told.append(done))
+    assert [task["id"] for task in tasks] == list(range(1, 251))
+    assert told[0] == (cap, 250) and told[-1] == (250, 250)
+
+
+def test_a_page_without_tasks_is_the_last(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = desk.connect()
+    monkeypatch.setattr(connection, "get", lambda *_, **__: {"total": 3, "tasks": []})
+    assert list(connection.pages({})) == []
+
+
+def test_a_project_is_made_once(
+    desk: Desk, make_run: MakeRun, shell: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run([ImageRef("a.jpg", URLS[0])])
+    command = ("push", run.folder, "--create-project", "Kitchen")
+    assert shell(*command, "--dry-run") == 2 and not desk.projects
+    assert shell(*command) == 0
+    assert "made project 1" in capsys.readouterr().out
+    assert shell(*command) == shell(*command, "--dry-run") == 0
+    assert capsys.readouterr().out.count("project 1 “Kitchen” was made from this run") == 2
+    assert list(desk.projects) == [1]
+    assert shell("push", run.folder, "--create-project", "Bathroom") == 0
+    assert [one["title"] for one in desk.projects.values()] == ["Kitchen", "Bathroom"]
+    del desk.projects[1]
+    desk.projects[3] = {}  # numbers are not given twice
+    assert shell(*command) == 0
+    assert "made project 3" in capsys.readouterr().out
+    desk.url = "http://elsewhere"
+    assert shell(*command) == 0
+    assert "at http://elsewhere/" in capsys.readouterr().out
+    (run.folder / "projects.json").write_text("{", encoding="utf-8")
+    assert shell(*command) == 2
+    assert "remove it, and name the project with --project" in capsys.readouterr().err
+
+
+def test_uploads_of_every_kind_and_of_photos_that_are_gone(
+    desk: Desk, make_run: MakeRun, shell: Callable[..., int], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGB", (16, 8), "red")
+    for name in ("a.JPG", "b.tif", "c.avif", "gone.jpg", "broken.tif"):
+        picture.save(folder / name, exif=exif)
+    (folder / "bare").write_bytes((folder / "a.JPG").read_bytes() + b" ")
+    run = make_run(sources.find_images([folder, folder / "bare"]))
+    (folder / "gone.jpg").unlink()
+    (folder / "broken.tif").write_bytes(b"no picture")
+    command = ("push", run.folder, "--create-project", "K", "--create-tasks", "upload")
+    assert shell(*command) == 1, "some photos failed"
+    said = capsys.readouterr()
+    assert "gone.jpg is left out" in said.err and "no such file" in said.err
+    assert "broken.tif is left out" in said.err
+    assert "4 images uploaded" in said.out and "4 created" in said.out
+    assert "2 images have no task in the project: broken.tif, gone.jpg" in said.out
+    assert set(desk.files) == {"a.JPG", "b.png", "c.png", "bare.png"}
+    assert desk.files["a.JPG"] == (folder / "a.JPG").read_bytes()
+    for name in ("b.png", "c.png", "bare.png"):
+        with Image.open(BytesIO(desk.files[name])) as sent:
+            assert (sent.format, sent.size, len(sent.getexif())) == ("PNG", (8, 16), 0), "upright"
+    assert shell(*command) == 1
+    said = capsys.readouterr()
+    assert "0 images uploaded, 4 there already" in said.out and "4 there already" in said.out
+    with pytest.raises(sources.SourceError, match=r"broken\.tif cannot be uploaded: .* picture"):
+        upload_tasks(desk.connect(), 1, [row.ref for row in run.images()], sources.read)
+
+
+def test_the_page_makes_a_project_once_and_names_photos_that_are_gone(
+    desk: Desk, make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "<b>.jpg"):
+        Image.new("RGB", (16, 8), "red").save(folder / name)
+    run = make_run(sources.find_images([folder]))
+    (folder / "<b>.jpg").unlink()
+    actions, server = LabelStudioActions(RunFolders(run.folder.parent), Access()), desk.connect()
+    said = [actions.make_project(server, run.folder.name, "K", VISITOR)[1] for _ in range(2)]
+    assert "made, with one label a class" in said[0] and "it is chosen" in said[1]
+    assert list(desk.projects) == [1]
+    told = actions.make_tasks(server, run.folder.name, 1, "", "Upload the photos", VISITOR)
+    assert "1 tasks made, 0 were there already, 1 left out" in told
+    assert "&lt;b&gt;.jpg: " in told and "<b>" not in told
+
+
+def test_the_dry_run_says_how_many_tasks_a_name_found(desk: Desk, make_run: MakeRun) -> None:
+    project = desk.project(local_address("monday/a.jpg"))
+    desk.task(project, {"image": "/data/upload/1/12345678-b.jpg", "sha256": "of another photo"})
+    names = ("a.jpg", "b.jpg")
+    run = make_run([ImageRef(name, f"/photos/{name}") for name in names])
+    made = plan(run, desk.connect(), project)
+    assert [item.task for item in made.create] == [1] and made.unmatched == ("b.jpg",)
+    assert "1 tasks were found by the image's name only" in "\n".join(made.lines())
+    own = make_run(images_of_project(desk.connect(), project), "own")
+    assert not any("name only" in line for line in plan(own, desk.connect(), project).lines())
