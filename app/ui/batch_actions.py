@@ -166,10 +166,8 @@ class BatchActions:
             after = sum(run.class_counts().values())
         except TROUBLE as error:
             return render.status("error", str(error))
-        return render.status(
-            "ok", f"{before} boxes became {after}; {counts.done} photos with boxes, {counts.empty} "
-            "empty",
-        )  # fmt: skip
+        photos = f"{counts.done} of {counts.done + counts.empty} photos"
+        return render.status("ok", f"{before} boxes became {after}, on {photos}")
 
     def status(self, name: str | None, visitor: gr.Request) -> str:
         """Where a run stands, as HTML."""

@@ -39,7 +39,7 @@ def build(
                 unlabelled = gr.Checkbox(label="Only tasks without labels", value=True)
             with gr.Accordion("Hosts that addresses may name", open=False):
                 hosts = gr.Textbox(
-                value="",
+                    value="",
                     label="Hosts", placeholder="images.example, localhost:8000",
                     info="Nothing is fetched from any other.",
                 )  # fmt: skip
@@ -78,13 +78,12 @@ def build(
                 render.status("idle", "No run is chosen yet."), elem_id="batch-status",
                 elem_classes="plain",
             )  # fmt: skip
-            with gr.Row():
-                shown_from = gr.Slider(
-                    0, 1, Settings().threshold, step=0.01, label="Threshold of the run",
-                    elem_id="batch-shown", min_width=160,
-                    info="Without the model; a class's own @ threshold goes first.",
-                )  # fmt: skip
-                apply = gr.Button("Apply", elem_id="batch-apply", min_width=90)
+            shown_from = gr.Slider(
+                0, 1, Settings().threshold, step=0.01, label="Another threshold for this run",
+                elem_id="batch-shown",
+                info="Takes no second look; a class's own @ threshold goes first.",
+            )  # fmt: skip
+            apply = gr.Button("Apply", elem_id="batch-apply")
             applied = gr.HTML("", elem_id="batch-applied", elem_classes="plain")
             with gr.Row():
                 kind = gr.Dropdown(

@@ -101,10 +101,11 @@ class CalibrateActions:
             after = sum(opened.class_counts().values())
         except TROUBLE as error:
             return render.status("error", str(error))
+        photos = f"{counts.done} of {counts.done + counts.empty} photos"
         return render.status(
-            "ok", f"{before} boxes became {after}; {counts.done} photos with boxes, {counts.empty} "
-            "empty", [used.sentence(), f"the next push is version {opened.model_version}",
-                      *vocabulary.serialise().splitlines()],
+            "ok", f"{before} boxes became {after}, on {photos}",
+            [used.sentence(), f"the next push is version {opened.model_version}",
+             *vocabulary.serialise().splitlines()],
         )  # fmt: skip
 
 

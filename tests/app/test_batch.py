@@ -73,7 +73,7 @@ def test_a_start_that_fails_leaves_the_faster_one_alone(
 def test_a_threshold_is_applied_without_the_model(actions: BatchActions, finished: Run) -> None:
     passes = actions.engine.image_passes
     assert actions.threshold("finished", HERE).value == 0.3
-    assert "6 boxes became 3; 3 photos with boxes" in actions.apply("finished", 0.5, HERE)
+    assert "6 boxes became 3, on 3 of " in actions.apply("finished", 0.5, HERE)
     assert actions.threshold("finished", HERE).value == 0.5
     assert "threshold 0.5" in actions.status("finished", HERE)
     assert [row[2] for row in actions.rows("finished", HERE)] == [1, 1, 1]
