@@ -67,8 +67,11 @@ def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
         if missing:
             _write_chunk(chunk, missing, made, connection, report)
     report.created, report.replaced = len(made.create), len(made.replace)
-    for ident in (*made.doubled, *(made.older if made.old == "replace" else ())):
-        _delete(ident, connection, report)
+    leaving = (*made.doubled, *(made.older if made.old == "replace" else ()))
+    kept = _lessons(made, connection) if leaving else set()
+    for ident in leaving:
+        if ident not in kept:
+            _delete(ident, connection, report)
     if made.switches:
         # Labelers are shown the project's version only.
         change = {"model_version": made.model_version, "show_collab_predictions": True}
@@ -174,6 +177,13 @@ def _read_tasks(chunk: Sequence[Item], made: Plan, connection: Connection) -> di
     fields = {"fields": "all", "include": "id,predictions,total_annotations"}
     told = connection.pages({"project": made.project, **fields, "query": query})
     return {task.id: task for task in map(read_task, told) if task.id in wanted}
+
+
+def _lessons(made: Plan, connection: Connection) -> set[int]:
+    """Predictions whose tasks have labels by now; some may have got them since the dry run."""
+    fields = {"fields": "all", "include": "id,predictions,total_annotations"}
+    told = connection.pages({"project": made.project, **fields})
+    return {one.id for task in map(read_task, told) if task.annotated for one in task.predictions}
 
 
 def _delete(ident: int, connection: Connection, report: Report) -> None:

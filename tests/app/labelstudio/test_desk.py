@@ -123,6 +123,21 @@ def test_a_task_that_is_labelled_after_the_dry_run_keeps_its_lesson(
     assert [len(desk.tasks[number]["predictions"]) for number in (1, 2, 3)] == [2, 1, 1]
 
 
+def test_what_leaves_stays_if_it_was_labelled_after_the_dry_run(
+    desk: Desk, make_run: MakeRun
+) -> None:
+    project = desk.project(URLS[0], URLS[1])
+    older = {"model_version": "detclipv2-old@1", "result": [], "score": 0.5}
+    idents = [desk.predict(task, {**older, "task": task}) for task in (1, 2)]
+    run = make_run([ImageRef(f"{name}.jpg", url) for name, url in zip("ab", URLS, strict=False)])
+    made = plan(run, desk.connect(), project, old="replace")
+    assert sorted(made.older) == idents
+    desk.submit(1)
+    push(made, desk.connect())
+    left = [one["id"] for task in desk.tasks.values() for one in task["predictions"]]
+    assert idents[0] in left and idents[1] not in left
+
+
 def test_a_dry_run_is_of_its_server(desk: Desk, make_run: MakeRun, tmp_path: Path) -> None:
     production = Desk("http://production")
     for server in (desk, production):
