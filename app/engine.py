@@ -18,7 +18,7 @@ from app.recent import Recent
 from app.results import Aligned, ClassReport, EngineError, Result, Settings
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE, ImageError, open_image
-from detclipv2.inference.postprocess import MAX_CANDIDATES, select
+from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -281,7 +281,10 @@ class Engine:
             # More candidates than the cap: strong classes may have crowded weak ones out. Search
             # again above the thresholds, which gives what the command line gives.
             self._fill_best(encoded, bare, best)
-            found = self.predictor.candidates(encoded, vocabulary, floor=settings.threshold)
+            found = self.predictor.candidates(
+                encoded, vocabulary, floor=settings.threshold,
+                most=candidates_for(settings.max_boxes),
+            )  # fmt: skip
         own = [vocabulary.thresholds.get(i, settings.threshold) for i in range(len(best))]
         detections = select(
             found, threshold=own, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes

@@ -46,7 +46,7 @@ class Outcome:
 
 def look(
     detector: Detector[Any], image: Image.Image, vocabulary: Vocabulary, *, floor: float,
-    threshold: float, nms_iou: float, size: int | None, tiles: int = 1,
+    threshold: float, nms_iou: float, max_boxes: int, size: int | None, tiles: int = 1,
 ) -> sv.Detections:  # fmt: skip
     """All boxes of a picture from `floor` up, after suppression within their class.
 
@@ -57,7 +57,7 @@ def look(
     import numpy as np
     import supervision as sv
 
-    from detclipv2.inference.postprocess import MAX_CANDIDATES, select
+    from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 
     encoded = detector.encode_image(image, size, tiles)
     bare = vocabulary.without_thresholds()
@@ -65,8 +65,9 @@ def look(
     boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
     if len(found.scores) < MAX_CANDIDATES:
         return boxes
-    above = detector.candidates(encoded, vocabulary, floor=threshold)
-    extra = select(above, threshold=threshold, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
+    most = candidates_for(max_boxes)
+    above = detector.candidates(encoded, vocabulary, floor=threshold, most=most)
+    extra = select(above, threshold=threshold, nms_iou=nms_iou, max_boxes=most)
     merged: sv.Detections = sv.Detections.merge([boxes, extra])
     assert merged.class_id is not None and merged.confidence is not None
     keys = np.column_stack([merged.class_id, merged.confidence, merged.xyxy])
@@ -118,8 +119,8 @@ def process(
             try:
                 found = look(
                     detector, image, vocabulary, floor=settings.lowest,
-                    threshold=settings.threshold, nms_iou=settings.nms_iou, size=settings.size,
-                    tiles=settings.tiles,
+                    threshold=settings.threshold, nms_iou=settings.nms_iou,
+                    max_boxes=settings.max_boxes, size=settings.size, tiles=settings.tiles,
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
@@ -162,8 +163,8 @@ def estimate(
             problem = str(error)
             continue
         look(
-            detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6, size=size,
-            tiles=tiles,
+            detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6,
+            max_boxes=100, size=size, tiles=tiles,
         )  # fmt: skip
         times.append(time.perf_counter() - start)
     if not times:

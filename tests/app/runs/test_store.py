@@ -55,6 +55,22 @@ def test_every_image_has_a_row_and_boxes_are_the_predictors(run: Run, engine: En
         assert found.data["class_name"].tolist() == expected.data["class_name"].tolist()
 
 
+def test_a_run_of_many_classes_shows_what_the_predictor_shows(
+    engine: Engine, photos: Path, tmp_path: Path
+) -> None:
+    words = ", ".join(f"thing number {i}" for i in range(60))
+    settings = settings_of(engine, words, threshold=0.01, floor=0.01, max_boxes=300)
+    run = Run.create(tmp_path / "many", settings, sources.find_images([photos / "coffee.jpg"]))
+    list(process(run, engine.predictor, sources.read))
+    (row,) = run.images()
+    fresh = engine.predictor.predict(
+        photos / "coffee.jpg", words, threshold=0.01, max_boxes=300
+    )  # fmt: skip
+    shown = run.detections(row)
+    assert len(fresh) == len(shown) == 300, "more than a thousand candidates reach the suppression"
+    np.testing.assert_allclose(shown.confidence, fresh.confidence, atol=1e-6)
+
+
 def test_thresholds_change_without_the_model(run: Run, engine: Engine) -> None:
     work(run, engine)
     passes = engine.image_passes
