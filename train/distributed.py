@@ -138,7 +138,8 @@ class Replica:
     Args:
         net: moved to the device; with "fsdp" its parameters are sharded in place.
         world: the processes.
-        parallel: "ddp" keeps whole copies, "fsdp" shards parameters, gradients and optimizer state.
+        parallel: "ddp" keeps whole copies, "fsdp" shards parameters that learn, gradients and
+            optimizer state.
         blocks: parts of `net` that are gathered one after another with "fsdp".
     """
 
@@ -157,9 +158,13 @@ class Replica:
             _register_outputs()
             # FSDP takes no weights in the channels-last order that is faster elsewhere.
             self.net.to(memory_format=torch.contiguous_format)
+            # What is frozen stays whole: it has no gradient or optimizer state to spread, and a
+            # frozen text tower is asked outside of the network's forward pass, too.
+            frozen = {p for p in self.net.parameters() if not p.requires_grad}
             for block in blocks:
-                fully_shard(block)
-            fully_shard(self.net)
+                if any(p not in frozen for p in block.parameters()):
+                    fully_shard(block, ignored_params=frozen)
+            fully_shard(self.net, ignored_params=frozen)
         elif world.size > 1:
             from torch.nn.parallel import DistributedDataParallel
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.two_processes import CASES, SEEDS, gradients
+from tests.train.two_processes import CASES, SEEDS, frozen_words, gradients
 from train.distributed import World, own_share
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +45,8 @@ def test_two_processes_learn_what_one_does(
             if wrong := _apart(expected["gradients"], found["gradients"]):
                 apart[seed] = wrong
         assert len(apart) <= 1, (case, apart)  # at most one draw of weights lies on a kink
+    late = two["frozen words", 0]["pooled"]
+    torch.testing.assert_close(late, frozen_words(World(), "ddp"))
 
 
 def _apart(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> list[str]:

@@ -167,8 +167,11 @@ from tests.train.test_engine import drawn_experiment
 from train.distributed import world
 from train.pretrain import pretrain
 experiment = drawn_experiment(Path(sys.argv[1]), Path(sys.argv[2]), save_minutes=1e-6)
+parallel = (sys.argv + ["ddp"])[3]
+# Of a sharded run some weights stay whole: those that do not learn.
+frozen = 1 if parallel == "fsdp" else 0
 with world(minutes=1) as here:
-    pretrain(dataclasses.replace(experiment, parallel=(sys.argv + ["ddp"])[3]), here)
+    pretrain(dataclasses.replace(experiment, parallel=parallel, freeze=frozen), here)
 """
 
 

@@ -5,6 +5,7 @@ python -m tests.train.two_processes OUT ddp|fsdp, alone or under torchrun.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from train.data.transforms import View
 from train.distributed import Parallel, Replica, World, world
 from train.pairs import PairsConfig, PairsTask
 from train.task import BoxesConfig, BoxesTask
+from train.texts import Texts
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {
     "detection": BoxesConfig(concepts=6),
@@ -99,6 +101,20 @@ def gradients(case: str, seed: int, here: World, parallel: Parallel) -> dict[str
     return {"losses": {k: v.cpu() for k, v in losses.items()}, "gradients": found}
 
 
+def frozen_words(here: World, parallel: Parallel) -> torch.Tensor:
+    """What a frozen text tower says when it is asked for texts that come late."""
+    torch.manual_seed(0)
+    text = dataclasses.replace(PRESETS["tiny"].text, frozen=True)
+    model = DetCLIPv2(dataclasses.replace(PRESETS["tiny"], text=text))
+    replica = Replica(model, here, parallel, blocks_of(model))
+    pooled = Texts(model, device=here.device)(["rice cooker", "a red mug"])
+    regions, words, _ = replica(torch.zeros(1, 3, 64, 64), pooled)
+    (regions.embeddings.sum() + words.sum()).backward()
+    assert isinstance(pooled, torch.Tensor)
+    assert all(p.grad is not None for p in model.text.projection.parameters())
+    return pooled
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with world(minutes=2) as here:
@@ -107,5 +123,6 @@ if __name__ == "__main__":
             for case in CASES
             for seed in SEEDS
         }
+        everything["frozen words", 0] = {"pooled": frozen_words(here, sys.argv[2])}  # type: ignore[arg-type]
         if here.main:
             torch.save(everything, Path(sys.argv[1]))
