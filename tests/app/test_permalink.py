@@ -194,6 +194,8 @@ def test_a_link_of_train_shows_the_same_run_and_snapshot(
     other.goto(page.url)
     expect(other.locator("#train-pictures .card")).to_have_count(4)
     for place in ("#train-status", "#train-pictures"):
+        for one in (page, other):
+            expect(one.locator(place)).not_to_contain_text("processing")
         assert other.locator(place).inner_text() == page.locator(place).inner_text()
     expect(other.locator("#train-pairs")).to_be_visible()
     other.close()
