@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Load, measure, serve until Ctrl-C; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)  # our own lines; libraries only speak up when something is wrong
+    for own in (log, logging.getLogger("detclipv2")):
+        own.setLevel(logging.INFO)  # libraries only speak up when something is wrong
     folders = tuple(folder.resolve() for folder in arguments.folders)
     for folder in folders:
         if not folder.is_dir():
@@ -56,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"python -m app: error: {error}", file=sys.stderr)
         return 2
     log.info(
-        "Loaded %s (checkpoint %s, %d px) on %s.",
+        "Loaded %s (checkpoint %s, %d px) on %s by %s.",
         engine.name, engine.checkpoint, engine.size, engine.predictor.device,
+        engine.predictor.runtime,
     )  # fmt: skip
     from app.ui.detect_actions import DEMO, SAMPLES
 

@@ -27,6 +27,7 @@ def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None
     """
     from detclipv2.checkpoint import CheckpointError, locate
     from detclipv2.inference.detectors import TransformersDetector
+    from detclipv2.inference.openvino_tower import GraphError
     from detclipv2.inference.predictor import Predictor
     from detclipv2.model import DetCLIPv2
 
@@ -34,8 +35,9 @@ def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None
         if _is_transformers(Path(source)):
             return TransformersDetector.from_pretrained(source, device=device, slot=slot)
         locate(source)
-        return Predictor(DetCLIPv2.from_pretrained(source), device=device, slot=slot)
-    except (CheckpointError, OSError, ValueError) as error:
+        network = DetCLIPv2.from_pretrained(source)
+        return Predictor(network, device=device, slot=slot, runtime="auto")
+    except (CheckpointError, GraphError, OSError, ValueError) as error:
         raise EngineError(f"the detector {source!r} cannot be used: {error}") from error
 
 

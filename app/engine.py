@@ -74,7 +74,7 @@ class Engine:
         self.size = own if size is None else size
         self.evidence = evidence
         self._asked = size
-        self.fingerprint = predictor.model.fingerprint
+        self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
         self._seen: Recent[str, _Seen] = Recent(photos)
         self._candidates: Recent[tuple[str, str, int], Candidates] = Recent(4 * photos)
@@ -85,9 +85,11 @@ class Engine:
         """The engine of a shipped model ("nano") or of a checkpoint folder.
 
         Raises:
-            EngineError: no such model, a damaged one, or an impossible size.
+            EngineError: no such model, a damaged one, an impossible size, or one that cannot run
+                on the device.
         """
         from detclipv2.checkpoint import CheckpointError, inspect
+        from detclipv2.inference.openvino_tower import GraphError
         from detclipv2.inference.predictor import Predictor
         from detclipv2.model import DetCLIPv2
 
@@ -96,10 +98,11 @@ class Engine:
         except CheckpointError as error:
             raise EngineError(str(error)) from error
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
-        return cls(
-            Predictor(network, device=device), name=Path(model).name or model, size=size,
-            evidence=float(measured),
-        )  # fmt: skip
+        try:
+            predictor = Predictor(network, device=device, runtime="auto")
+        except (GraphError, ValueError) as error:
+            raise EngineError(str(error)) from error
+        return cls(predictor, name=Path(model).name or model, size=size, evidence=float(measured))
 
     @property
     def checkpoint(self) -> str:
@@ -218,6 +221,7 @@ class Engine:
             "checkpoint": self.fingerprint,
             "size": self.size,
             "device": str(self.predictor.device),
+            "runtime": self.predictor.runtime,
             "milliseconds_per_photo": self.milliseconds and round(self.milliseconds, 1),
         }
 
@@ -234,6 +238,7 @@ class Engine:
             "nms_iou": settings.nms_iou,
             "max_boxes": settings.max_boxes,
             "tiles": settings.tiles,
+            "runtime": self.predictor.runtime,
         }
 
     def _look_at(

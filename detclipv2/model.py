@@ -81,7 +81,7 @@ class DetCLIPv2(nn.Module):
             ImageNetKnowledge(
                 self.backbone.channels[-1],
                 config.text.width,
-                late=copy.deepcopy(self.backbone.after_c4) if config.knowledge_late else None,
+                late=copy.deepcopy(self.backbone.after_c4()) if config.knowledge_late else None,
             )
             if config.knowledge
             else None

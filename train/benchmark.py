@@ -7,6 +7,7 @@ in turn, and the median of the rounds counts.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from torch import nn
 from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
+from detclipv2.inference.openvino_tower import GraphError, OpenVINOTower
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.language.vocabulary import Vocabulary
@@ -127,6 +129,29 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
     return compare(title, partial(look, model.for_inference()), partial(look, model))
 
 
+def runtimes(model: DetCLIPv2, size: int) -> list[Pair]:
+    """The image tower by OpenVINO and by PyTorch, and what the knowledge costs by OpenVINO."""
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+    def look() -> None:
+        with torch.inference_mode():
+            model.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+
+    graph = OpenVINOTower(model)
+    pairs = [compare(f"image of {size} px, OpenVINO : PyTorch", partial(graph, pixels), look)]
+    with contextlib.suppress(GraphError):  # a CPU that cannot
+        rounding = OpenVINOTower(model, bf16=True)
+        title = f"image of {size} px, OpenVINO in bf16 : PyTorch"
+        pairs.append(compare(title, partial(rounding, pixels), look))
+    if (knowledge := model.knowledge) is not None:
+        model.knowledge = None
+        plain = OpenVINOTower(model)
+        model.knowledge = knowledge
+        title = f"image of {size} px, with : without knowledge, OpenVINO"
+        pairs.append(compare(title, partial(graph, pixels), partial(plain, pixels)))
+    return pairs
+
+
 def norms() -> list[Pair]:
     """A head's group norm in bf16 with backward, against torch's in the same precision."""
     generator = torch.Generator().manual_seed(0)
@@ -196,7 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
         own = predictor.model.config.image.size
         tower = predictor.model.for_inference()
-        for pair in (*words(predictor, options.size), *additions(tower, own)):
+        for pair in (
+            *words(predictor, options.size), *additions(tower, own), *runtimes(tower, own)
+        ):  # fmt: skip
             print(pair)
         print(folding(predictor.model, own))
         print(depthwise(predictor.model.config.backbone, own))

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = set_up(parser, arguments)
     plain = DetCLIPv2.from_pretrained(options.checkpoint)
     teacher = imagenet_backbone(plain.config.backbone).to(memory_format=torch.channels_last)
-    model = grown(plain, teacher.after_c4).to(memory_format=torch.channels_last)
+    model = grown(plain, teacher.after_c4()).to(memory_format=torch.channels_last)
     ahead = load(photos(model.config, options.root, options.seed), range(options.steps), workers=1)
     losses = distil(model, teacher, (batch.pixels for batch in ahead), options.steps)
     last = losses[-50:]

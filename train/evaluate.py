@@ -26,9 +26,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, get_args
 
 from detclipv2.inference.detectors import Detector, TransformersDetector
+from detclipv2.inference.openvino_tower import Runtime
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
@@ -124,8 +125,9 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def open_detector(
-    source: str, *, threads: int | None = None, knowledge: bool = True, cache: Path | None = None
-) -> tuple[Detector[Any], dict[str, Any]]:
+    source: str, *, threads: int | None = None, knowledge: bool = True, cache: Path | None = None,
+    runtime: Runtime = "torch",
+) -> tuple[Detector[Any], dict[str, Any]]:  # fmt: skip
     """A detector, and what its figures' settings say of it.
 
     Args:
@@ -133,6 +135,7 @@ def open_detector(
         threads: CPU threads, or None for torch's choice.
         knowledge: False switches `ModelConfig.knowledge` off.
         cache: folder of text embeddings; None for the user's.
+        runtime: what runs our image tower.
     """
     if source.startswith(_TRANSFORMERS):
         other = TransformersDetector.from_pretrained(
@@ -145,8 +148,10 @@ def open_detector(
     model.config = replace(model.config, score_scale=1.0, score_bias=0.0)
     if not knowledge:
         model.knowledge = None
-    settings = {"checkpoint": checkpoint, "knowledge": model.knowledge is not None}
-    return Predictor(model, threads=threads, cache_dir=cache), settings
+    predictor = Predictor(model, threads=threads, cache_dir=cache, runtime=runtime)
+    settings = {"checkpoint": checkpoint, "knowledge": model.knowledge is not None,
+                "runtime": predictor.runtime}  # fmt: skip
+    return predictor, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -157,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as cache, world(_WEEK) as processes:
         detector, settings = open_detector(
             options.detector, threads=options.threads, knowledge=not options.without_knowledge,
-            cache=Path(cache),
+            cache=Path(cache), runtime=options.runtime,
         )  # fmt: skip
         own = detector.model.config.image.size if isinstance(detector, Predictor) else None
         settings |= {"size": options.size or own, "tiles": options.tiles}
@@ -238,6 +243,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--runtime", choices=get_args(Runtime), default="torch",
+                        help="what runs the image tower (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--keep-rows", action="store_true", help="do not delete FILE.rows")
     options = parser.parse_intermixed_args(arguments)

@@ -36,7 +36,7 @@ def with_knowledge(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2
             f"training changed the backbone ({early[0]}), so its ImageNet classifier no longer "
             "fits; train with all stages up to C4 frozen, or let train.distil teach it"
         )
-    return grown(model, original.after_c4 if changed else None, weights_from)
+    return grown(model, original.after_c4() if changed else None, weights_from)
 
 
 def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package") -> DetCLIPv2:
@@ -118,4 +118,4 @@ def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
 
 def _late_blocks(backbone: Backbone) -> range:
     stages = len(backbone.net.blocks)
-    return range(stages - len(backbone.after_c4), stages)
+    return range(stages - len(backbone.after_c4()), stages)

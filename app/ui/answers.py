@@ -49,12 +49,14 @@ class Detected(TypedDict):
 
 
 class Model(TypedDict):
-    """/info: name, hex digest of the weights, long side of what it sees in pixels, device."""
+    """/info: name, hex digest of the weights, long side of what it sees in pixels, device, and
+    what runs the image tower there."""
 
     model: str
     checkpoint: str
     size: int
     device: str
+    runtime: str
     milliseconds_per_photo: float | None
 
 

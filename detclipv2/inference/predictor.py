@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from detclipv2.inference.images import (
     open_image,
 )
 from detclipv2.inference.joining import join
+from detclipv2.inference.openvino_tower import OpenVINOTower, Runtime, choose_tower
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     MAX_CANDIDATES,
@@ -80,6 +82,7 @@ class Predictor:
         cache_dir: Path | None = None,
         anchor_share: float = ANCHOR_SHARE,
         slot: Slot | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
         """Prepare `model`.
 
@@ -91,6 +94,8 @@ class Predictor:
                 cache folder.
             anchor_share: see `postprocess.choose_anchors`; 1 compares all anchors with all words.
             slot: of another detector, to take turns with it; None for one of its own.
+            runtime: what runs the image tower, see `choose_tower`. OpenVINO takes some seconds the
+                first time it meets a checkpoint.
         """
         if not 0 < anchor_share <= 1:
             raise ValueError(f"anchor_share must lie above 0 and up to 1, got {anchor_share!r}")
@@ -101,12 +106,18 @@ class Predictor:
             torch.set_num_threads(threads)
         # Depthwise convolutions run several times faster channels-last.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._image_tower = self.model.for_inference()
+        folder = cache_dir or default_cache_dir()
+        self._tower = choose_tower(self.model.for_inference(), runtime, folder / "openvino")
         self.image_passes = 0
         self._anchor_share = anchor_share
         self._calibration = Calibration(model.config.score_scale, model.config.score_bias)
-        self._texts = TextEmbeddings(self.model, cache_dir or default_cache_dir())
+        self._texts = TextEmbeddings(self.model, folder)
         self.slot = slot or Slot()
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the image tower."""
+        return self._tower.runtime if isinstance(self._tower, OpenVINOTower) else "torch"
 
     @property
     def name(self) -> str:
@@ -115,8 +126,11 @@ class Predictor:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of weights and calibration."""
-        return self.model.fingerprint
+        """Hex digest of weights, calibration, and whether the image tower rounds."""
+        own = self.model.fingerprint
+        if self.runtime != "openvino-bf16":
+            return own
+        return hashlib.sha256(f"{own} bf16".encode()).hexdigest()
 
     def predict(
         self,
@@ -220,7 +234,7 @@ class Predictor:
         pixels, boxes = zip(*(letterbox(p, side, config) for p in pictures), strict=True)
         batch = torch.stack(pixels).to(self.device).contiguous(memory_format=torch.channels_last)
         with self.slot, torch.inference_mode():
-            regions = self._image_tower.encode_image(batch)
+            regions = self._tower(batch)
             self.image_passes += 1
         return [(one_of(regions, index), box) for index, box in enumerate(boxes)]
 

@@ -66,7 +66,6 @@ class Backbone(nn.Module):
             return [m for name, m in self.net.named_children() if name != "norm"]
         return [nn.Sequential(self.net.conv_stem, self.net.bn1), *self.net.blocks]
 
-    @property
     def after_c4(self) -> nn.Sequential:
         """The stages that make C5 of C4.
 

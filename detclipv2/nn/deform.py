@@ -1,8 +1,9 @@
 """Modulated deformable 3×3 convolution (DCNv2), stride 1, padding 1.
 
 Offsets follow torchvision's order: for each of the nine taps, row after row, first dy then dx, in
-pixels of the map. Two kernels give the same result (a test holds them to it): torchvision's, which
-wins on CUDA, and `deform_conv_bag`, plain PyTorch, which wins on CPU.
+pixels of the map. Three kernels give the same result (tests hold them to it): torchvision's, which
+wins on CUDA; `deform_conv_bag`, plain PyTorch, which wins on CPU; and `deform_conv_grid`, of
+operators that other engines know, for graphs that are traced for them.
 """
 
 from __future__ import annotations
@@ -66,8 +67,33 @@ def deform_conv_bag(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> 
     return out.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
+def deform_conv_grid(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """`deform_conv_bag` by `grid_sample`, whose places are shares of the map from -1 to 1."""
+    batch, channels, height, width = x.shape
+    moves = offset.reshape(batch, _TAPS, 2, height, width)
+    tap = torch.arange(_TAPS, device=x.device).reshape(_TAPS, 1, 1)
+    y = moves[:, :, 0] + (tap // 3 - 1) + torch.arange(height, device=x.device).reshape(1, -1, 1)
+    column = moves[:, :, 1] + (tap % 3 - 1) + torch.arange(width, device=x.device)
+    places = torch.stack([(2 * column + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    samples = F.grid_sample(
+        x, places.reshape(batch, _TAPS * height, width, 2), padding_mode="zeros",
+        align_corners=False,
+    )  # fmt: skip
+    samples = samples.reshape(batch, channels, _TAPS, height, width) * mask[:, None]
+    kernel = weight.reshape(-1, channels * _TAPS)
+    out = kernel @ samples.reshape(batch, channels * _TAPS, height * width)
+    return out.reshape(batch, -1, height, width)
+
+
+def _is_traced() -> bool:
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return tracing or torch.compiler.is_exporting()
+
+
 def deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """`deform_conv_bag` by whichever kernel is faster on the tensor's device."""
+    if _is_traced():
+        return deform_conv_grid(x, offset, mask, weight)
     if x.is_cuda:
         from torchvision.ops import deform_conv2d
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
-from detclipv2.nn.deform import DeformableEntry, deform_conv_bag
+from detclipv2.nn.deform import DeformableEntry, deform_conv_bag, deform_conv_grid
 
 
 def _inputs(batch: int, height: int, width: int, reach: float) -> list[torch.Tensor]:
@@ -32,6 +32,13 @@ def test_bag_equals_torchvision_in_value_and_all_gradients(
     (other * target).sum().backward()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 7), (3, 8, 4)])
+@pytest.mark.parametrize("reach", [0.3, 6.0])
+def test_the_traced_kernel_equals_the_others(shape: tuple[int, int, int], reach: float) -> None:
+    inputs = _inputs(*shape, reach)
+    torch.testing.assert_close(deform_conv_grid(*inputs), deform_conv_bag(*inputs))
 
 
 def test_half_precision_keeps_the_places_on_a_wide_map() -> None:

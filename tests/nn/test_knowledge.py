@@ -111,7 +111,7 @@ def test_knowledge_with_its_own_last_stages_follows_c4_and_stays_small() -> None
     features = model.backbone(torch.randn(1, 3, 64, 64))
     torch.testing.assert_close(model.knowledge.c5(features), features[-1])
     with torch.no_grad():
-        for parameter in model.backbone.after_c4.parameters():
+        for parameter in model.backbone.after_c4().parameters():
             parameter.mul_(0.9)
     changed = model.backbone(torch.randn(1, 3, 64, 64))
     assert not torch.allclose(model.knowledge.c5(changed), changed[-1])
@@ -122,7 +122,7 @@ def test_knowledge_with_its_own_last_stages_follows_c4_and_stays_small() -> None
     with pytest.raises(ValueError, match="knowledge_late"):
         dataclasses.replace(PRESETS["nano"], knowledge_late=True)
     with pytest.raises(ValueError, match="EfficientNet"):
-        _ = Backbone("swin_tiny_patch4_window7_224").after_c4
+        Backbone("swin_tiny_patch4_window7_224").after_c4()
 
 
 def test_knowledge_needs_embeddings_that_add_up() -> None:

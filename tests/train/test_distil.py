@@ -35,7 +35,7 @@ def changed() -> DetCLIPv2:
 
 def test_late_stages_learn_what_imagenet_said_and_nothing_else_changes(changed: DetCLIPv2) -> None:
     teacher = imagenet_backbone(changed.config.backbone)
-    model = grown(changed, teacher.after_c4)
+    model = grown(changed, teacher.after_c4())
     generator = torch.Generator().manual_seed(1)
     # Smooth noise, a little like photos; the same few again and again.
     small = torch.rand(4, 3, 8, 8, generator=generator)

@@ -155,7 +155,7 @@ def test_the_knowledge_keeps_the_stages_it_knows_where_the_backbone_learns(
     assert tuned.config.knowledge_late == late and tuned.knowledge is not None
     if late:
         assert tuned.knowledge.late is not None
-        wanted = start.backbone.after_c4.state_dict()
+        wanted = start.backbone.after_c4().state_dict()
         for name, tensor in tuned.knowledge.late.state_dict().items():
             torch.testing.assert_close(tensor, wanted[name], atol=1e-3, rtol=1e-2)
 
