@@ -22,9 +22,9 @@ from app.labelstudio.images import TaskImages, address_of
 from app.labelstudio.lessons import lessons
 from app.labelstudio.payload import prediction
 from app.labelstudio.pull import pull
+from app.runs.files import SourceError
 from app.runs.records import Box, ImageRef
 from app.runs.settings import THRESHOLD, look_suffix
-from app.runs.sources import SourceError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:

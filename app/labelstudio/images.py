@@ -14,8 +14,9 @@ import httpx
 
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.progress import Tell, untold
+from app.runs.files import MAX_BYTES, SourceError
 from app.runs.records import ImageRef
-from app.runs.sources import MAX_BYTES, Hosts, SourceError, fetch
+from app.runs.sources import Hosts, fetch
 
 Kind = Literal["local file", "upload", "cloud", "address", "inline"]
 

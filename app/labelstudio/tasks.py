@@ -13,8 +13,8 @@ from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key, local_address, read_address
 from app.progress import Tell, untold
+from app.runs.files import SourceError
 from app.runs.records import ImageRef
-from app.runs.sources import SourceError
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500

@@ -9,6 +9,7 @@ from typing import Any
 from app.runs import sources
 from app.runs.export import FORMATS
 from app.runs.settings import FLOOR, THRESHOLD
+from app.runs.video import EVERY
 
 MODEL = "nano"
 """The model when none is named."""
@@ -31,6 +32,7 @@ examples:
   python -m app.cli detect photos/ --prompts "cat, a red mug" --out result
   python -m app.cli detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
   python -m app.cli detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
+  python -m app.cli detect clip.mp4 --every 0.5 --prompts "cat" --run runs/clip --out result
   python -m app.cli detect --resume runs/cats
   python -m app.cli detect --resume runs/cats --threshold 0.4 --out result
   python -m app.cli detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
@@ -44,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `detect`."""
     parser.add_argument(
         "paths", nargs="*", metavar="PATH",
-        help="images, folders (recursive), globs, .zip archives, addresses or .txt lists of them",
+        help="images, folders (recursive), globs, .zip archives, videos, addresses or .txt lists "
+        "of them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--every", type=float, metavar="SECONDS", default=EVERY,
+        help="of a video: seconds between the frames that are looked at (default: %(default)g)",
     )  # fmt: skip
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from app.runs import sources
 from app.runs.arguments import LOOK, MODEL, look_of
 from app.runs.export import export, to_coco
+from app.runs.files import SourceError, readable
 from app.runs.pictures import Pictures
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
@@ -48,7 +49,7 @@ def run_detect(arguments: argparse.Namespace, say: Say) -> int:
             run, engine = begin(arguments, stack)
             stack.callback(run.close)
             return _work(run, engine, _reader(arguments), arguments, say)
-    except (RunError, sources.SourceError) as error:
+    except (RunError, SourceError) as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 
@@ -125,7 +126,7 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size)
-    source = sources.readable(" ".join(arguments.paths))
+    source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine, vocabulary.serialise(), **look,
         source=source or f"Label Studio project {arguments.project}",
@@ -161,7 +162,7 @@ def _load(model: str, size: int | None) -> Engine:
 def _images(arguments: argparse.Namespace) -> list[ImageRef]:
     if arguments.project is None:
         skip = [arguments.out / "pictures"] if arguments.out else []
-        return sources.find_images(arguments.paths, skip=skip)
+        return sources.find_images(arguments.paths, skip=skip, every=arguments.every)
     from app.labelstudio.connection import Connection
     from app.labelstudio.images import images_of_project
 
@@ -276,11 +277,11 @@ def _tell(
     if missed:
         say(f"{len(missed)} files could not be written (named above)")
     total = sum(run.class_counts().values())
-    places = ", ".join(map(sources.readable, written or [run.folder]))
+    places = ", ".join(map(readable, written or [run.folder]))
     print(f"{counts.done + counts.empty} images, {total} boxes → {places}")
     if _kept(arguments):
         states = f"{counts.done} with boxes, {counts.empty} empty, {counts.failed} failed"
-        print(f"{states}; run folder {sources.readable(run.folder)}")
+        print(f"{states}; run folder {readable(run.folder)}")
     return code or (SOME_FAILED if counts.failed or missed else OK)
 
 

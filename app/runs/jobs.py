@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.progress import Tell, untold
+from app.runs.files import SourceError
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import FLOOR, THRESHOLD
-from app.runs.sources import SourceError
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 

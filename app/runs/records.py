@@ -18,8 +18,8 @@ class ImageRef:
 
     Attributes:
         file_name: how the run and its exports name it; unique, with forward slashes.
-        place: a file, an archive, or an address.
-        member: the name inside the archive.
+        place: a file, an archive, a video, or an address.
+        member: the name inside the archive, or the number of the video's frame.
         task: the Label Studio task it belongs to.
     """
 

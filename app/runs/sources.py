@@ -1,4 +1,4 @@
-"""Which images a run looks at, and how their content is read: files, archives, addresses.
+"""Which images a run looks at, and how their content is read: files, archives, videos, addresses.
 
 Archives are never unpacked: members are read one at a time, up to a limit, so neither a path in an
 archive nor its compression ratio can do harm. Addresses are fetched from hosts that were named in
@@ -9,27 +9,19 @@ from __future__ import annotations
 
 import glob
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from app.runs import archive, video
+from app.runs.files import MAX_BYTES, SUFFIXES, SourceError, gone, readable
 from app.runs.records import ImageRef
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
-"""What counts as an image when a folder is searched; a file named directly is always tried."""
-MAX_BYTES = 256 * 2**20
-"""Largest file content that is read."""
-MAX_MEMBERS = 200_000
 HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
 PHOTO_ERRORS = (OSError, RuntimeError, ValueError)
 """What one photo may end with and no other has to suffer for: it is gone or broken, its server was
 not told, its name or a full disk takes no file."""
-
-
-class SourceError(ValueError):
-    """Images that cannot be listed or read; the message is one line and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +53,19 @@ def is_address(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-def readable(path: str | Path) -> str:
-    """The path in characters that a ledger holds and a terminal shows.
-
-    Linux takes any bytes for a name. Those that are not UTF-8 are written like `\\xe9`; no file has
-    this name, so the image fails, and is named.
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> list[ImageRef]:
+def find_images(
+    paths: Iterable[str | Path], *, skip: Sequence[Path] = (), every: float = video.EVERY
+) -> list[ImageRef]:
     """The images behind `paths`, each once, in a stable order.
 
-    A path is an image file, a folder (searched recursively; hidden files are passed over), a glob
-    pattern, a zip archive, an address, or a `.txt` or `.csv` list of addresses, one a line. Files
-    are named by their path below the folder that all of them share.
+    A path is an image file, a folder (searched recursively for images; hidden files are passed
+    over), a glob pattern, a zip archive, a video, an address, or a `.txt` or `.csv` list of
+    addresses, one a line. Files are named by their path below the folder that all of them share.
 
     Args:
         paths: what to look at.
         skip: folders whose files are passed over, e.g. the pictures of an earlier run.
+        every: seconds between the frames of a video.
 
     Raises:
         SourceError: a path does not exist, or there is no image at all.
@@ -96,7 +82,9 @@ def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> li
             if path.is_dir():
                 files.update(dict.fromkeys(_in_folder(path, skipped)))
             elif path.suffix.lower() == ".zip":
-                others.update(dict.fromkeys(_in_archive(path)))
+                others.update(dict.fromkeys(archive.members(path.resolve())))
+            elif video.is_video(path):
+                others.update(dict.fromkeys(video.frames(path.resolve(), every)))
             elif path.suffix.lower() in (".txt", ".csv"):
                 others.update(dict.fromkeys(_in_list(path)))
             else:
@@ -104,7 +92,8 @@ def find_images(paths: Iterable[str | Path], *, skip: Sequence[Path] = ()) -> li
     found = _unique([*_name(list(files)), *others])
     if not found:
         raise SourceError(
-            f"no images in {', '.join(given)}; looked for {' '.join(sorted(SUFFIXES))}"
+            f"no images in {', '.join(given)}; looked for {' '.join(sorted(SUFFIXES))} (videos "
+            "are looked at where they are named, e.g. as clips/*.mp4)"
         )
     return found
 
@@ -116,7 +105,9 @@ def read(image: ImageRef, hosts: Hosts | None = None) -> bytes:
         SourceError: missing, too large, not allowed, or the host did not answer.
     """
     if image.member is not None:
-        return _read_member(Path(image.place), image.member)
+        if video.is_video(image.place):
+            return video.read_frame(Path(image.place), image.member)
+        return archive.read_member(Path(image.place), image.member)
     if is_address(image.place):
         return fetch(image.place, hosts or Hosts.of())
     path = Path(image.place)
@@ -125,7 +116,7 @@ def read(image: ImageRef, hosts: Hosts | None = None) -> bytes:
             raise SourceError(f"{path}: {path.stat().st_size:,} bytes are more than {MAX_BYTES:,}")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise _gone(path, "no such file; it was there when the run began") from error
+        raise gone(path, "no such file; it was there when the run began") from error
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error}); check its permissions") from error
 
@@ -167,7 +158,8 @@ def _expand(text: str) -> list[Path]:
         return [path]
     if glob.has_magic(text):
         matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-        chosen = [m for m in matches if m.is_dir() or m.suffix.lower() in {*SUFFIXES, ".zip"}]
+        kinds = {*SUFFIXES, *video.SUFFIXES, ".zip"}
+        chosen = [m for m in matches if m.is_dir() or m.suffix.lower() in kinds]
         if chosen:
             return chosen
         raise SourceError(f"no images match {text}; check the pattern")
@@ -181,50 +173,6 @@ def _in_folder(folder: Path, skipped: Sequence[Path]) -> Iterable[Path]:
             resolved = file.resolve()
             if not any(resolved.is_relative_to(folder) for folder in skipped):
                 yield resolved
-
-
-def _in_archive(path: Path) -> Iterable[ImageRef]:
-    place = readable(path.resolve())
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise SourceError(
-            f"{path}: cannot be read as a zip archive ({error}); pack it again"
-        ) from error
-    if len(members) > MAX_MEMBERS:
-        raise SourceError(
-            f"{path}: {len(members):,} members are more than {MAX_MEMBERS:,}; split it"
-        )
-    for member in sorted(members, key=lambda m: m.filename):
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        hidden = any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
-        if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in SUFFIXES:
-            continue
-        name = "/".join(part for part in parts if part not in ("/", "..") and ":" not in part)
-        yield ImageRef(name, place, member.filename)
-
-
-def _read_member(path: Path, member: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise _gone(path, "the archive is gone; put it back and resume") from error
-    except (zipfile.BadZipFile, KeyError, RuntimeError, OSError, EOFError) as error:
-        raise SourceError(f"{path}, {member}: cannot be unpacked ({error})") from error
-    except Exception as error:  # zlib and lzma have errors of their own
-        raise SourceError(f"{path}, {member}: damaged ({error})") from error
-    if len(content) > MAX_BYTES:
-        raise SourceError(f"{path}, {member}: more than {MAX_BYTES:,} bytes once unpacked")
-    return content
-
-
-def _gone(path: Path, reason: str) -> SourceError:
-    """Why a file is not found that was there when the run began."""
-    if "\\x" in path.as_posix():
-        reason = "its name is not UTF-8; rename it and begin again"
-    return SourceError(f"{path}: {reason}")
 
 
 def _in_list(path: Path) -> Iterable[ImageRef]:

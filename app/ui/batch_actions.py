@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from app.labelstudio.images import TaskImages, images_of_project
 from app.progress import Tell, untold
 from app.runs import sources
 from app.runs.export import FORMATS, export
+from app.runs.files import SourceError
 from app.runs.jobs import Job, estimate
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
@@ -34,7 +35,7 @@ from app.ui.stopping import PROGRESS, Stops
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 TROUBLE = (
-    RunError, sources.SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
+    RunError, SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
     ValueError, sqlite3.Error,
 )  # fmt: skip
 FORMAT_NAMES = {
@@ -66,9 +67,9 @@ class BatchActions:
     export_stops: Stops = field(default_factory=Stops)
 
     def estimate(
-        self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
-        hosts: str, prompts: str, tiles: int, connection: Connection | None, visitor: gr.Request,
-        progress: gr.Progress = PROGRESS,
+        self, files: list[str] | None, places: str, every: float | None, project: Project,
+        unlabelled: bool, hosts: str, prompts: str, tiles: int, connection: Connection | None,
+        visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
         try:
@@ -76,7 +77,7 @@ class BatchActions:
             read = self._reader(hosts, connection, visitor)
             tell = self.stops.teller("Listing photos", progress, visitor)
             images = self._images(
-                files, places, project, unlabelled, connection, visitor, tell=tell
+                files, places, every, project, unlabelled, connection, visitor, tell=tell
             )
             tell = self.stops.teller("Measuring", progress, visitor)
             seconds = estimate(
@@ -87,8 +88,8 @@ class BatchActions:
         return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
 
     def start(
-        self, files: list[str] | None, places: str, project: Project, unlabelled: bool,
-        hosts: str, prompts: str, tiles: int, threshold: float, name: str,
+        self, files: list[str] | None, places: str, every: float | None, project: Project,
+        unlabelled: bool, hosts: str, prompts: str, tiles: int, threshold: float, name: str,
         connection: Connection | None, visitor: gr.Request, progress: gr.Progress = PROGRESS,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Begin a run; returns the list of runs and the status."""
@@ -97,8 +98,8 @@ class BatchActions:
                 vocabulary = Vocabulary.parse(prompts)
                 read = self._reader(hosts, connection, visitor)
                 images = self._images(
-                    files, places, project, unlabelled, connection, visitor, folder / UPLOADS,
-                    self.stops.teller("Listing photos", progress, visitor),
+                    files, places, every, project, unlabelled, connection, visitor,
+                    folder / UPLOADS, self.stops.teller("Listing photos", progress, visitor),
                 )  # fmt: skip
                 source = f"project {number(project)}" if project else places.strip() or "uploads"
                 settings = settings_of(
@@ -250,9 +251,9 @@ class BatchActions:
         job.start()
 
     def _images(
-        self, files: list[str] | None, written: str, project: Project, unlabelled: bool,
-        connection: Connection | None, visitor: gr.Request, keep: Path | None = None,
-        tell: Tell = untold,
+        self, files: list[str] | None, written: str, every: float | None, project: Project,
+        unlabelled: bool, connection: Connection | None, visitor: gr.Request,
+        keep: Path | None = None, tell: Tell = untold,
     ) -> list[ImageRef]:  # fmt: skip
         """What the form names; uploads are copied into `keep`, if it is told."""
         if project:
@@ -266,9 +267,10 @@ class BatchActions:
         if not paths and not places:
             raise RunError("no photos yet: upload some, name a folder, or a Label Studio project")
         named = [os.path.expanduser(place) for place in places]
+        find = partial(sources.find_images, every=0 if every is None else every)
         if named:
-            self.access.check_images(sources.find_images(named), visitor)
-        return sources.find_images([*paths, *named])
+            self.access.check_images(find(named), visitor)
+        return find([*paths, *named])
 
     def _reader(
         self, hosts: str, connection: Connection | None, visitor: gr.Request
@@ -285,7 +287,7 @@ class BatchActions:
             try:
                 return sources.read(image, allowed) if image.task is None else tasks().read(image)
             except (AccessError, LabelStudioError) as error:
-                raise sources.SourceError(str(error)) from error
+                raise SourceError(str(error)) from error
 
         return read
 

@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.engine import Engine
 from app.results import Settings
+from app.runs.video import EVERY
 from app.ui import render
 from app.ui.access import Access
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
@@ -25,14 +26,18 @@ def build(
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=340):
             files = gr.File(
-                label="Photos or .zip archives", file_count="multiple", type="filepath",
+                label="Photos, videos or .zip archives", file_count="multiple", type="filepath",
                 elem_id="batch-files", height=140,
             )  # fmt: skip
             places = gr.Textbox(
                 value="",
                 label="… or where they are", lines=2, max_lines=8, elem_id="batch-places",
                 placeholder="/home/me/photos\n/home/me/**/*.jpg\nhttps://images.example/1.jpg",
-                info="Folders, patterns, archives, addresses or lists of addresses; one a line.",
+                info="Folders, patterns, archives, videos, addresses or lists of them; one a line.",
+            )  # fmt: skip
+            every = gr.Number(
+                EVERY, label="Seconds between the frames of a video", elem_id="batch-every",
+                minimum=0.01, step=0.5,
             )  # fmt: skip
             with gr.Accordion("… or a Label Studio project", open=False):
                 project = picker("batch-project")
@@ -105,7 +110,7 @@ def build(
                 label="Photos of the run (failed ones first, at most 200)", row_count=1,
                 column_count=4, buttons=[], wrap=True,
             )  # fmt: skip
-    form = [files, places, project, unlabelled, hosts, prompts, tiles]
+    form = [files, places, every, project, unlabelled, hosts, prompts, tiles]
     stoppable(
         actions.stops, measure.click, actions.estimate, [*form, connection], said,
         button=stop, **MODEL, **PRIVATE,

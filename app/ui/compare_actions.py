@@ -14,7 +14,8 @@ from app.compare import Comparison, Side, compare
 from app.detectors import is_shipped, open_detector
 from app.engine import Engine
 from app.results import EngineError, Settings
-from app.runs.sources import SourceError, find_images
+from app.runs.files import SourceError
+from app.runs.sources import find_images
 from app.ui import answers, render
 from app.ui.access import Access
 from app.ui.compare_picture import picture

@@ -205,7 +205,7 @@ def test_who_uploads_from_elsewhere_sees_their_run(
     monkeypatch.setattr(BatchActions, "_work", lambda _, run, read: run.close())
     for who, name in ((ELSEWHERE, "theirs"), (HERE, "ours")):
         batch.start(
-            [str(photos / "coffee.jpg")], "", None, False, "", "cup", 1, 0.3, name, None, who
+            [str(photos / "coffee.jpg")], "", 1, None, False, "", "cup", 1, 0.3, name, None, who
         )
     assert batch.runs.names(ELSEWHERE) == ["theirs"]
     assert set(batch.runs.names(HERE)) == {"theirs", "ours"}

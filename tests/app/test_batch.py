@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from app.engine import Engine
 from app.runs import sources
+from app.runs.files import SourceError
 from app.runs.jobs import Job
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
@@ -52,14 +53,14 @@ def test_a_start_that_fails_leaves_the_faster_one_alone(
 
     def start() -> tuple[Any, ...]:
         places = str(photos / "sub")
-        return actions.start(None, places, None, False, "", "cat", 1, 0.3, "cats", None, HERE)
+        return actions.start(None, places, 1, None, False, "", "cat", 1, 0.3, "cats", None, HERE)
 
     def slow(paths: list[str]) -> list[ImageRef]:
         if started:
             return find_images(paths)
         started.append("somebody else starts while the photos are listed")
         started.append(start()[1])
-        raise sources.SourceError("the folder is gone")
+        raise SourceError("the folder is gone")
 
     monkeypatch.setattr(sources, "find_images", slow)
     assert "the folder is gone" in start()[1]

@@ -22,6 +22,7 @@ from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.tasks import upload_tasks
 from app.runs import sources
+from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
@@ -240,7 +241,7 @@ def test_uploads_of_every_kind_and_of_photos_that_are_gone(
     assert shell(*command) == 1
     said = capsys.readouterr()
     assert "0 images uploaded, 4 there already" in said.out and "4 there already" in said.out
-    with pytest.raises(sources.SourceError, match=r"broken\.tif cannot be uploaded: .* picture"):
+    with pytest.raises(SourceError, match=r"broken\.tif cannot be uploaded: .* picture"):
         upload_tasks(desk.connect(), 1, [row.ref for row in run.images()], sources.read)
 
 

@@ -87,7 +87,7 @@ def test_estimate_and_export_stop(
     run, project = many_run(25)
     actions = BatchActions(shared_engine, RunFolders(run.folder.parent), Access(), tmp_path / "x")
     bar: Any = Bar(actions.stops, at=10)
-    said = actions.estimate(None, "", project, True, "", "cat", 1, connection, VISITOR, bar)
+    said = actions.estimate(None, "", 1, project, True, "", "cat", 1, connection, VISITOR, bar)
     assert "Stopped after 10 of 25" in said
     bar = Bar(actions.export_stops)
     actions.export(run.folder.name, "COCO", connection, VISITOR, bar)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.runs import sources
-from app.runs.sources import Hosts, SourceError, find_images, read
+from app.runs import archive
+from app.runs.files import SourceError
+from app.runs.sources import Hosts, find_images, read
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,10 @@ def test_folders_and_globs(photos: Path) -> None:
 def test_an_archive_is_read_in_place_and_cannot_leave_it(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     content = (photos / "coffee.jpg").read_bytes()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in ("a/x.jpg", "../../evil.jpg", "/abs.jpg", "a\\..\\y.jpg", "__MACOSX/a/x.jpg"):
-            archive.writestr(name, content)
-        archive.writestr("readme.txt", "no image")
+            packed.writestr(name, content)
+        packed.writestr("readme.txt", "no image")
     images = find_images([path])
     assert sorted(i.file_name for i in images) == ["a/x.jpg", "a/y.jpg", "abs.jpg", "evil.jpg"]
     assert all(read(image) == content for image in images)
@@ -62,9 +63,9 @@ def test_an_archive_is_read_in_place_and_cannot_leave_it(photos: Path, tmp_path:
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.png", bytes(3_000_000))
-    monkeypatch.setattr(sources, "MAX_BYTES", 1_000_000)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("bomb.png", bytes(3_000_000))
+    monkeypatch.setattr(archive, "MAX_BYTES", 1_000_000)
     (image,) = find_images([path])
     with pytest.raises(SourceError, match="once unpacked"):
         read(image)
