@@ -14,8 +14,9 @@ from typing import NoReturn
 
 from app.labelstudio import commands as labelstudio
 from app.labelstudio.connection import LabelStudioError
-from app.runs.arguments import EXAMPLES, add_arguments
-from app.runs.command import INTERRUPTED, OK, SOME_FAILED, USAGE, UsageError, run_detect
+from app.onnx_command import add_command as add_onnx
+from app.runs.arguments import EXAMPLES, UsageError, add_arguments
+from app.runs.command import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 
 __all__ = ["INTERRUPTED", "OK", "SOME_FAILED", "USAGE", "UsageError", "build_parser", "main"]
 
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(detect)
+    add_onnx(commands)
     labelstudio.add_commands(commands)
     return parser
 

@@ -42,6 +42,36 @@ exit codes: 0 fine, 1 some images or files failed, 2 nothing could be done, 130 
 """
 
 
+class UsageError(ValueError):
+    """The command cannot start; the message is one line and says what to do."""
+
+
+def add_prompts(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """The two ways to name classes."""
+    words = parser.add_mutually_exclusive_group(required=required)
+    words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')
+    words.add_argument(
+        "--prompts-file", type=Path, metavar="FILE", help="UTF-8 text file with the classes"
+    )
+
+
+def prompts_of(arguments: argparse.Namespace) -> str:
+    """What was written, or what the file holds.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if arguments.prompts is not None:
+        return str(arguments.prompts)
+    try:
+        text: str = arguments.prompts_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--prompts-file {arguments.prompts_file}: {error}; name a UTF-8 text file"
+        ) from error
+    return text
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `detect`."""
     parser.add_argument(
@@ -53,11 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=float, metavar="SECONDS", default=EVERY,
         help="of a video: seconds between the frames that are looked at (default: %(default)g)",
     )  # fmt: skip
-    words = parser.add_mutually_exclusive_group()
-    words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')
-    words.add_argument(
-        "--prompts-file", type=Path, metavar="FILE", help="UTF-8 text file with the classes"
-    )
+    add_prompts(parser, required=False)
     where = parser.add_argument_group("where results go (at least one)")
     where.add_argument(
         "--out", type=Path, metavar="DIR", help="result folder: detections.json and pictures/"

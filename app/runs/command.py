@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.runs import sources
-from app.runs.arguments import LOOK, MODEL, look_of
+from app.runs.arguments import LOOK, MODEL, UsageError, look_of, prompts_of
 from app.runs.export import export, to_coco
 from app.runs.files import SourceError, readable
 from app.runs.pictures import Pictures
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-
-class UsageError(ValueError):
-    """The command cannot start; the message is one line and says what to do."""
 
 
 def run_detect(arguments: argparse.Namespace, say: Say) -> int:
@@ -121,7 +117,7 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     images = _images(arguments)
     look = look_of(arguments)
     try:
-        vocabulary = Vocabulary.parse(_prompts(arguments))
+        vocabulary = Vocabulary.parse(prompts_of(arguments))
         Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
@@ -135,18 +131,6 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     if folder is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
     return Run.create(folder, settings, images), engine
-
-
-def _prompts(arguments: argparse.Namespace) -> str:
-    if arguments.prompts is not None:
-        return str(arguments.prompts)
-    try:
-        text: str = arguments.prompts_file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--prompts-file {arguments.prompts_file}: {error}; name a UTF-8 text file"
-        ) from error
-    return text
 
 
 def _load(model: str, size: int | None) -> Engine:

@@ -96,7 +96,7 @@ def find_candidates(
     # Doubles: a vectorised float sigmoid differs in the last bit with the place in the array, and
     # so with the other classes.
     strength = centerness.double().sigmoid()
-    floors = _thresholds(vocabulary, floor).clamp(max=floor)
+    floors = class_thresholds(vocabulary, floor).clamp(max=floor)
     # score >= floor  <=>  logit >= inverse sigmoid of floor² / sigmoid(centerness). Comparing
     # logits spares the sigmoid of the whole matrix; the slack leaves the last word to the scores.
     needed = (calibration.inverse(floors.min()) ** 2 / strength).clamp(max=1).logit().nan_to_num(
@@ -131,7 +131,7 @@ def score_candidates(
     """`find_candidates` for detectors that give scores: (A, T) in 0..1, without centerness."""
     scores = _best_per_class(scores, vocabulary)
     count = len(vocabulary.returned)
-    floors = _thresholds(vocabulary, floor).clamp(max=floor)
+    floors = class_thresholds(vocabulary, floor).clamp(max=floor)
     passing = scores[:, :count] >= floors.to(scores.dtype)
     if scores.shape[1] > count:
         passing &= scores[:, :count] >= scores[:, count:].amax(dim=1, keepdim=True)
@@ -162,7 +162,7 @@ def _rank(
     boxes: Tensor, scores: Tensor, classes: Tensor, vocabulary: Vocabulary, floor: float, most: int
 ) -> Candidates:
     """The best boxes that pass their class's floor, (N, 4) clipped, with (N,) scores, classes."""
-    floors = _thresholds(vocabulary, floor).clamp(max=floor)
+    floors = class_thresholds(vocabulary, floor).clamp(max=floor)
     # Anchors in the padding give boxes without area once clipped.
     valid = (scores >= floors[classes]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     boxes, scores, classes = boxes[valid], scores[valid], classes[valid]
@@ -196,8 +196,8 @@ def select(
     import supervision as sv
 
     check_settings(threshold, nms_iou, max_boxes)
-    thresholds = _thresholds(candidates.vocabulary, threshold)
-    lowest = _thresholds(candidates.vocabulary, candidates.floor).clamp(max=candidates.floor)
+    thresholds = class_thresholds(candidates.vocabulary, threshold)
+    lowest = class_thresholds(candidates.vocabulary, candidates.floor).clamp(max=candidates.floor)
     if (thresholds < lowest).any():
         raise ValueError(
             f"threshold {float(thresholds.min()):g} is below the floor {candidates.floor:g} of "
@@ -229,7 +229,7 @@ def check_settings(
         raise ValueError(f"max_boxes must be at least 1, got {max_boxes!r}")
 
 
-def _thresholds(vocabulary: Vocabulary, threshold: float | Sequence[float]) -> Tensor:
+def class_thresholds(vocabulary: Vocabulary, threshold: float | Sequence[float]) -> Tensor:
     """(K,) the threshold of every returned class."""
     if not isinstance(threshold, int | float):
         if len(threshold) != len(vocabulary.returned):
