@@ -122,7 +122,11 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("torch", "torchvision", "timm", "transformers", "supervision", "pillow"):
+    packages = (
+        "torch", "torchvision", "openvino", "timm", "transformers", "supervision", "pillow",
+        "opencv-python",
+    )  # fmt: skip
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # pragma: no cover - a vendored install

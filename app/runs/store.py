@@ -11,13 +11,14 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from app.coco import write_json
+from app.runs.ledger import connect
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import RunSettings, View, look_suffix
 from detclipv2.language.vocabulary import VocabularyError
@@ -27,18 +28,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _SETTINGS, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS images(
-    id INTEGER PRIMARY KEY, file_name TEXT NOT NULL UNIQUE, place TEXT NOT NULL, member TEXT,
-    task INTEGER, state TEXT NOT NULL DEFAULT 'pending', reason TEXT, sha256 TEXT,
-    width INTEGER, height INTEGER, seconds REAL);
-CREATE INDEX IF NOT EXISTS images_by_state ON images(state);
-CREATE TABLE IF NOT EXISTS boxes(
-    image INTEGER NOT NULL, rank INTEGER NOT NULL, class INTEGER NOT NULL, score REAL NOT NULL,
-    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
-    PRIMARY KEY(image, rank)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
+_COLUMNS = ", ".join(field.name for field in fields(ImageRow))
 
 
 class Run:
@@ -58,7 +48,7 @@ class Run:
         stored.pop("vocabulary")
         self.settings = RunSettings(**stored)
         self._lock = Lock()
-        self._db = _connect(folder / _LEDGER)
+        self._db = connect(folder / _LEDGER)
         begun = self.settings
         self._view = "", View(begun.prompts, begun.threshold, begun.max_boxes)
 
@@ -77,7 +67,7 @@ class Run:
         for left in folder.glob(f"{_LEDGER}*"):  # of a creation that was killed
             left.unlink()
         vocabulary = settings.vocabulary
-        with closing(_connect(folder / _LEDGER)) as db, db:
+        with closing(connect(folder / _LEDGER)) as db, db:
             try:
                 db.executemany(
                     "INSERT INTO images(file_name, place, member, task) VALUES (?,?,?,?)",
@@ -168,8 +158,7 @@ class Run:
         while True:
             with self._lock:
                 rows = self._db.execute(
-                    "SELECT id, file_name, place, member, task, state, reason, sha256, width,"
-                    " height, seconds FROM images WHERE id > ? AND state IN"
+                    f"SELECT {_COLUMNS} FROM images WHERE id > ? AND state IN"
                     " (SELECT value FROM json_each(?)) ORDER BY id LIMIT 500",
                     (last, wanted),
                 ).fetchall()
@@ -177,6 +166,17 @@ class Run:
                 return
             yield from (ImageRow(*row) for row in rows)
             last = rows[-1][0]
+
+    def image(self, file_name: str) -> ImageRow | None:
+        """The image of that name."""
+        return self._one("file_name = ?", file_name)
+
+    def beside(self, image: ImageRow, *, after: bool) -> ImageRow | None:
+        """The image looked at after (or before) another one, in the order of the run."""
+        looked_at = "state IN ('done', 'empty') AND id"
+        if after:
+            return self._one(f"{looked_at} > ? ORDER BY id", image.id)
+        return self._one(f"{looked_at} < ? ORDER BY id DESC", image.id)
 
     def save(
         self, image: ImageRow, detections: sv.Detections, sha256: str, size: tuple[int, int],
@@ -270,6 +270,13 @@ class Run:
         with self._lock:
             self._db.close()
 
+    def _one(self, where: str, value: str | int) -> ImageRow | None:
+        with self._lock:
+            row = self._db.execute(
+                f"SELECT {_COLUMNS} FROM images WHERE {where} LIMIT 1", (value,)
+            ).fetchone()
+        return None if row is None else ImageRow(*row)
+
     def _rows(self, image: int, view: View) -> list[tuple[int, Box]]:
         names, own = view.vocabulary.names, view.thresholds
         with self._lock:
@@ -292,12 +299,3 @@ def find_runs(folder: Path) -> list[Path]:
     """Run folders directly below `folder`, newest first."""
     found = [path.parent for path in folder.glob(f"*/{_SETTINGS}")]
     return sorted(found, key=lambda path: (path / _SETTINGS).stat().st_mtime, reverse=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-    # WAL lets the page read while the worker writes, and survives SIGKILL.
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.executescript(_SCHEMA)
-    return db

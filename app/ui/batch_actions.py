@@ -74,7 +74,7 @@ class BatchActions:
         """How many photos there are and how long they will take, measured on three of them."""
         try:
             Vocabulary.parse(prompts)
-            read = self._reader(hosts, connection, visitor)
+            read = self.reader(hosts, connection, visitor)
             tell = self.stops.teller("Listing photos", progress, visitor)
             images = self._images(
                 files, places, every, project, unlabelled, connection, visitor, tell=tell
@@ -96,7 +96,7 @@ class BatchActions:
         try:
             with self.runs.new(name) as folder:
                 vocabulary = Vocabulary.parse(prompts)
-                read = self._reader(hosts, connection, visitor)
+                read = self.reader(hosts, connection, visitor)
                 images = self._images(
                     files, places, every, project, unlabelled, connection, visitor,
                     folder / UPLOADS, self.stops.teller("Listing photos", progress, visitor),
@@ -131,7 +131,7 @@ class BatchActions:
                     )
                 if retry:
                     run.retry_failed()
-                self._work(run, self._reader(hosts, connection, visitor))
+                self._work(run, self.reader(hosts, connection, visitor))
         except TROUBLE as error:
             return render.status("error", str(error))
         return self.status(name, visitor)
@@ -230,7 +230,7 @@ class BatchActions:
             run = self.runs.open(name, visitor)
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
-            read = self._reader("", connection, visitor)
+            read = self.reader("", connection, visitor)
             tell = self.export_stops.teller("Exporting", progress, visitor)
             missed: list[str] = []
             made = export(
@@ -272,7 +272,7 @@ class BatchActions:
             self.access.check_images(find(named), visitor)
         return find([*paths, *named])
 
-    def _reader(
+    def reader(
         self, hosts: str, connection: Connection | None, visitor: gr.Request
     ) -> Callable[[ImageRef], bytes]:
         """Reads images for one visitor, from hosts that they may name."""

@@ -14,6 +14,7 @@ from app.ui.detect_tab import closer_look
 from app.ui.events import MODEL, PRIVATE
 from app.ui.photo import cache_folder
 from app.ui.projects import listed, picker
+from app.ui.review import HINT, Review
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import stoppable
 
@@ -86,7 +87,7 @@ def build(
             shown_from = gr.Slider(
                 0, 1, Settings().threshold, step=0.01, label="Another threshold for this run",
                 elem_id="batch-shown",
-                info="Takes no second look; a class's own @ threshold goes first.",
+                info="The photo follows at once, the run with Apply. A class's own @ goes first.",
             )  # fmt: skip
             apply = gr.Button("Apply", elem_id="batch-apply")
             applied = gr.HTML("", elem_id="batch-applied", elem_classes="plain")
@@ -109,6 +110,15 @@ def build(
                 type="array", interactive=False, elem_id="batch-rows", max_height=360,
                 label="Photos of the run (failed ones first, at most 200)", row_count=1,
                 column_count=4, buttons=[], wrap=True,
+            )  # fmt: skip
+            with gr.Row():
+                earlier = gr.Button("◀ Previous", elem_id="batch-previous", min_width=90)
+                later = gr.Button("Next ▶", elem_id="batch-next", min_width=90)
+            seen = gr.HTML(render.status("idle", HINT), elem_id="batch-seen", elem_classes="plain")
+            photo = gr.State(None)
+            shown_photo = gr.Image(
+                label="Photo", show_label=False, interactive=False, visible=False,
+                elem_id="batch-photo", buttons=["fullscreen"],
             )  # fmt: skip
     form = [files, places, every, project, unlabelled, hosts, prompts, tiles]
     stoppable(
@@ -135,6 +145,16 @@ def build(
     gr.on(
         [chosen.change, tab.select], actions.threshold, chosen, shown_from,
         show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
+    review = Review(runs, actions.reader)
+    looked = [photo, shown_photo, seen]
+    at = [shown_from, hosts, connection]
+    table.select(review.choose, [chosen, *at], looked, **PRIVATE)
+    earlier.click(review.back, [chosen, photo, *at], looked, **PRIVATE)
+    later.click(review.on, [chosen, photo, *at], looked, **PRIVATE)
+    gr.on(
+        [chosen.change, shown_from.change], review.show, [chosen, photo, *at], looked,
+        show_progress="hidden", trigger_mode="always_last", **PRIVATE,
     )  # fmt: skip
     apply.click(actions.apply, [chosen, shown_from], applied, **PRIVATE)
     gr.Timer(1.5).tick(

@@ -55,9 +55,9 @@ def test_a_start_that_fails_leaves_the_faster_one_alone(
         places = str(photos / "sub")
         return actions.start(None, places, 1, None, False, "", "cat", 1, 0.3, "cats", None, HERE)
 
-    def slow(paths: list[str]) -> list[ImageRef]:
+    def slow(paths: list[str], every: float) -> list[ImageRef]:
         if started:
-            return find_images(paths)
+            return find_images(paths, every=every)
         started.append("somebody else starts while the photos are listed")
         started.append(start()[1])
         raise SourceError("the folder is gone")
