@@ -103,6 +103,8 @@ class ModelConfig:
     `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
     `score_scale` and `score_bias` make scores of checkpoints mean the same, see
     `inference.calibration`.
+    `soft_nms` is how much of its score a box keeps beside a better one of its class, see
+    `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """
@@ -129,6 +131,7 @@ class ModelConfig:
     localisation: Localisation = "centerness"
     score_scale: float = 1.0
     score_bias: float = 0.0
+    soft_nms: float = 0.0
 
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
@@ -155,6 +158,8 @@ class ModelConfig:
             raise ValueError(f"embed_kernel must be 1 or 3, got {self.embed_kernel}")
         if self.score_scale <= 0:
             raise ValueError(f"score_scale must be positive, got {self.score_scale}")
+        if self.soft_nms < 0:
+            raise ValueError(f"soft_nms must not be negative, got {self.soft_nms}")
         if self.initial_scale <= 0:
             raise ValueError(f"initial_scale must be positive, got {self.initial_scale}")
         if not 0 < self.prior < 1:

@@ -209,10 +209,12 @@ class DetCLIPv2(nn.Module):
     def fingerprint(self) -> str:
         """Hex digest of what a checkpoint's scores come from, whatever its file is called.
 
-        All weights, and the calibration where there is one.
+        All weights, and the calibration and the softer suppression where there are such.
         """
         calibration = (self.config.score_scale, self.config.score_bias)
         salt = b"" if calibration == (1.0, 0.0) else repr(calibration).encode()
+        if self.config.soft_nms:
+            salt += f"soft {self.config.soft_nms}".encode()
         return _digest(self.state_dict().items(), salt)
 
     @property

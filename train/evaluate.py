@@ -23,7 +23,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, get_args
@@ -40,7 +39,7 @@ from train.data.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_t
 from train.distributed import World, world
 from train.enrichment import Enrich, enrichment
 from train.metrics.detection import read_truth
-from train.sweep import Sweep
+from train.sweep import Sweep, lowest_score
 from train.zero_shot import phrase_recall, zero_shot_boxes
 
 logger = logging.getLogger(__name__)
@@ -144,8 +143,6 @@ def open_detector(
         return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
     model = DetCLIPv2.from_pretrained(source)
     checkpoint = model.fingerprint[:8]
-    # Raw scores: the ranking is the same, and a low floor lets the same boxes through.
-    model.config = replace(model.config, score_scale=1.0, score_bias=0.0)
     if not knowledge:
         model.knowledge = None
     predictor = Predictor(model, threads=threads, cache_dir=cache, runtime=runtime)
@@ -205,12 +202,10 @@ def _by_protocol(
 
 
 def _sweep(options: argparse.Namespace, detector: Detector[Any], processes: World) -> Sweep:
-    # Ours is a geometric mean, so 0.01 lets through what 0.0001 does elsewhere.
-    floor = 0.01 if isinstance(detector, Predictor) else 0.0001
     return Sweep(
         size=options.size,
         tiles=options.tiles,
-        floor=floor if options.floor is None else options.floor,
+        floor=lowest_score(detector) if options.floor is None else options.floor,
         boxes=options.boxes or _BOXES[options.protocol],
         proposals=_PROPOSALS[options.protocol],
         folder=options.out.with_suffix(".rows") if options.out else None,

@@ -2,13 +2,14 @@
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
         [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
-        [--strength S]
+        [--strength S] [--soft-nms SIGMA]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
 taught a checkpoint with the same backbone; `--strength` says how much it counts beside the head,
-where that grew since. `--localisation` says which branch ranks the boxes.
+where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how far
+those beside a better one lose score.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     parser.add_argument("--localisation", choices=get_args(Localisation))
+    parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
     if options.knowledge:
@@ -102,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model.config = replace(model.config, image=image)
     if options.localisation:
         model.config = replace(model.config, localisation=options.localisation)
+    if options.soft_nms is not None:
+        model.config = replace(model.config, soft_nms=options.soft_nms)
     earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
     model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})
     size = sum(file.stat().st_size for file in options.out.iterdir())

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from detclipv2.inference.detectors import Detector
+from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from train.distributed import World
 from train.metrics.rows import ANYTHING, ROW, Rows, join, make_rows
@@ -137,6 +139,16 @@ class Sweep:
             "photos": [(image, path.name) for image, path in photos],
         }  # fmt: skip
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+def lowest_score(detector: Detector[Any]) -> float:
+    """A floor that hardly any box falls below that could count.
+
+    Our raw scores are geometric means, so 0.01 lets through what 0.0001 does elsewhere.
+    """
+    if not isinstance(detector, Predictor):
+        return 0.0001
+    return float(detector.calibration.apply(torch.tensor(0.01)))
 
 
 class _RowFile:

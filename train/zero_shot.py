@@ -16,7 +16,7 @@ from train.enrichment import enrichment, questions_of
 from train.metrics.detection import BoxFigures, average_precision, average_recall
 from train.metrics.grounding import first_hit, recall_at
 from train.metrics.rows import ANYTHING
-from train.sweep import Sweep
+from train.sweep import Sweep, lowest_score
 
 _NMS_IOU = 0.6
 _PHRASE_BOXES = 10
@@ -37,7 +37,8 @@ def zero_shot_boxes(
     """
     photos = [(record["id"], images / record["file_name"]) for record in truth["images"]]
     questions = questions_of(truth["categories"], enrichment(detector))
-    rows = Sweep(size=size, tiles=tiles).run(detector, photos, questions)
+    sweep = Sweep(size=size, tiles=tiles, floor=lowest_score(detector))
+    rows = sweep.run(detector, photos, questions)
     assert rows is not None  # one process
     proposal = rows["category"] == ANYTHING
     return average_precision(truth, rows[~proposal]), average_recall(truth, rows[proposal]).all

@@ -147,9 +147,8 @@ class Run:
     def counts(self) -> Counts:
         """Images by state."""
         with self._lock:
-            return Counts(
-                **dict(self._db.execute("SELECT state, count(*) FROM images GROUP BY state"))
-            )
+            rows = self._db.execute("SELECT state, count(*) FROM images GROUP BY state")
+            return Counts(**dict(rows))
 
     def images(self, *states: State) -> Iterator[ImageRow]:
         """Rows in the order of the run, of these states or all; a page at a time."""

@@ -85,7 +85,7 @@ class BatchActions:
             )
         except TROUBLE as error:
             return render.status("error", str(error))
-        return render.status("idle", f"{len(images):,} photos, about {duration(seconds)}")
+        return render.status("idle", f"{len(images):,} photos, about {render.duration(seconds)}")
 
     def start(
         self, files: list[str] | None, places: str, every: float | None, project: Project,
@@ -185,7 +185,7 @@ class BatchActions:
             phase, left, problem = now.phase, now.seconds_left, now.problem
         words = f"{run.folder.name}: {phase}, {counts.looked_at:,} of {counts.total:,} photos"
         if left and phase == "running":
-            words += f", about {duration(left)} left"
+            words += f", about {render.duration(left)} left"
         lines = [
             f"{counts.done} with boxes · {counts.empty} empty · {counts.failed} failed",
             f"threshold {run.view.threshold:g} · version {run.model_version}",
@@ -290,12 +290,3 @@ class BatchActions:
                 raise SourceError(str(error)) from error
 
         return read
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words people use."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

@@ -44,6 +44,15 @@ def speed(engine: Engine) -> str:
     return f"{engine.milliseconds:.0f} ms/photo at {engine.size} px"
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words people use."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def status(kind: Kind, headline: str, lines: Iterable[str] = ()) -> str:
     """The line beside the button: plain text in, escaped HTML out."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)

@@ -1,9 +1,11 @@
-"""Non-maximum suppression, by torchvision's kernel."""
+"""Non-maximum suppression, by torchvision's kernel, and its softer form."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from detclipv2.geometry.boxes import iou_matrix
 
 
 def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
@@ -34,3 +36,26 @@ def batched_nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou: float) -> T
     from torchvision.ops import nms as kernel
 
     return kernel(corners + shift[:, None], scores.double(), iou)
+
+
+def soften(boxes: Tensor, scores: Tensor, classes: Tensor, sigma: float) -> Tensor:
+    """Scores less what a better box of the class explains: s · exp(−m² / σ).
+
+    m is the largest IoU with a better box of the same class. The Gaussian of Soft-NMS (Bodla et al.
+    2017), applied to all boxes at once with the scores they came with, as in Matrix NMS (Wang et
+    al. 2020): a box's score depends on better ones only, so thresholds stay filters. Not in the
+    paper.
+
+    Args:
+        boxes: (N, 4) xyxy by falling score.
+        scores: (N,) in 0..1.
+        classes: (N,) long.
+        sigma: σ; 0 changes nothing.
+    """
+    if not sigma or len(boxes) < 2:
+        return scores
+    better = torch.ones(len(boxes), len(boxes), dtype=torch.bool, device=boxes.device).triu(1)
+    overlap = iou_matrix(boxes, boxes) * (better & (classes[:, None] == classes))
+    # Doubles, as in `postprocess.find_candidates`: the same box must not depend on its place.
+    kept = torch.exp(-overlap.amax(dim=0).double().square() / sigma)
+    return (scores.double() * kept).to(scores.dtype)

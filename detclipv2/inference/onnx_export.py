@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from detclipv2.inference.calibration import Calibration
+from detclipv2.geometry.nms import soften
 from detclipv2.inference.images import PAD_MULTIPLE
 from detclipv2.inference.plain_tower import FIELDS, PlainTower
 from detclipv2.inference.postprocess import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor, Prompts
 
 OUTPUTS = ("boxes", "scores", "classes")
+_NOTHING = 1e-9  # scores below their class's threshold are zero before suppression
 _OPSET = 20  # the first whose GridSample is called as torch calls it
 
 
@@ -91,8 +92,8 @@ def export_onnx(
         except ImportError as error:
             raise ExportError(f"{error}; pip install onnx onnxscript") from error
         except Exception as error:  # of its own kinds, and torch's
-            first = str(error).strip().partition("\n")[0]
-            raise ExportError(f"torch cannot write this network as ONNX: {first}") from error
+            cause = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise ExportError(f"torch cannot write this network as ONNX: {cause}") from error
     assert program is not None
     program.model.metadata_props.update(
         names=json.dumps(list(vocabulary.names)), checkpoint=predictor.fingerprint,
@@ -125,7 +126,7 @@ class _Detector(nn.Module):
         model = predictor.model
         self._tower = PlainTower(model.for_inference().cpu())
         config = model.config
-        self._calibration = Calibration(config.score_scale, config.score_bias)
+        self._calibration, self._soft_nms = predictor.calibration, config.soft_nms
         self._nms_iou, self._max_boxes = nms_iou, max_boxes
         self._count = len(vocabulary.returned)
         with torch.no_grad():
@@ -159,8 +160,15 @@ class _Detector(nn.Module):
         # Moved apart, boxes of different classes never suppress one another.
         apart = boxes + (classes * 2 * max(height, width))[:, None].float()
         kept = nms(apart, scores, self._nms_iou)
-        kept = kept[scores[kept] > 0][: self._max_boxes]
-        return boxes[kept], scores[kept], classes[kept]
+        boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
+        scores = soften(boxes, scores, classes, self._soft_nms)
+        order = scores.topk(scores.shape[0]).indices
+        order = order[scores[order] >= self._lowest(classes[order])][: self._max_boxes]
+        return boxes[order], scores[order], classes[order]
+
+    def _lowest(self, classes: Tensor) -> Tensor:
+        """The threshold of each box, but never so low that nothing passes it."""
+        return self._thresholds[classes].clamp(min=_NOTHING)
 
     def _scores(self, embeddings: Tensor, localisation: Tensor) -> tuple[Tensor, Tensor]:
         """(A', K) scores, zero below their class's threshold, of the anchors (A',) looked at."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import clip
-from detclipv2.geometry.nms import batched_nms, nms
+from detclipv2.geometry.nms import batched_nms, nms, soften
 from detclipv2.inference.calibration import Calibration
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -34,6 +34,8 @@ MAX_CANDIDATES = 1000
 """Boxes that reach the suppression, the best ones, where few are wanted of a picture."""
 PROPOSAL_IOU = 0.7
 """Of two proposals that overlap by more than this the worse goes."""
+SOFT_PROPOSAL_IOU = 0.8
+"""The same where overlapping ones lose score as well."""
 _AS_THEY_ARE = Calibration()
 
 
@@ -47,6 +49,7 @@ class Candidates:
         classes: (N,) long, index among the vocabulary's returned classes.
         vocabulary: what was looked for.
         floor: the threshold below which boxes of classes without their own threshold are missing.
+        soft_nms: see `ModelConfig.soft_nms`.
     """
 
     boxes: Tensor
@@ -54,6 +57,7 @@ class Candidates:
     classes: Tensor
     vocabulary: Vocabulary
     floor: float
+    soft_nms: float = 0.0
 
 
 def choose_anchors(centerness: Tensor, floor: float, share: float = ANCHOR_SHARE) -> Tensor:
@@ -78,6 +82,7 @@ def find_candidates(
     floor: float,
     most: int = MAX_CANDIDATES,
     calibration: Calibration = _AS_THEY_ARE,
+    soft_nms: float = 0.0,
 ) -> Candidates:
     """The boxes that can pass a threshold of `floor` or their class's own.
 
@@ -90,6 +95,7 @@ def find_candidates(
         floor: lowest threshold `select` will be asked for, in 0..1.
         most: at most so many of them, the best ones.
         calibration: of the scores; `floor` and thresholds are calibrated ones.
+        soft_nms: see `ModelConfig.soft_nms`.
     """
     logits = _best_per_class(logits, vocabulary)
     count = len(vocabulary.returned)
@@ -108,7 +114,8 @@ def find_candidates(
     anchors, classes = passing.nonzero(as_tuple=True)
     raw = (logits[anchors, classes].double().sigmoid() * strength[anchors]).sqrt()
     scores = calibration.apply(raw).float()
-    return _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor, most)
+    found = _rank(clip(boxes, *image_size)[anchors], scores, classes, vocabulary, floor, most)
+    return replace(found, soft_nms=soft_nms)
 
 
 def candidates_for(max_boxes: int) -> int:
@@ -141,8 +148,9 @@ def score_candidates(
 
 
 def propose(
-    boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100
-) -> sv.Detections:
+    boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100,
+    soft_nms: float = 0.0,
+) -> sv.Detections:  # fmt: skip
     """Boxes of anything: no classes, and one box a thing.
 
     Args:
@@ -150,12 +158,17 @@ def propose(
         scores: (A,) in 0..1.
         image_size: width and height of the upright original.
         max_boxes: at most this many boxes, the best ones.
+        soft_nms: see `ModelConfig.soft_nms`.
     """
     import supervision as sv
 
-    kept = nms(boxes, scores, PROPOSAL_IOU)[:max_boxes]
-    found = clip(boxes[kept], *image_size)
-    return sv.Detections(xyxy=found.numpy(), confidence=scores[kept].numpy())
+    # Of thousands hardly any beyond so many can be among the best, whatever the others lose.
+    kept = nms(boxes, scores, SOFT_PROPOSAL_IOU if soft_nms else PROPOSAL_IOU)[: 10 * max_boxes]
+    boxes, scores = boxes[kept], scores[kept]
+    scores = soften(boxes, scores, torch.zeros(len(boxes), dtype=torch.long), soft_nms)
+    best = scores.argsort(descending=True, stable=True)[:max_boxes]
+    found = clip(boxes[best], *image_size)
+    return sv.Detections(xyxy=found.numpy(), confidence=scores[best].numpy())
 
 
 def _rank(
@@ -206,7 +219,10 @@ def select(
     passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
     boxes, scores = candidates.boxes[passing], candidates.scores[passing]
     classes = candidates.classes[passing]
-    kept = batched_nms(boxes, scores, classes, nms_iou)[:max_boxes]
+    kept = batched_nms(boxes, scores, classes, nms_iou)
+    scores[kept] = soften(boxes[kept], scores[kept], classes[kept], candidates.soft_nms)
+    kept = kept[scores[kept] >= thresholds[classes[kept]]]
+    kept = kept[scores[kept].argsort(descending=True, stable=True)][:max_boxes]
     class_id = classes[kept].numpy()
     return sv.Detections(
         xyxy=boxes[kept].numpy(),

@@ -69,6 +69,7 @@ class Predictor:
     Attributes:
         model: the model, on `device`.
         device: where the towers run.
+        calibration: of the scores.
         image_passes: how often the image tower has run.
         slot: held while a tower runs; detectors that share one never run at the same time.
     """
@@ -110,7 +111,7 @@ class Predictor:
         self._tower = choose_tower(self.model.for_inference(), runtime, folder / "openvino")
         self.image_passes = 0
         self._anchor_share = anchor_share
-        self._calibration = Calibration(model.config.score_scale, model.config.score_bias)
+        self.calibration = Calibration(model.config.score_scale, model.config.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
         self.slot = slot or Slot()
 
@@ -273,7 +274,7 @@ class Predictor:
             (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
         )
         with torch.inference_mode():
-            raw = float(self._calibration.inverse(torch.tensor(lowest)))
+            raw = float(self.calibration.inverse(torch.tensor(lowest)))
             anchors = choose_anchors(regions.localisation, raw, self._anchor_share)
             logits = self.model.similarity(
                 regions.embeddings[anchors].to(self.device), concepts.to(self.device)
@@ -286,7 +287,8 @@ class Predictor:
                 encoded.size,
                 floor=floor,
                 most=most,
-                calibration=self._calibration,
+                calibration=self.calibration,
+                soft_nms=self.model.config.soft_nms,
             )
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
@@ -312,7 +314,7 @@ class Predictor:
         similar = self._similarities(encoded, texts)
         scores = similar * encoded.regions.localisation.sigmoid()[:, None]
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
-        return boxes, self._calibration.apply(scores.sqrt())
+        return boxes, self.calibration.apply(scores.sqrt())
 
     def propose(
         self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100
@@ -326,7 +328,7 @@ class Predictor:
         best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         scores = (best * encoded.regions.objectness).sqrt()
-        return propose(boxes, scores, encoded.size, max_boxes)
+        return propose(boxes, scores, encoded.size, max_boxes, self.model.config.soft_nms)
 
     def _similarities(self, encoded: EncodedImage, texts: Sequence[str]) -> Tensor:
         """(A, T) in 0..1, on the CPU."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from detclipv2.config import ImageConfig
 from detclipv2.inference.images import letterbox
 from detclipv2.inference.onnx_export import ExportError, export_onnx
 from detclipv2.inference.predictor import Predictor
+from detclipv2.model import DetCLIPv2
 
 # Aliases, a class with a threshold of its own, a negative.
 WORDS = "cup: mug, tumbler, glass\ndog @0.62\n!shadow\na red mug"
@@ -61,6 +64,21 @@ def test_the_file_finds_what_predict_finds(
     wanted = predictor.predict(shown, WORDS, threshold=THRESHOLD, max_boxes=40, size=CANVAS[0])
     assert len(wanted) > 10
     assert set(wanted.class_id) == {0, 1, 2}
+    np.testing.assert_array_equal(found.class_id, wanted.class_id)
+    np.testing.assert_allclose(found.confidence, wanted.confidence, atol=1e-4)
+    np.testing.assert_allclose(found.xyxy, wanted.xyxy, atol=2e-2)
+
+
+def test_soft_suppression_is_built_in(
+    spread_model: DetCLIPv2, photo: Image.Image, tmp_path: Path
+) -> None:
+    soft = copy.copy(spread_model)
+    soft.config = replace(spread_model.config, soft_nms=0.5)
+    predictor = Predictor(soft, device="cpu", cache_dir=tmp_path)
+    export_onnx(predictor, WORDS, tmp_path / "soft.onnx", canvas=CANVAS, threshold=0.5)
+    found = run(onnxruntime.InferenceSession(tmp_path / "soft.onnx"), photo)
+    wanted = predictor.predict(photo, WORDS, threshold=0.5, size=CANVAS[0])
+    assert len(wanted) > 10
     np.testing.assert_array_equal(found.class_id, wanted.class_id)
     np.testing.assert_allclose(found.confidence, wanted.confidence, atol=1e-4)
     np.testing.assert_allclose(found.xyxy, wanted.xyxy, atol=2e-2)

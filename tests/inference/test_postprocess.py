@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -112,13 +113,17 @@ def test_a_class_does_not_depend_on_the_others(seed: int, others: int, place: in
     low=st.floats(0, 1),
     rise=st.floats(0, 1),
     iou=st.floats(0, 1),
+    soft=st.sampled_from([0.0, 0.5, 2.0]),
 )
 def test_raising_the_threshold_is_a_pure_filter(
-    seed: int, low: float, rise: float, iou: float
+    seed: int, low: float, rise: float, iou: float, soft: float
 ) -> None:
     vocabulary = Vocabulary.of(["cat", "dog", "bird"])
     boxes, logits, centerness = scene(seed, 50, 3)
-    found = find_candidates(boxes, logits, centerness, vocabulary, SIZE, floor=low)
+    find = partial(
+        find_candidates, boxes, logits, centerness, vocabulary, SIZE, soft_nms=soft
+    )  # fmt: skip
+    found = find(floor=low)
     high = low + rise * (1 - low)
     loose = select(found, threshold=low, nms_iou=iou, max_boxes=1000)
     strict = select(found, threshold=high, nms_iou=iou, max_boxes=1000)
@@ -127,7 +132,7 @@ def test_raising_the_threshold_is_a_pure_filter(
     np.testing.assert_array_equal(strict.confidence, expected.confidence)
     np.testing.assert_array_equal(strict.class_id, expected.class_id)
     # Whether candidates were found for this threshold or a lower one is the same, too.
-    fresh = find_candidates(boxes, logits, centerness, vocabulary, SIZE, floor=high)
+    fresh = find(floor=high)
     direct = select(fresh, threshold=high, nms_iou=iou, max_boxes=1000)
     np.testing.assert_array_equal(direct.xyxy, strict.xyxy)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -318,3 +319,30 @@ def test_proposals_are_ranked_by_how_well_they_fit_and_detections_are_not(
     wanted = encoded.letterbox.to_original(regions.boxes)[one]
     np.testing.assert_allclose(first.xyxy[0], clip(wanted[None], *encoded.size)[0], atol=1e-3)
     assert torch.equal(predictor.score(fitting, ["cat", "dog"])[1], scores)
+
+
+def test_a_checkpoint_with_soft_suppression_says_so_and_lowers_what_overlaps(
+    spread_model: DetCLIPv2, predictor: Predictor, photo: Image.Image, tmp_path: Path
+) -> None:
+    soft = copy.copy(spread_model)
+    soft.config = replace(spread_model.config, soft_nms=0.5)
+    assert soft.fingerprint != spread_model.fingerprint
+    softened = Predictor(soft, device="cpu", cache_dir=tmp_path)
+    seen = predictor.encode_image(photo)
+    asked = {"threshold": 0.05, "max_boxes": 1000}
+    hard = predictor.detect(seen, WORDS, **asked)
+    found = softened.detect(seen, WORDS, **asked)
+    assert 0 < len(found) <= len(hard)
+    before = {(*box, kind): score for box, score, kind in
+              zip(hard.xyxy.tolist(), hard.confidence, hard.class_id, strict=True)}  # fmt: skip
+    ratios = [score / before[*box, kind] for box, score, kind in
+              zip(found.xyxy.tolist(), found.confidence, found.class_id, strict=True)]  # fmt: skip
+    assert max(ratios) == 1 and min(ratios) < 0.9
+    assert (np.diff(found.confidence) <= 0).all()
+    best = [hard.confidence[hard.class_id == kind].max() for kind in set(hard.class_id)]
+    kept = [found.confidence[found.class_id == kind].max() for kind in set(hard.class_id)]
+    assert best == kept
+    # Boxes of anything: nothing is lost, what overlaps comes later.
+    many = softened.propose(seen, WORDS, max_boxes=1000)
+    assert len(many) >= len(predictor.propose(seen, WORDS, max_boxes=1000))
+    assert (np.diff(many.confidence) <= 0).all()
