@@ -34,8 +34,9 @@ MAX_CANDIDATES = 1000
 """Boxes that reach the suppression, the best ones, where few are wanted of a picture."""
 PROPOSAL_IOU = 0.7
 """Of two proposals that overlap by more than this the worse goes."""
-SOFT_PROPOSAL_IOU = 0.8
-"""The same where overlapping ones lose score as well."""
+# Where overlapping ones lose score, too. Only their ranking counts here, so they may lose less than
+# boxes that have to fall below a threshold.
+_SOFT_PROPOSAL_IOU, _SOFT_PROPOSAL_SIGMA = 0.8, 0.8
 _AS_THEY_ARE = Calibration()
 
 
@@ -149,7 +150,7 @@ def score_candidates(
 
 def propose(
     boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100,
-    soft_nms: float = 0.0,
+    soft: bool = False,
 ) -> sv.Detections:  # fmt: skip
     """Boxes of anything: no classes, and one box a thing.
 
@@ -158,14 +159,15 @@ def propose(
         scores: (A,) in 0..1.
         image_size: width and height of the upright original.
         max_boxes: at most this many boxes, the best ones.
-        soft_nms: see `ModelConfig.soft_nms`.
+        soft: boxes that overlap better ones come later, too.
     """
     import supervision as sv
 
     # Of thousands hardly any beyond so many can be among the best, whatever the others lose.
-    kept = nms(boxes, scores, SOFT_PROPOSAL_IOU if soft_nms else PROPOSAL_IOU)[: 10 * max_boxes]
+    kept = nms(boxes, scores, _SOFT_PROPOSAL_IOU if soft else PROPOSAL_IOU)[: 10 * max_boxes]
     boxes, scores = boxes[kept], scores[kept]
-    scores = soften(boxes, scores, torch.zeros(len(boxes), dtype=torch.long), soft_nms)
+    sigma = _SOFT_PROPOSAL_SIGMA if soft else 0.0
+    scores = soften(boxes, scores, torch.zeros(len(boxes), dtype=torch.long), sigma)
     best = scores.argsort(descending=True, stable=True)[:max_boxes]
     found = clip(boxes[best], *image_size)
     return sv.Detections(xyxy=found.numpy(), confidence=scores[best].numpy())

@@ -328,7 +328,7 @@ class Predictor:
         best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         scores = (best * encoded.regions.objectness).sqrt()
-        return propose(boxes, scores, encoded.size, max_boxes, self.model.config.soft_nms)
+        return propose(boxes, scores, encoded.size, max_boxes, self.model.config.soft_nms > 0)
 
     def _similarities(self, encoded: EncodedImage, texts: Sequence[str]) -> Tensor:
         """(A, T) in 0..1, on the CPU."""
