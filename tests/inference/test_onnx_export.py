@@ -94,6 +94,19 @@ def test_thresholds_and_the_number_of_boxes_are_built_in(
     assert len(found) == min(40, len(more))
 
 
+def test_the_readmes_program_runs(
+    predictor: Predictor, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    readme = Path(__file__).resolve().parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    code = next(part for part in readme.split("```") if "onnxruntime.InferenceSession" in part)
+    monkeypatch.chdir(tmp_path)
+    photo.save("photo.jpg")
+    export_onnx(predictor, "cup", "cats.onnx", canvas=(448, 320), threshold=0.01)
+    exec(compile(code.removeprefix("python\n"), "README.md", "exec"), {})
+    assert "[[" in capsys.readouterr().out
+
+
 def test_nothing_found_is_no_error(
     predictor: Predictor, photo: Image.Image, tmp_path: Path
 ) -> None:
