@@ -71,7 +71,8 @@ def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
         )
     run = Run(arguments.resume)
     _check_unchanged(arguments, run)
-    engine = _load(arguments.model or run.settings.model, run.settings.size)
+    left = run.counts().pending
+    engine = _load(arguments.model or run.settings.model, run.settings.size, left)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
@@ -121,7 +122,7 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
         Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
-    engine = _load(arguments.model or MODEL, arguments.size)
+    engine = _load(arguments.model or MODEL, arguments.size, len(images))
     source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine, vocabulary.serialise(), **look,
@@ -133,12 +134,12 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     return Run.create(folder, settings, images), engine
 
 
-def _load(model: str, size: int | None) -> Engine:
+def _load(model: str, size: int | None, photos: int) -> Engine:
     from app.engine import Engine
     from app.results import EngineError
 
     try:
-        return Engine.load(model, size=size)
+        return Engine.load(model, size=size, photos=photos)
     except EngineError as error:
         raise UsageError(f"{error}; name the checkpoint with --model") from error
 

@@ -201,3 +201,15 @@ def test_the_speed_is_measured(engine: Engine) -> None:
     assert engine.measure(COFFEE, "cup") > 0
     assert engine.facts()["milliseconds_per_photo"] == pytest.approx(engine.milliseconds, abs=0.1)
     assert engine.image_passes == 2
+
+
+def test_few_photos_do_not_wait_for_another_runtime(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DETCLIPV2_RUNTIME", raising=False)
+    runtimes = [
+        Engine.load(str(checkpoint), photos=photos).predictor.runtime for photos in (1, 1000, None)
+    ]
+    assert runtimes == ["torch", "openvino", "openvino"]
+    monkeypatch.setenv("DETCLIPV2_RUNTIME", "openvino")
+    assert Engine.load(str(checkpoint), photos=1).predictor.runtime == "openvino"
