@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.results import EngineError
 from detclipv2.inference.detectors import Detector
 from detclipv2.inference.slot import Slot
+
+if TYPE_CHECKING:
+    from detclipv2.inference.predictor import Predictor
+
+_FEW = 50  # photos; OpenVINO takes two seconds to start and saves a twentieth of one a photo
 
 
 def is_shipped(name: str) -> bool:
@@ -27,18 +33,43 @@ def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None
     """
     from detclipv2.checkpoint import CheckpointError, locate
     from detclipv2.inference.detectors import TransformersDetector
-    from detclipv2.inference.openvino_tower import GraphError
-    from detclipv2.inference.predictor import Predictor
-    from detclipv2.model import DetCLIPv2
 
     try:
         if _is_transformers(Path(source)):
             return TransformersDetector.from_pretrained(source, device=device, slot=slot)
         locate(source)
-        network = DetCLIPv2.from_pretrained(source)
-        return Predictor(network, device=device, slot=slot, runtime="auto")
-    except (CheckpointError, GraphError, OSError, ValueError) as error:
+        return open_predictor(source, device=device, slot=slot)
+    except (CheckpointError, OSError, ValueError) as error:
         raise EngineError(f"the detector {source!r} cannot be used: {error}") from error
+
+
+def open_predictor(
+    source: str, *, device: str = "auto", slot: Slot | None = None, photos: int | None = None
+) -> Predictor:
+    """The predictor of a shipped name or of a checkpoint folder.
+
+    Args:
+        source: the name or folder.
+        device: see `Predictor`.
+        slot: to take turns with other detectors.
+        photos: how many it is for, if that is known: OpenVINO's start does not pay for few.
+
+    Raises:
+        EngineError: no such model, a damaged one, or one that cannot run on the device.
+    """
+    from detclipv2.checkpoint import CheckpointError
+    from detclipv2.inference.openvino_tower import RUNTIME_VARIABLE, GraphError
+    from detclipv2.inference.predictor import Predictor
+    from detclipv2.model import DetCLIPv2
+
+    few = photos is not None and photos < _FEW and RUNTIME_VARIABLE not in os.environ
+    try:
+        return Predictor(
+            DetCLIPv2.from_pretrained(source), device=device, slot=slot,
+            runtime="torch" if few else "auto",
+        )  # fmt: skip
+    except (CheckpointError, GraphError, ValueError) as error:
+        raise EngineError(str(error)) from error
 
 
 def _is_transformers(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 PREVIEW = 1280
 """Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
-
-_FEW = 50  # photos; OpenVINO takes two seconds to start and saves a twentieth of one a photo
 
 Progress = Callable[..., object]
 """Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
@@ -87,33 +84,17 @@ class Engine:
     def load(
         cls, model: str, *, size: int | None = None, device: str = "auto", photos: int | None = None
     ) -> Engine:
-        """The engine of a shipped model ("nano") or of a checkpoint folder.
-
-        Args:
-            model: its name or folder.
-            size: long side the model sees; None for its own.
-            device: see `Predictor`.
-            photos: how many it is for, if that is known: OpenVINO's start does not pay for few.
+        """The engine of a shipped model ("nano") or of a checkpoint folder, see `open_predictor`.
 
         Raises:
             EngineError: no such model, a damaged one, an impossible size, or one that cannot run
                 on the device.
         """
-        from detclipv2.checkpoint import CheckpointError, inspect
-        from detclipv2.inference.openvino_tower import RUNTIME_VARIABLE, GraphError
-        from detclipv2.inference.predictor import Predictor
-        from detclipv2.model import DetCLIPv2
+        from app.detectors import open_predictor
+        from detclipv2.checkpoint import inspect
 
-        try:
-            network = DetCLIPv2.from_pretrained(model)
-        except CheckpointError as error:
-            raise EngineError(str(error)) from error
+        predictor = open_predictor(model, device=device, photos=photos)
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
-        try:
-            few = photos is not None and photos < _FEW and RUNTIME_VARIABLE not in os.environ
-            predictor = Predictor(network, device=device, runtime="torch" if few else "auto")
-        except (GraphError, ValueError) as error:
-            raise EngineError(str(error)) from error
         return cls(predictor, name=Path(model).name or model, size=size, evidence=float(measured))
 
     @property
