@@ -71,8 +71,9 @@ def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
         )
     run = Run(arguments.resume)
     _check_unchanged(arguments, run)
-    left = run.counts().pending
-    engine = _load(arguments.model or run.settings.model, run.settings.size, left)
+    # Of all its images, so that it ends as if it had never stopped.
+    whole = run.counts().total
+    engine = _load(arguments.model or run.settings.model, run.settings.size, whole)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:

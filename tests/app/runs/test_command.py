@@ -26,7 +26,7 @@ Detect = Callable[..., int]
 @pytest.fixture
 def detect(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Detect:
     """`detect(path, …, "--flag", …)`: the command with a model that is loaded already."""
-    monkeypatch.setattr("app.runs.command._load", lambda model, size: shared_engine)
+    monkeypatch.setattr("app.runs.command._load", lambda *_: shared_engine)
     return lambda *arguments: cli.main(["detect", *map(str, arguments)])
 
 

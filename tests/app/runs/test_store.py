@@ -184,7 +184,7 @@ from app.runs.settings import settings_of
 from app.runs.jobs import process
 from app.runs.store import Run
 folder, photos, model, log = map(Path, sys.argv[1:])
-engine = Engine.load(str(model))
+engine = Engine.load(str(model), photos=40)
 if not (folder / "run.json").exists():
     settings = settings_of(engine, "cat, cup", threshold=0.02, floor=0.02)
     Run.create(folder, settings, sources.find_images([photos]))
