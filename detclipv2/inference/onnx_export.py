@@ -8,6 +8,7 @@ gives, on any runtime that reads ONNX.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import math
@@ -124,7 +125,8 @@ class _Detector(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         model = predictor.model
-        self._tower = PlainTower(model.for_inference().cpu())
+        # A copy: the predictor's own parts stay on its device.
+        self._tower = copy.deepcopy(PlainTower(model.for_inference())).cpu()
         config = model.config
         self._calibration, self._soft_nms = predictor.calibration, config.soft_nms
         self._nms_iou, self._max_boxes = nms_iou, max_boxes

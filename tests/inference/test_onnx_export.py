@@ -18,8 +18,9 @@ from PIL import Image
 from app.cli import main
 from detclipv2.config import ImageConfig
 from detclipv2.inference.images import letterbox
-from detclipv2.inference.onnx_export import ExportError, export_onnx
+from detclipv2.inference.onnx_export import ExportError, _Detector, export_onnx
 from detclipv2.inference.predictor import Predictor
+from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
 
 # Aliases, a class with a threshold of its own, a negative.
@@ -113,6 +114,12 @@ def test_nothing_found_is_no_error(
     export_onnx(predictor, "cup", tmp_path / "none.onnx", canvas=(64, 64), threshold=1.0)
     session = onnxruntime.InferenceSession(tmp_path / "none.onnx")
     assert run(session, photo).xyxy.shape == (0, 4)
+
+
+def test_the_predictors_own_parts_are_left_where_they_are(predictor: Predictor) -> None:
+    built = _Detector(predictor, Vocabulary.parse("cup"), 0.3, 0.6, 100)
+    own = {id(tensor) for tensor in predictor.model.state_dict(keep_vars=True).values()}
+    assert not own & {id(tensor) for tensor in built.state_dict(keep_vars=True).values()}
 
 
 def test_the_file_says_what_it_is(
