@@ -11,8 +11,10 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -40,6 +42,7 @@ _TRIED = ((1, 96, 160), (2, 128, 64))
 _MAY_DIFFER = 0.02
 _FILE = "tower.xml"
 _KEPT = 8  # graphs; nano's has 34 MB
+_TRACING = threading.Lock()  # torch traces one network at a time, whichever thread asks
 
 
 Runtime = Literal["auto", "torch", "openvino", "openvino-bf16"]
@@ -102,8 +105,7 @@ class OpenVINOTower:
         Raises:
             GraphError: OpenVINO is missing, or cannot run this network, or the CPU not in bf16.
         """
-        self._core = _openvino().Core()
-        if bf16 and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if bf16 and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise GraphError("this CPU does not compute in bf16; use runtime 'openvino'")
         self._anchor_scale = model.config.anchor_scale
         place = None if folder is None else folder / model.fingerprint[:32]
@@ -156,7 +158,7 @@ class OpenVINOTower:
             # Left to itself it takes bf16 where the CPU can.
             "INFERENCE_PRECISION_HINT": precision,
         }
-        self._compiled: Any = self._core.compile_model(graph, "CPU", hints)
+        self._compiled: Any = _core().compile_model(graph, "CPU", hints)
         self._names = FIELDS[: len(self._compiled.outputs)]
 
     def _agrees(self, model: DetCLIPv2) -> bool:
@@ -188,7 +190,7 @@ def _convert(model: DetCLIPv2) -> Any:
     logger.info("Making %s ready for OpenVINO, once …", model.config.name)
     batch, height, width = _TRACED
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with _TRACING, warnings.catch_warnings(), torch.inference_mode():
             # Of tracing, which `_agrees` looks after, and of torch, which will end it one day.
             warnings.simplefilter("ignore")
             decoder = TorchScriptPythonDecoder(
@@ -216,6 +218,17 @@ def _keep(graph: Any, place: Path) -> None:
             shutil.rmtree(old)
     except (OSError, RuntimeError) as error:
         logger.warning("%s cannot be written (%s); made anew next time", place, _last_line(error))
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core, one for the life of the process.
+
+    Its CPU plugin gives the thread that makes it a stack for signals, and unmaps that when it goes
+    itself, even if it goes in another thread or after a younger one. The next signal, such as the
+    end of a child process, would then end this one (openvino 2026.4).
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import builtins
 import logging
 import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +23,7 @@ from detclipv2 import DetCLIPv2, Predictor
 from detclipv2.config import PRESETS
 from detclipv2.inference import openvino_tower
 from detclipv2.inference.openvino_tower import GraphError, OpenVINOTower, choose_tower
+from detclipv2.inference.plain_tower import PlainTower
 from detclipv2.model import Regions
 
 
@@ -118,7 +122,7 @@ def test_bf16_says_nearly_the_same_where_the_cpu_can(
 ) -> None:
     model = spread_model.for_inference()
     exact = OpenVINOTower(model, tmp_path)
-    can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    can = openvino_tower._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" not in can:
         with pytest.raises(GraphError, match="bf16"):
             OpenVINOTower(model, tmp_path, bf16=True)
@@ -202,6 +206,7 @@ def test_without_openvino_torch_takes_its_place(
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr(openvino_tower, "_core", openvino_tower._core.__wrapped__)  # as at first
     with caplog.at_level(logging.WARNING):
         predictor = Predictor(spread_model, device="cpu", runtime="auto")
     assert predictor.runtime == "torch"
@@ -233,3 +238,57 @@ def test_nothing_is_reported_over_the_network(
     monkeypatch.setattr(openvino_telemetry.Telemetry, "send_event", tell)
     monkeypatch.setattr(openvino_telemetry.Telemetry, "__init__", tell)
     OpenVINOTower(spread_model.for_inference())
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from detclipv2.inference.openvino_tower import OpenVINOTower
+from detclipv2.model import DetCLIPv2
+
+model = DetCLIPv2.from_pretrained(sys.argv[1]).for_inference()
+towers = [OpenVINOTower(model) for _ in range(2)]
+del towers[0], towers[0]  # the older one first
+towers.append(OpenVINOTower(model))
+other = threading.Thread(target=towers.clear)
+other.start()
+other.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("signalled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_ends_no_process_whose_towers_are_gone(tiny_checkpoint: Path) -> None:
+    """OpenVINO's CPU plugin unmaps, with itself, the stack that signals are handled on."""
+    command = [sys.executable, "-c", SIGNALLED, str(tiny_checkpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "signalled\n"), done.stderr
+
+
+def test_networks_that_are_made_ready_at_the_same_time_wait_for_each_other(
+    spread_model: DetCLIPv2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch traces one at a time: two threads that do so sometimes fail."""
+    models = [spread_model.for_inference() for _ in range(3)]
+    start, alone = threading.Barrier(len(models)), threading.Lock()
+    ready, met = [], []
+    forward = PlainTower.forward
+
+    def slow(self: PlainTower, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not alone.acquire(blocking=False):
+            met.append(self)
+            return forward(self, pixels)
+        time.sleep(0.2)
+        alone.release()
+        return forward(self, pixels)
+
+    def make(model: DetCLIPv2) -> None:
+        start.wait()
+        ready.append(OpenVINOTower(model))
+
+    monkeypatch.setattr(PlainTower, "forward", slow)
+    threads = [threading.Thread(target=make, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ready) == len(models) and not met
