@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +29,9 @@ from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 Outputs = tuple[Any, ...]
 
+# Seconds. A page that is told of every photo has no time for a click on Cancel.
+_SHOWN_EVERY = 0.3
+
 
 @dataclass
 class CompareActions:
@@ -47,7 +52,7 @@ class CompareActions:
         template_b: str, model_a: str, model_b: str, threshold: float, visitor: gr.Request,
         progress: gr.Progress = PROGRESS, row: int = NO_ROW,
     ) -> Iterator[Outputs]:  # fmt: skip
-        """Compare, showing what is done so far after every photo, and `row` at the end; stops when
+        """Compare, showing what is done so far now and then, and `row` at the end; stops when
         cancelled."""
         try:
             paths = self._photos(photo, folder, visitor)
@@ -64,8 +69,13 @@ class CompareActions:
         done = Compared((), len(paths), root, row)
         yield gr.skip(), [], "", done
         results: list[Comparison] = []
+        shown = -math.inf
         for result in compare(paths, *sides):
             results.append(result)
+            now = time.monotonic()
+            if now - shown < _SHOWN_EVERY and len(results) < len(paths):
+                continue
+            shown = now
             progress(len(results) / len(paths), desc=f"{len(results)} of {len(paths)} photos")
             done = replace(done, results=tuple(results))
             yield summary(results, len(paths)), gr.skip(), gr.skip(), done
