@@ -23,6 +23,7 @@ from detclipv2.learning.losses import centerness_loss, centerness_target, focal_
 from detclipv2.model import Regions
 from train.data.loader import Batch
 from train.distributed import Replica, own_share
+from train.ranking import asked, rank_loss
 from train.targets import PhotoTarget, build_targets, fill_concepts, gather_concepts
 from train.texts import Encode
 
@@ -43,6 +44,7 @@ class BoxesConfig:
 
     Attributes:
         align: weight of the alignment loss.
+        rank: weight of the ranking loss, see `train.ranking`; the paper has none.
         giou: weight of the box loss; the paper's α and β resolved as the ATSS defaults.
         centerness: weight of the centerness loss.
         quality: weight of the losses of the foreground and the IoU branch, where the head has them.
@@ -54,6 +56,7 @@ class BoxesConfig:
     """
 
     align: float = 1.0
+    rank: float = 0.0
     giou: float = 2.0
     centerness: float = 1.0
     quality: float = 0.0
@@ -109,8 +112,11 @@ class BoxesTask:
                     pixels[first : first + size], self._encode(share)
                 )
                 logits = regions.embeddings @ world.rows(words).T + bias
-                parts = box_losses(regions, logits, assigned.part(first, first + size), counts)
-                losses = self._weigh(parts)
+                of_these = assigned.part(first, first + size)
+                losses = self._weigh(box_losses(regions, logits, of_these, counts[:3]))
+                if config.rank:
+                    ranks = rank_loss(regions, logits, of_these.targets)
+                    losses["rank"] = config.rank * ranks / counts[3].clamp(min=1)
                 # DDP averages over the processes what is to be summed.
                 total = torch.stack(list(losses.values())).sum() * world.size
                 backprop(total + untouched(regions))
@@ -157,14 +163,16 @@ class Assigned:
     central: tuple[Tensor, ...]
 
     def counts(self) -> Tensor:
-        """(3,) named positives, summed centerness, positives: what the losses are divided by."""
+        """(4,) what the losses are divided by.
+
+        Named positives, summed centerness, positives, concepts asked for in a photo.
+        """
         device = self.central[0].device
         pairs = zip(self.targets, self.owners, strict=True)
         named = sum(int(target.positive[owner].sum()) for target, owner in pairs)
-        return torch.tensor(
-            [named, sum(float(c.sum()) for c in self.central), sum(map(len, self.anchors))],
-            device=device,
-        )
+        central = sum(float(c.sum()) for c in self.central)
+        sought = sum(int(asked(target).sum()) for target in self.targets)
+        return torch.tensor([named, central, sum(map(len, self.anchors)), sought], device=device)
 
     def part(self, first: int, end: int) -> Assigned:
         """That of some of the canvases."""
@@ -206,7 +214,7 @@ def box_losses(
         regions: of B canvases.
         logits: (B, A, K).
         assigned: of the same canvases.
-        counts: (3,) of the whole batch, see `Assigned.counts`.
+        counts: (3,) of the whole batch, the first of `Assigned.counts`.
 
     Returns:
         `align` a named positive, `giou` weighted by centerness, the others a positive anchor (BCE).

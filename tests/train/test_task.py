@@ -12,6 +12,7 @@ from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.distributed import Replica, World
+from train.ranking import asked, rank_loss
 from train.targets import build_targets, gather_concepts
 from train.task import BoxesConfig, BoxesTask, assign, box_losses, normalise
 
@@ -34,7 +35,7 @@ def _losses(model: DetCLIPv2, views: list[View]) -> dict[str, torch.Tensor]:
     targets = build_targets(views, concepts, load_concepts())
     assigned = assign(targets, (64, 64), model.config.anchor_scale, torch.device("cpu"))
     logits = regions.embeddings @ words.T + bias
-    return box_losses(regions, logits, assigned, assigned.counts())
+    return box_losses(regions, logits, assigned, assigned.counts()[:3])
 
 
 class Plain:
@@ -104,7 +105,7 @@ def test_what_is_unsaid_changes_no_loss(model: DetCLIPv2) -> None:
     logits = (regions.embeddings @ words.T + bias).detach().requires_grad_()
     targets = build_targets(views, concepts, load_concepts())
     assigned = assign(targets, (64, 64), 8.0, torch.device("cpu"))
-    box_losses(regions, logits, assigned, assigned.counts())["align"].backward()
+    box_losses(regions, logits, assigned, assigned.counts()[:3])["align"].backward()
     assert logits.grad is not None
     assert (logits.grad[0, :, concepts.index("animal")] == 0).all()
     assert (logits.grad[0, :, concepts.index("dog")] != 0).any()
@@ -127,7 +128,7 @@ def test_a_step_learns_and_weights_multiply(model: DetCLIPv2) -> None:
 
 
 _VIEWS = [
-    _view([[10, 10, 40, 44], [2, 2, 30, 30]], ["dog", "cat"]),
+    _view([[4, 10, 50, 60], [2, 2, 30, 30]], ["dog", "cat"]),  # the first as large as an anchor
     _view([], []),
     _view([[8, 8, 50, 50]], ["boat"], exhaustive=False),
 ]
@@ -141,16 +142,36 @@ def test_micro_batches_give_the_gradient_of_the_whole(quality: bool) -> None:
     found = []
     for size in (0, 1, 2):
         model.zero_grad()
-        config = BoxesConfig(concepts=4, micro_batch=size, quality=1.0)
+        config = BoxesConfig(concepts=4, micro_batch=size, quality=1.0, rank=0.5)
         losses = _task(model, config, ["tree", "mug", "kite", "sofa"])(_batch(_VIEWS), Plain())
         gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
         found.append((losses, gradients))
     assert {"foreground", "iou"} <= found[0][0].keys() or not quality
+    assert found[0][0]["rank"] > 0
     for losses, gradients in found[1:]:
         for name, value in found[0][0].items():
             torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5)
         for name, value in found[0][1].items():
             torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_ranks_teach_the_words_alone_and_ask_only_for_what_is_boxed(model: DetCLIPv2) -> None:
+    views = [*_VIEWS[1:], _view([[0.2, 0.2, 2.9, 3]], ["speck"])]
+    concepts = gather_concepts(views)
+    regions, words, bias = model(torch.randn(3, 3, 64, 64), concepts)
+    logits = regions.embeddings @ words.T + bias
+    targets = build_targets(views, concepts, load_concepts())
+    # One photo is empty, one not exhaustive, and no box fits a speck.
+    assert [asked(t).sum().item() for t in targets] == [0, 0, 1]
+    nothing = rank_loss(regions, logits, targets)
+    assert nothing == 0 and nothing.requires_grad
+    targets = build_targets(_VIEWS[:1], _VIEWS[0].concepts, load_concepts())
+    boxes = regions.boxes.clone()
+    boxes[0, 7] = torch.tensor([4.0, 10, 50, 60])
+    some = dataclasses.replace(regions, boxes=boxes)
+    rank_loss(some, logits[:1, :, :2], targets).backward()
+    assert (model.head.embedding.weight.grad != 0).any()
+    assert model.head.box.weight.grad is None and model.head.centerness.weight.grad is None
 
 
 def test_without_localisation_only_the_words_teach_yet_every_parameter_takes_part(

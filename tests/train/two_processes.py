@@ -25,7 +25,7 @@ from train.task import BoxesConfig, BoxesTask
 from train.texts import Texts
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {
-    "detection": BoxesConfig(concepts=6),
+    "detection": BoxesConfig(concepts=6, rank=0.5),
     "detection, micro-batches": BoxesConfig(concepts=6, micro_batch=1),
     "grounding": BoxesConfig(concepts=9, localise=False),
     "pairs": PairsConfig(k=12, objectness="text_sample"),

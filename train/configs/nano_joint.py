@@ -178,6 +178,27 @@ def wide(smoke: bool = False) -> Experiment:
     )
 
 
+def ranked(smoke: bool = False) -> Experiment:
+    """The last stage once more, with a loss for the rank of what a phrase names (`train.ranking`).
+
+    `init` names the mean of the runs of `wide`.
+    """
+    base = wide(smoke)
+    weights = {"grounding": 1.0, "detection": 0.25}
+
+    def rank(stream: Stream) -> Stream:
+        if not isinstance(stream.task, BoxesConfig):
+            return stream
+        return replace(stream, task=replace(stream.task, rank=weights[stream.name]))
+
+    return replace(
+        base,
+        streams=tuple(map(rank, base.streams)),
+        loop=base.loop if smoke else replace(base.loop, steps=1300),
+        optim=replace(base.optim, lr=5e-4),
+    )
+
+
 def apart(smoke: bool = False, fewer: bool = False) -> Experiment:
     """Captions and class names apart, as tables on data want them; a base, not a run.
 
