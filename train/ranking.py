@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from train.targets import PhotoTarget
 # Softmax over the fourth power of the scores people see, which are square roots: that of a few
 # strong boxes, not of thousands of weak ones.
 _POWER = 2.0
+_FITS = 0.5  # the IoU from which on recall counts a box as found
 
 
 def asked(target: PhotoTarget) -> Tensor:
@@ -44,7 +44,7 @@ def rank_loss(regions: Regions, logits: Tensor, targets: Sequence[PhotoTarget]) 
             continue
         overlap = iou_matrix(regions.boxes[index].detach().float(), target.boxes)  # (A, N)
         named = target.positive[:, columns].float()  # (N, k)
-        fit = torch.stack([(overlap * own).amax(dim=1) for own in named.T], dim=1)
+        fits = (overlap >= _FITS).float() @ named > 0  # (A, k)
         similar = F.logsigmoid(logits[index][:, columns].float())
-        total = total + ranking_loss(_POWER * (similar + place[index][:, None]), fit)
+        total = total + ranking_loss(_POWER * (similar + place[index][:, None]), fits)
     return total

@@ -13,7 +13,6 @@ from detclipv2.geometry.boxes import centers, giou
 # Entries at once, with all that is computed of them: what a CPU's cache holds, and what is a small
 # part of a GPU's memory.
 _CHUNK_CPU, _CHUNK_GPU = 1 << 15, 1 << 24
-_FITS = 0.5  # the IoU from which on recall counts a box as found
 
 
 class _Focal(torch.autograd.Function):
@@ -102,22 +101,20 @@ def centerness_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
 
 
-def ranking_loss(scores: Tensor, fit: Tensor) -> Tensor:
+def ranking_loss(scores: Tensor, fits: Tensor) -> Tensor:
     """How little of a softmax over a photo's boxes goes to those that fit what a concept names.
 
     Not in the paper. The focal loss looks at each box by itself; who asks for "a man in a red hat"
-    looks at the best one. -log Σ w softmax(scores) with w = (fit / best fit)² where fit ≥ 0.5: a
-    soft form of Recall@1.
+    looks at the best one. A soft form of Recall@1.
 
     Args:
         scores: (A, K), a box's strength for a concept, as a logarithm.
-        fit: (A, K) in 0..1, IoU of the box with the nearest of those the concept names.
+        fits: (A, K) bool, the box is where the concept is.
 
     Returns:
         Sum over the concepts that any box fits.
     """
-    found = (fit >= _FITS).any(dim=0)
-    scores, fit = scores[:, found], fit[:, found]
-    weight = (fit / fit.amax(dim=0, keepdim=True)).square().clamp(min=1e-6).log()
-    fitting = (scores + weight).masked_fill(fit < _FITS, -torch.inf)
+    found = fits.any(dim=0)
+    scores, fits = scores[:, found], fits[:, found]
+    fitting = scores.masked_fill(~fits, -torch.inf)
     return (scores.logsumexp(dim=0) - fitting.logsumexp(dim=0)).sum()

@@ -87,31 +87,28 @@ def test_centerness_is_one_in_the_middle_and_falls_to_the_border() -> None:
     assert at(-3, 10) == 0
 
 
-def test_ranking_is_zero_where_all_goes_to_the_best_box_and_falls_towards_it() -> None:
-    fit = torch.tensor([[0.9, 0.1], [0.6, 0.8], [0.2, 0.0]])
+def test_ranking_is_zero_where_all_goes_to_boxes_that_fit_and_falls_towards_them() -> None:
+    fits = torch.tensor([[True, False], [True, True], [False, False]])
     sure = torch.tensor([[50.0, -50], [-50, 50], [-50, -50]])
-    assert float(ranking_loss(sure, fit)) == 0
-    # The second box of the first concept counts as (0.6 / 0.9)² of a find.
-    second = torch.tensor([[-50.0, -50], [50, 50], [-50, -50]])
-    expected = -2 * math.log(0.6 / 0.9)
-    torch.testing.assert_close(ranking_loss(second, fit), torch.tensor(expected))
-    scores = torch.zeros(3, 2, requires_grad=True)
-    ranking_loss(scores, fit).backward()  # type: ignore[no-untyped-call]
-    assert scores.grad is not None
-    assert (scores.grad < 0).tolist() == [[True, False], [False, True], [False, False]]
+    assert float(ranking_loss(sure, fits)) == 0
+    even = torch.zeros(3, 2, requires_grad=True)
+    loss = ranking_loss(even, fits)
+    torch.testing.assert_close(float(loss.detach()), math.log(3 / 2) + math.log(3))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert even.grad is not None and torch.equal(even.grad < 0, fits)
 
 
 def test_ranking_adds_up_over_concepts_and_is_finite_where_nothing_fits() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = (40 * torch.randn(30, 5, generator=generator)).requires_grad_()
-    fit = torch.rand(30, 5, generator=generator)
-    fit[:, 2] *= 0.49  # no box fits
-    whole = ranking_loss(scores, fit)
+    fits = torch.rand(30, 5, generator=generator) > 0.9
+    fits[:, 2] = False
+    whole = ranking_loss(scores, fits)
     torch.testing.assert_close(
-        whole, torch.stack([ranking_loss(scores[:, [k]], fit[:, [k]]) for k in range(5)]).sum()
+        whole, torch.stack([ranking_loss(scores[:, [k]], fits[:, [k]]) for k in range(5)]).sum()
     )
     whole.backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None and bool(scores.grad.isfinite().all())
     assert (scores.grad[:, 2] == 0).all() and (scores.grad[:, 0] != 0).any()
     for empty in (scores[:, :0], scores[:, [2]]):
-        assert float(ranking_loss(empty, torch.zeros(empty.shape)).detach()) == 0
+        assert float(ranking_loss(empty, torch.zeros(empty.shape, dtype=torch.bool)).detach()) == 0

@@ -181,10 +181,11 @@ def wide(smoke: bool = False) -> Experiment:
 def ranked(smoke: bool = False) -> Experiment:
     """The last stage once more, with a loss for the rank of what a phrase names (`train.ranking`).
 
-    `init` names the mean of the runs of `wide`.
+    `init` names the mean of the runs of `wide`. With twice the weight and half the steps phrases
+    were found as often, but boxes fitted less well.
     """
     base = wide(smoke)
-    weights = {"grounding": 1.0, "detection": 0.25}
+    weights = {"grounding": 0.5, "detection": 0.25}
 
     def rank(stream: Stream) -> Stream:
         if not isinstance(stream.task, BoxesConfig):
@@ -194,7 +195,7 @@ def ranked(smoke: bool = False) -> Experiment:
     return replace(
         base,
         streams=tuple(map(rank, base.streams)),
-        loop=base.loop if smoke else replace(base.loop, steps=1300),
+        loop=base.loop if smoke else replace(base.loop, steps=1800),
         optim=replace(base.optim, lr=5e-4),
     )
 
