@@ -80,7 +80,7 @@ class DetCLIPv2(nn.Module):
         self.knowledge = (
             ImageNetKnowledge(
                 self.backbone.channels[-1],
-                config.text.width,
+                config.embed_dim,
                 late=copy.deepcopy(self.backbone.after_c4()) if config.knowledge_late else None,
             )
             if config.knowledge
@@ -133,9 +133,8 @@ class DetCLIPv2(nn.Module):
         if self.shortcut is not None:
             embeddings = embeddings + self.shortcut(features[-2:], sizes)
         if self.knowledge is not None:
-            names = self.text.project(self.knowledge.names)
             c5 = self.knowledge.c5(features)
-            embeddings = embeddings + self.knowledge(c5, boxes, localisation, names)
+            embeddings = embeddings + self.knowledge(c5, boxes, localisation)
         return Regions(
             boxes=boxes,
             embeddings=embeddings,

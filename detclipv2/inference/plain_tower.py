@@ -21,7 +21,7 @@ class PlainTower(nn.Module):
         super().__init__()
         # Tracing asks for every attribute of every part, and the text tower would open its files.
         self.model = copy.copy(model)
-        self.model._modules = {**model._modules, "text": _Names(model)}
+        self.model._modules = {k: v for k, v in model._modules.items() if k != "text"}
         self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -29,17 +29,3 @@ class PlainTower(nn.Module):
         regions = self.model.encode_image(pixels)
         tensors = (getattr(regions, name) for name in FIELDS)
         return tuple(tensor for tensor in tensors if tensor is not None)
-
-
-class _Names(nn.Module):
-    """In the place of the text tower: the names of the knowledge's classes, projected once."""
-
-    def __init__(self, model: DetCLIPv2) -> None:
-        super().__init__()
-        names = None if model.knowledge is None else model.text.project(model.knowledge.names)
-        self.register_buffer("names", None if names is None else names.detach())
-
-    def project(self, _pooled: Tensor) -> Tensor:
-        names = self.names
-        assert isinstance(names, Tensor)
-        return names

@@ -1,10 +1,11 @@
 """What the backbone learned on ImageNet, said in the words of the text tower.
 
 Not in the paper: a switch (`ModelConfig.knowledge`). A few thousand boxed photos name few things,
-but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from the
-embeddings of the class names, is added to that box's region embedding, so that everything after it
-(similarity, losses, post-processing) stays as it is. The classifier knows only features as ImageNet
-left them: where training changed the last stages, the knowledge has these stages for itself.
+but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from vectors that
+stand for the class names among the region embeddings, is added to that box's region embedding, so
+that everything after it (similarity, losses, post-processing) stays as it is. The classifier knows
+only features as ImageNet left them: where training changed the last stages, the knowledge has these
+stages for itself.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _EPS = 1e-3  # of the batch norms in EfficientNet-Lite
 # The classifier looks at one of so many boxes, the best located: with a quarter, an eighth and a
 # sixteenth of them coco_dev's AP50 was 13.9, 14.0 and 13.6.
 _ONE_OF = 8
-# Means over a box are less sure than the classifier was trained to be of whole photos. With 1, 1.4,
-# 2 and 3 here coco_dev's AP50 was 11.6, 12.2, 12.5 and 12.2, and phrases were found alike.
-_SHARPEN = 2.0
+# Means over a box are less sure than the classifier was trained to be of whole photos. With 1.5, 2
+# and 3 here coco_dev's AP50 was 16.2, 16.5 and 16.8.
+_SHARPEN = 3.0
 # A box is looked at in four points, the middles of its quarters.
 _QUARTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 
@@ -35,18 +36,19 @@ class ImageNetKnowledge(nn.Module):
         channels: of C5.
         hidden: of the classifier's last convolution.
         classes: of the classifier.
-        text_width: of the text tower, before its projection.
+        embed_dim: D.
         late: the stages from C4 to C5 as ImageNet left them; None where the backbone's still are.
 
     Attributes:
-        names: (classes, text_width) pooled text vectors of the class names.
+        names: (classes, D) vectors whose products with projected texts say how alike the texts and
+            the class names are; they sum to zero.
         strength: weight of the opinion in the region embedding, learned.
     """
 
     names: Tensor
 
     def __init__(
-        self, channels: int, text_width: int, hidden: int = 1280, classes: int = 1000,
+        self, channels: int, embed_dim: int, hidden: int = 1280, classes: int = 1000,
         late: nn.Module | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -54,11 +56,11 @@ class ImageNetKnowledge(nn.Module):
         self.hidden = nn.Conv2d(channels, hidden, 1)
         self.classifier = nn.Conv2d(hidden, classes, 1)
         self.requires_grad_(False)
-        self.register_buffer("names", torch.zeros(classes, text_width))
+        self.register_buffer("names", torch.zeros(classes, embed_dim))
         self.strength = nn.Parameter(torch.tensor([0.8]))
 
     def load(self, weights: Mapping[str, Tensor], names: Tensor) -> None:
-        """Take the classifier of timm's EfficientNet `weights` and the (classes, width) `names`.
+        """Take the classifier of timm's EfficientNet `weights` and (classes, D) `names`, centred.
 
         Raises:
             ValueError: the classifier has another number of classes than there are names.
@@ -75,7 +77,7 @@ class ImageNetKnowledge(nn.Module):
             self.hidden.bias.copy_(folded[1])  # type: ignore[union-attr]
             self.classifier.weight.copy_(weights["classifier.weight"][:, :, None, None])
             self.classifier.bias.copy_(weights["classifier.bias"])  # type: ignore[union-attr]
-            self.names.copy_(names)
+            self.names.copy_(names - names.mean(dim=0))
 
     def train(self, mode: bool = True) -> ImageNetKnowledge:
         """As usual, but the batch norms of its own stages stay as ImageNet left them."""
@@ -100,18 +102,17 @@ class ImageNetKnowledge(nn.Module):
         """(B, C, H, W) → (B, hidden, H, W): what the classifier's linear layer reads."""
         return F.relu6(self.hidden(c5))
 
-    def forward(self, c5: Tensor, boxes: Tensor, localisation: Tensor, concepts: Tensor) -> Tensor:
+    def forward(self, c5: Tensor, boxes: Tensor, localisation: Tensor) -> Tensor:
         """What to add to the region embeddings.
 
         Args:
             c5: (B, C, H, W).
             boxes: (B, A, 4) xyxy in pixels of the network's input.
             localisation: (B, A) logits; the classifier looks at the best of the boxes.
-            concepts: (classes, D), the projected `names`.
 
         Returns:
-            (B, A, D). Zero where the classifier has no opinion: the names are centred, so that
-            equal shares of all classes cancel. Only `strength` gets a gradient.
+            (B, A, D). Zero where the classifier has no opinion: equal shares of all classes cancel.
+            Only `strength` gets a gradient.
         """
         with torch.no_grad():
             # In whole numbers, which a traced graph computes anew for every size.
@@ -122,7 +123,7 @@ class ImageNetKnowledge(nn.Module):
             # is what it says of the box as a whole.
             means = average_over_boxes(self.logits(c5).permute(0, 2, 3, 1), some)
             share = (_SHARPEN * means).softmax(dim=-1)
-            opinion = share @ (concepts - concepts.mean(dim=0))
+            opinion = share @ self.names
             whole = opinion.new_zeros((*boxes.shape[:2], opinion.shape[-1]))
             whole.scatter_(1, looked_at[..., None].expand_as(opinion), opinion)
         return self.strength * whole

@@ -17,7 +17,7 @@ def test_the_folded_classifier_is_timms() -> None:
     weights = imagenet_weights("tf_efficientnet_lite0", "package")
     net = timm.create_model("tf_efficientnet_lite0").eval()
     net.load_state_dict(weights)
-    knowledge = ImageNetKnowledge(320, text_width=4)
+    knowledge = ImageNetKnowledge(320, embed_dim=4)
     knowledge.load(weights, torch.zeros(1000, 4))
     c5 = torch.randn(1, 320, 3, 2, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -25,6 +25,9 @@ def test_the_folded_classifier_is_timms() -> None:
         # One cell is its own pooling.
         expected = net.forward_head(hidden[:, :, 1:2, 1:2])
         torch.testing.assert_close(knowledge.logits(c5)[:, :, 1, 1], expected, rtol=1e-3, atol=1e-4)
+    names = torch.randn(1000, 4)
+    knowledge.load(weights, names)
+    torch.testing.assert_close(knowledge.names, names - names.mean(0))
     with pytest.raises(ValueError, match="3 names for 1000"):
         knowledge.load(weights, torch.zeros(3, 4))
 
@@ -54,33 +57,34 @@ def test_the_average_over_boxes_is_grid_samples() -> None:
 
 
 def test_no_opinion_adds_nothing_and_a_clear_one_its_name() -> None:
-    knowledge = ImageNetKnowledge(4, text_width=6, hidden=8, classes=5)
-    concepts = F.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    knowledge = ImageNetKnowledge(4, embed_dim=3, hidden=8, classes=5)
+    names = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    knowledge.names.copy_(names - names.mean(0))
     boxes = torch.tensor([[[0.0, 0, 64, 64]]])
     with torch.no_grad():
         knowledge.classifier.weight.zero_()
         knowledge.classifier.bias.zero_()  # type: ignore[union-attr]
-        nothing = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1), concepts)
+        nothing = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1))
         knowledge.classifier.bias[2] = 50.0  # type: ignore[index]
-        clear = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1), concepts)
+        clear = knowledge(torch.randn(1, 4, 2, 2), boxes, torch.zeros(1, 1))
     torch.testing.assert_close(nothing, torch.zeros(1, 1, 3), atol=1e-6, rtol=0)
-    expected = knowledge.strength * (concepts[2] - concepts.mean(0))
+    expected = knowledge.strength * knowledge.names[2]
     torch.testing.assert_close(clear[0, 0], expected)
 
 
 def test_a_box_over_many_cells_is_one_picture_and_the_worst_located_boxes_are_left_out() -> None:
     """The classifier of a pooled map, cell by cell and averaged, is that of the pool."""
     torch.manual_seed(0)
-    knowledge = ImageNetKnowledge(4, text_width=6, hidden=8, classes=5)
-    concepts = F.normalize(torch.randn(5, 3), dim=1)
+    knowledge = ImageNetKnowledge(4, embed_dim=3, hidden=8, classes=5)
+    knowledge.names.normal_()
     c5 = torch.randn(1, 4, 2, 2)
     # The quarters' middles of this box are the middles of the four cells.
     boxes = torch.tensor([[[0.0, 0, 64, 64]] * 16])
     with torch.no_grad():
-        added = knowledge(c5, boxes, torch.arange(16.0)[None], concepts)
+        added = knowledge(c5, boxes, torch.arange(16.0)[None])
         pooled = F.relu6(knowledge.hidden(c5)).mean(dim=(2, 3), keepdim=True)
-        share = (2 * knowledge.classifier(pooled).flatten(1)).softmax(dim=1)  # sharpened
-        expected = knowledge.strength * (share @ (concepts - concepts.mean(0)))
+        share = (3 * knowledge.classifier(pooled).flatten(1)).softmax(dim=1)  # sharpened
+        expected = knowledge.strength * (share @ knowledge.names)
     torch.testing.assert_close(added[0, 14:], expected.expand(2, -1))
     assert (added[0, :14] == 0).all()
 

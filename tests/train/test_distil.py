@@ -59,7 +59,7 @@ def test_late_stages_learn_what_imagenet_said_and_nothing_else_changes(changed: 
 
 def test_discord_is_zero_for_what_is_wanted_and_has_a_finite_gradient() -> None:
     torch.manual_seed(0)
-    knowledge = ImageNetKnowledge(320, text_width=4)
+    knowledge = ImageNetKnowledge(320, embed_dim=4)
     wanted = torch.randn(2, 320, 3, 3)
     assert float(distil.discord(knowledge, wanted, wanted)) == 0
     other = torch.randn(2, 320, 3, 3).requires_grad_()
