@@ -43,6 +43,7 @@ _MAY_DIFFER = 0.02
 _FILE = "tower.xml"
 _KEPT = 8  # graphs; nano's has 34 MB
 _TRACING = threading.Lock()  # torch traces one network at a time, whichever thread asks
+_STARTING = threading.Lock()
 
 
 Runtime = Literal["auto", "torch", "openvino", "openvino-bf16"]
@@ -220,7 +221,6 @@ def _keep(graph: Any, place: Path) -> None:
         logger.warning("%s cannot be written (%s); made anew next time", place, _last_line(error))
 
 
-@cache
 def _core() -> Any:
     """OpenVINO's core, one for the life of the process.
 
@@ -228,6 +228,12 @@ def _core() -> Any:
     itself, even if it goes in another thread or after a younger one. The next signal, such as the
     end of a child process, would then end this one (openvino 2026.4).
     """
+    with _STARTING:
+        return _only_core()
+
+
+@cache
+def _only_core() -> Any:
     return _openvino().Core()
 
 

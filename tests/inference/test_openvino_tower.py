@@ -206,7 +206,9 @@ def test_without_openvino_torch_takes_its_place(
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    monkeypatch.setattr(openvino_tower, "_core", openvino_tower._core.__wrapped__)  # as at first
+    monkeypatch.setattr(  # as before the first tower
+        openvino_tower, "_only_core", openvino_tower._only_core.__wrapped__
+    )
     with caplog.at_level(logging.WARNING):
         predictor = Predictor(spread_model, device="cpu", runtime="auto")
     assert predictor.runtime == "torch"
