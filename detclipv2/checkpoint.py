@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from detclipv2.model import DetCLIPv2
 
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "card.json"
 _FROZEN_TEXT = "text.tower."
+_NAMES = "knowledge.names"
 
 
 class CheckpointError(RuntimeError):
@@ -105,7 +107,19 @@ def load(source: str | Path) -> DetCLIPv2:
                    for name, t in load_file(str(folder / _WEIGHTS)).items()}  # fmt: skip
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / _WEIGHTS}: {error}") from error
+    pooled = weights.pop(_NAMES) if _before_fitting(weights, config) else None
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if wrong := [n for n, t in weights.items() if n in shapes and t.shape != shapes[n]]:
+        raise CheckpointError(
+            f"{folder / _WEIGHTS} does not fit its {_CONFIG}: {wrong[0]!r} has shape "
+            f"{tuple(weights[wrong[0]].shape)}, not {tuple(shapes[wrong[0]])}"
+        )
     missing, unexpected = model.load_state_dict(weights, strict=False)
+    if pooled is not None and model.knowledge is not None:
+        missing.remove(_NAMES)
+        with torch.no_grad():
+            projected = model.text.project(pooled)
+            model.knowledge.names.copy_(projected - projected.mean(dim=0))
     lost = [n for n in missing if not (config.text.frozen and n.startswith(_FROZEN_TEXT))]
     if lost or unexpected:
         raise CheckpointError(
@@ -113,6 +127,13 @@ def load(source: str | Path) -> DetCLIPv2:
             f"{len(unexpected)} unknown, first {(lost + list(unexpected))[0]!r}"
         )
     return model.eval()
+
+
+def _before_fitting(weights: Mapping[str, Tensor], config: ModelConfig) -> bool:
+    """Whether the names of the knowledge's classes are still those of the text tower itself, which
+    were projected at every look, as until November 2026."""
+    names = weights.get(_NAMES)
+    return names is not None and names.shape[-1] == config.text.width != config.embed_dim
 
 
 def verify(source: str | Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from detclipv2 import PRESETS
 from detclipv2.checkpoint import CheckpointError, inspect, load, verify
@@ -78,3 +79,26 @@ def test_a_config_that_does_not_fit_its_weights_is_named(copy: Path) -> None:
     (copy / "config.json").write_text("not json")
     with pytest.raises(CheckpointError, match="cannot read"):
         load(copy)
+
+
+def test_weights_of_another_shape_are_named(copy: Path) -> None:
+    weights = load_file(str(copy / "model.safetensors"))
+    weights["head.box.weight"] = weights["head.box.weight"][:3].contiguous()
+    save_file(weights, str(copy / "model.safetensors"))
+    (copy / "card.json").write_text("{}")  # no digest
+    with pytest.raises(CheckpointError, match=r"'head.box.weight' has shape \(3, "):
+        load(copy)
+
+
+def test_names_of_before_they_were_fitted_are_projected_once(tmp_path: Path) -> None:
+    model = load("nano")
+    model.save_pretrained(tmp_path)
+    weights = load_file(str(tmp_path / "model.safetensors"))
+    pooled = torch.randn(1000, model.config.text.width)
+    save_file({**weights, "knowledge.names": pooled}, str(tmp_path / "model.safetensors"))
+    (tmp_path / "card.json").write_text("{}")  # no digest
+    again = load(tmp_path)
+    assert again.knowledge is not None
+    with torch.no_grad():
+        wanted = model.text.project(pooled)
+    torch.testing.assert_close(again.knowledge.names, wanted - wanted.mean(0), rtol=1e-3, atol=1e-4)
