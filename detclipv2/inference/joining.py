@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detclipv2.geometry.boxes import area
 from detclipv2.inference.encoded import EncodedImage
 from detclipv2.inference.images import Letterbox
 from detclipv2.inference.tiles import Tile
@@ -21,6 +22,9 @@ from detclipv2.model import Regions
 
 _EDGE = 0.02
 """A box this near (as a share of the tile's side) to a cut belongs to something cut off."""
+_SMALL = 64.0
+"""Longest side of a square that is small, in pixels of the network's input: that of the finest
+anchors. Of larger things the whole picture shows more than a tile, which names their parts."""
 _OF_REGIONS = (
     "boxes", "anchors", "embeddings", "centerness", "localisation", "foreground", "iou",
 )  # fmt: skip
@@ -59,7 +63,8 @@ def join(
         seen: of each tile its regions, without a batch axis, and its letterbox.
 
     Returns:
-        `regions.level_counts` describes the whole picture's regions, which come first.
+        `regions.level_counts` describes the whole picture's regions, which come first. Of a tile
+        only boxes follow that were not cut off and are small in the whole picture.
     """
     parts: list[tuple[Regions, Tensor | slice]] = [(whole.regions, slice(None))]
     for tile, (part, letterbox) in zip(tiles, seen, strict=True):
@@ -68,7 +73,8 @@ def join(
         moved = replace(
             part, boxes=whole.letterbox.to_input(boxes), anchors=whole.letterbox.to_input(anchors)
         )
-        parts.append((moved, ~cut_off(boxes, tile, whole.size)))
+        small = area(moved.boxes) <= _SMALL**2
+        parts.append((moved, small & ~cut_off(boxes, tile, whole.size)))
 
     def all_of(name: str) -> Any:
         if getattr(whole.regions, name) is None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from detclipv2.geometry.boxes import area
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.joining import cut_off
 from detclipv2.inference.predictor import Predictor
@@ -74,13 +75,16 @@ def test_regions_of_tiles_follow_those_of_the_whole(
 
 def test_a_tile_says_what_the_same_crop_says(predictor: Predictor, photo: Image.Image) -> None:
     tiles = lay_tiles(photo.size, 2)
-    close = predictor.encode_image(photo, tiles=2)
+    close = predictor.encode_image(photo, size=512, tiles=2)
     start = sum(close.regions.level_counts)
     for x0, y0, x1, y1 in tiles:
-        crop = predictor.encode_image(photo.crop((x0, y0, x1, y1)))
+        crop = predictor.encode_image(photo.crop((x0, y0, x1, y1)), size=512)
         boxes, scores = predictor.score(crop, ["cat"])
         boxes = boxes + torch.tensor([x0, y0, x0, y0])
-        kept = ~cut_off(boxes, (x0, y0, x1, y1), photo.size)
+        small = area(close.letterbox.to_input(boxes)) <= 64**2
+        whole = ~cut_off(boxes, (x0, y0, x1, y1), photo.size)
+        kept = small & whole
+        assert (whole & ~small).any(), "large things are the whole picture's"
         end = start + int(kept.sum())
         found, strength = predictor.score(close, ["cat"])
         torch.testing.assert_close(found[start:end], boxes[kept], atol=1e-2, rtol=1e-4)
