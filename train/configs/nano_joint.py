@@ -20,6 +20,7 @@ from train.data.ov_mini import (
     detection_samples,
     grounding_samples,
     pair_samples,
+    pseudo_boxed_samples,
     tag_samples,
 )
 from train.data.sample import Sample
@@ -32,6 +33,7 @@ from train.pairs import PairsConfig
 from train.task import BoxesConfig
 
 _EPOCHS = 3.5
+_PSEUDO_BOXED = 1_900
 _DETECTION, _PHRASES, _PAIRS, _CAPTIONS, _TAGS = 3_380, 7_559, 40_096, 37_957, 2_139
 _BOXES = BatchConfig(batch=16, sizes=(224, 320, 448), mosaic=0.6, mosaic_size=416)
 # ImageNet is shown three times an epoch in the paper's appendix.
@@ -197,6 +199,27 @@ def ranked(smoke: bool = False) -> Experiment:
         streams=tuple(map(rank, base.streams)),
         loop=base.loop if smoke else replace(base.loop, steps=1800),
         optim=replace(base.optim, lr=5e-4),
+    )
+
+
+def pseudo(smoke: bool = False) -> Experiment:
+    """`wide` once more, with photos of class names as if they were boxed.
+
+    `init` names the mean of the runs of `wide`; train.pseudo_boxes finds the boxes with it. One
+    photo a class of ImageNet is what most things of COCO are known from: the pairs' loss shows it
+    at 160 px, these as large as boxed ones. They teach names, not places.
+    """
+    base = wide(smoke)
+    named = Stream(
+        "named", pseudo_boxed_samples, BoxesConfig(concepts=12, localise=False),
+        base.streams[0].batches, Augmentation(scale=(0.4, 1.3)), weight=2.0, own_concepts=12,
+        cache_gib=0.5, volume=Volume(_PSEUDO_BOXED),
+    )  # fmt: skip
+    return replace(
+        base,
+        streams=(*base.streams, named),
+        loop=base.loop if smoke else replace(base.loop, steps=1700),
+        optim=replace(base.optim, lr=6e-4),
     )
 
 

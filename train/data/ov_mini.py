@@ -6,7 +6,9 @@ A folder a source, each with `images/` and COCO-format `instances.json` or Entit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from train.data.caption_phrases import kept_caption_concepts, with_concepts
 from train.data.captions import read_captions
@@ -27,6 +29,8 @@ CAPTIONED = ("flickr8k", "grocery_iconic")
 TAGGED = ("imagenet1k", "caltech101", "grocerystore", "grocery_iconic", "clothing")
 """Sets with image-level names that may be trained on."""
 DEVELOPMENT = "coco_dev"
+PSEUDO_BOXES = "pseudo_boxes.json"
+"""In a run's folder: boxes that train.pseudo_boxes found for photos with a class name."""
 ZERO_SHOT = ("aquarium", "kangaroo", "fruit3", "playing_cards", "potholes", "traffic2")
 """Sets that are never trained on."""
 
@@ -87,6 +91,30 @@ def tag_samples(root: Path) -> list[Sample]:
         FileNotFoundError: `root` lacks a source.
     """
     return [s for source in TAGGED for s in read_tags(root / source / "tags.json")]
+
+
+def pseudo_boxed_samples(root: Path, cache: Path) -> tuple[list[Sample], list[float]]:
+    """Photos with a class name and the box that a detector found for it, each once an epoch.
+
+    Args:
+        root: of the sources.
+        cache: folder with what train.pseudo_boxes made.
+
+    Raises:
+        FileNotFoundError: it was not made.
+        ValueError: the file has another format.
+    """
+    file = cache / PSEUDO_BOXES
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing; make it: python -m train.pseudo_boxes CHECKPOINT {root} {file}"
+        )
+    samples = read_coco(file, root, exhaustive=False, names=_names)
+    return samples, [1.0] * len(samples)
+
+
+def _names(category: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str, category["names"])))
 
 
 def boxed_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[float]]:
