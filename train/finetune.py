@@ -233,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 began = "ImageNet's backbone" if options.from_backbone else options.checkpoint
                 settings = {"began with": Path(began).name, "steps": run.loop.steps}
                 settings |= {"kept": options.keep} if options.keep else {}
+                settings |= {"backbone stages frozen": run.freeze} if run.freeze else {}
                 Tuned(found, name, before, settings).write(run.out)
                 told = table(found, name, before)
                 (run.out / "table.md").write_text(told + "\n", encoding="utf-8")

@@ -67,7 +67,7 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     out = tmp_path / "out"
     words = ["odinw", str(checkpoint), "--smoke", f"out={out}", "workers=0", "threads=1",
              str(ours.parent), str(_roboflow(tmp_path)),
-             "streams.detection.batches.sizes=(64,)"]  # fmt: skip
+             "streams.detection.batches.sizes=(64,)", "freeze=1"]  # fmt: skip
     finetune.main(words)
     shown = capsys.readouterr().out
     assert "| drawn |" in shown and "| set |" in shown and "| mean |" in shown
@@ -98,6 +98,7 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     kept = read_tuned(out)
     assert kept.other == "other" and kept.sets["drawn"] == figures
     assert kept.settings["began with"] == checkpoint.name and kept.settings["steps"] > 0
+    assert kept.settings["backbone stages frozen"] == 1
 
     finetune.main([*words, "--other", str(other), "--keep", "0.25"])
     assert (out / "drawn" / "log.jsonl").stat().st_size == before
