@@ -22,9 +22,6 @@ from detclipv2.model import Regions
 
 _EDGE = 0.02
 """A box this near (as a share of the tile's side) to a cut belongs to something cut off."""
-_SMALL = 64.0
-"""Longest side of a square that is small, in pixels of the network's input: that of the finest
-anchors. Of larger things the whole picture shows more than a tile, which names their parts."""
 _OF_REGIONS = (
     "boxes", "anchors", "embeddings", "centerness", "localisation", "foreground", "iou",
 )  # fmt: skip
@@ -64,8 +61,10 @@ def join(
 
     Returns:
         `regions.level_counts` describes the whole picture's regions, which come first. Of a tile
-        only boxes follow that were not cut off and are small in the whole picture.
+        only boxes follow that were not cut off and are in the whole picture no larger than its
+        finest anchors: of larger things a tile names the parts.
     """
+    finest = area(whole.regions.anchors[0])
     parts: list[tuple[Regions, Tensor | slice]] = [(whole.regions, slice(None))]
     for tile, (part, letterbox) in zip(tiles, seen, strict=True):
         shift = part.boxes.new_tensor((*tile[:2], *tile[:2]))
@@ -73,7 +72,7 @@ def join(
         moved = replace(
             part, boxes=whole.letterbox.to_input(boxes), anchors=whole.letterbox.to_input(anchors)
         )
-        small = area(moved.boxes) <= _SMALL**2
+        small = area(moved.boxes) <= finest
         parts.append((moved, small & ~cut_off(boxes, tile, whole.size)))
 
     def all_of(name: str) -> Any:
