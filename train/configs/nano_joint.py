@@ -33,7 +33,7 @@ from train.pairs import PairsConfig
 from train.task import BoxesConfig
 
 _EPOCHS = 3.5
-_PSEUDO_BOXED = 1_900
+_PSEUDO_BOXED = 1_711
 _DETECTION, _PHRASES, _PAIRS, _CAPTIONS, _TAGS = 3_380, 7_559, 40_096, 37_957, 2_139
 _BOXES = BatchConfig(batch=16, sizes=(224, 320, 448), mosaic=0.6, mosaic_size=416)
 # ImageNet is shown three times an epoch in the paper's appendix.
@@ -205,9 +205,9 @@ def ranked(smoke: bool = False) -> Experiment:
 def pseudo(smoke: bool = False) -> Experiment:
     """`wide` once more, with photos of class names as if they were boxed.
 
-    `init` names the mean of the runs of `wide`; train.pseudo_boxes finds the boxes with it. One
-    photo a class of ImageNet is what most things of COCO are known from: the pairs' loss shows it
-    at 160 px, these as large as boxed ones. They teach names, not places.
+    `init` names the mean of the runs of `wide`; train.pseudo_boxes finds the boxes with it, at
+    448 px. One photo a class of ImageNet is what most things of COCO are known from: the pairs'
+    loss shows it at 160 px, these as large as boxed ones. They teach names, not places.
     """
     base = wide(smoke)
     named = Stream(
