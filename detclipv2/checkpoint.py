@@ -1,8 +1,8 @@
 """A trained model as a folder: weights without code, configuration, provenance.
 
 config.json         the ModelConfig: architecture, preprocessing, identity of the text tower
-model.safetensors   weights; matrices in half precision; a frozen text tower is left out, its
-                    own package has it
+model.safetensors   weights; matrices in half precision, or some in eight bits, see `packing`; a
+                    frozen text tower is left out, its own package has it
 card.json           provenance: data, terms, figures, digest of the weights
 """
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from detclipv2.assets import FOLDER
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
+from detclipv2.packing import pack, unpack
 
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "card.json"
 _FROZEN_TEXT = "text.tower."
@@ -72,7 +73,7 @@ def save(model: DetCLIPv2, folder: str | Path, card: dict[str, Any] | None = Non
         for name, tensor in model.state_dict().items()
         if not (model.config.text.frozen and name.startswith(_FROZEN_TEXT))
     }
-    save_file(tensors, str(folder / _WEIGHTS))
+    save_file(pack(tensors) if model.config.compact else tensors, str(folder / _WEIGHTS))
     details = dict(card or {})
     details["weights_sha256"] = _sha256(folder / _WEIGHTS)
     _write_json(folder / _CONFIG, model.config.to_dict())
@@ -104,7 +105,7 @@ def load(source: str | Path) -> DetCLIPv2:
             ) from error
     try:
         weights = {name: t.float() if t.is_floating_point() else t
-                   for name, t in load_file(str(folder / _WEIGHTS)).items()}  # fmt: skip
+                   for name, t in unpack(load_file(str(folder / _WEIGHTS))).items()}  # fmt: skip
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / _WEIGHTS}: {error}") from error
     pooled = weights.pop(_NAMES) if _before_fitting(weights, config) else None

@@ -89,6 +89,14 @@ class ImageConfig:
 
 
 @dataclass(frozen=True)
+class PartnerConfig:
+    """A second image tower; what it does not say is as in the `ModelConfig` that it belongs to."""
+
+    backbone: str
+    width: int
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The whole model. `width` is the FPN's and the towers' channel count, `embed_dim` is D.
 
@@ -105,6 +113,9 @@ class ModelConfig:
     `inference.calibration`.
     `soft_nms` is how much of its score a box keeps beside a better one of its class, see
     `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
+    `compact` stores backbones and the knowledge's classifier in eight bits, see `packing`.
+    `partner` adds a smaller image tower that was trained apart: what both say of an anchor is
+    averaged, see `nn.image_tower` and `train.partner`. Not in the paper.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """
@@ -132,6 +143,8 @@ class ModelConfig:
     score_scale: float = 1.0
     score_bias: float = 0.0
     soft_nms: float = 0.0
+    compact: bool = False
+    partner: PartnerConfig | None = None
 
     def __post_init__(self) -> None:
         if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
@@ -146,8 +159,9 @@ class ModelConfig:
             )
         if self.localisation != "centerness" and not self.quality:
             raise ValueError(f"localisation {self.localisation!r} needs quality=True")
-        if self.width % 8:
-            raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {self.width}")
+        for width in (self.width, self.partner.width if self.partner else 8):
+            if width % 8:
+                raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {width}")
         if self.tower_depth < 1:
             raise ValueError(f"tower_depth must be at least 1, got {self.tower_depth}")
         if self.similarity not in ("dot", "cosine"):
@@ -174,9 +188,10 @@ class ModelConfig:
         """Inverse of `to_dict`; unknown or missing keys raise TypeError with their name."""
         image = dict(values["image"])
         image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
-        return cls(
-            **{**values, "text": TextConfig(**values["text"]), "image": ImageConfig(**image)}
-        )
+        parts = {"text": TextConfig(**values["text"]), "image": ImageConfig(**image)}
+        if partner := values.get("partner"):
+            parts["partner"] = PartnerConfig(**partner)
+        return cls(**{**values, **parts})
 
 
 _FILIP_BASE = TextConfig(

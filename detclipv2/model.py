@@ -20,6 +20,7 @@ from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fold import folded
 from detclipv2.nn.fpn import FeaturePyramid
 from detclipv2.nn.head import ATSSHead
+from detclipv2.nn.image_tower import ImageTower, look
 from detclipv2.nn.knowledge import ImageNetKnowledge
 from detclipv2.nn.shortcut import Shortcut
 from detclipv2.nn.text_encoder import TextEncoder
@@ -69,13 +70,7 @@ class DetCLIPv2(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, config.drop_path)
-        self.fpn = FeaturePyramid(self.backbone.channels, config.width)
-        self.head = ATSSHead(
-            config.width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
-            levels=len(STRIDES), deformable=config.deformable,
-            deform_min_level=config.deform_min_level, quality=config.quality,
-        )  # fmt: skip
+        self.backbone, self.fpn, self.head, shortcut = _parts(config, config.backbone, config.width)
         self.text = TextEncoder(config.text, config.embed_dim)
         self.knowledge = (
             ImageNetKnowledge(
@@ -86,8 +81,11 @@ class DetCLIPv2(nn.Module):
             if config.knowledge
             else None
         )
-        self.shortcut = (
-            Shortcut(self.backbone.channels[-2:], config.embed_dim) if config.shortcut else None
+        self.shortcut = shortcut
+        self.partner = (
+            ImageTower(*_parts(config, config.partner.backbone, config.partner.width))
+            if config.partner
+            else None
         )
         # Of one element, not scalars: FSDP cannot shard those.
         self.log_scale = nn.Parameter(torch.tensor([math.log(config.initial_scale)]))
@@ -120,28 +118,26 @@ class DetCLIPv2(nn.Module):
             raise ValueError(
                 f"pixels must be (B, 3, H, W), H and W multiples of 32, got {tuple(pixels.shape)}"
             )
-        features = self.backbone(pixels)
-        maps = self.fpn(features)
-        embeddings, deltas, centerness, quality = self.head(maps)
+        seen = look(pixels, self.backbone, self.fpn, self.head, self.shortcut)
+        if self.partner is not None:
+            seen = seen.mean_with(self.partner(pixels))
+        embeddings = seen.embeddings
         if self.config.similarity == "cosine":
             embeddings = F.normalize(embeddings, dim=-1)
-        sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
-        anchors = grid_anchors(sizes, STRIDES, self.config.anchor_scale, pixels.device)
-        boxes = decode(anchors, deltas.float())
-        foreground, iou = (None, None) if quality is None else quality.unbind(-1)
-        localisation = self._localisation(centerness, iou)
-        if self.shortcut is not None:
-            embeddings = embeddings + self.shortcut(features[-2:], sizes)
+        anchors = grid_anchors(seen.sizes, STRIDES, self.config.anchor_scale, pixels.device)
+        boxes = decode(anchors, seen.deltas.float())
+        foreground, iou = (None, None) if seen.quality is None else seen.quality.unbind(-1)
+        localisation = self._localisation(seen.centerness, iou)
         if self.knowledge is not None:
-            c5 = self.knowledge.c5(features)
+            c5 = self.knowledge.c5(seen.features)
             embeddings = embeddings + self.knowledge(c5, boxes, localisation)
         return Regions(
             boxes=boxes,
             embeddings=embeddings,
-            centerness=centerness,
+            centerness=seen.centerness,
             localisation=localisation,
             anchors=anchors,
-            level_counts=tuple(h * w for h, w in sizes),
+            level_counts=tuple(h * w for h, w in seen.sizes),
             foreground=foreground,
             iou=iou,
         )
@@ -196,13 +192,20 @@ class DetCLIPv2(nn.Module):
         return regions, words, self.bias + 0
 
     def for_inference(self) -> DetCLIPv2:
-        """This model with a faster backbone, see `nn.fold`; all other parts are the same objects.
+        """This model with faster backbones, see `nn.fold`; all other parts are the same objects.
 
-        The backbone's weights are those of now: what is trained later does not change them.
+        The backbones' weights are those of now: what is trained later does not change them.
         """
         view = copy.copy(self)
         view._modules = {**self._modules, "backbone": folded(self.backbone)}
+        if self.partner is not None:
+            view._modules["partner"] = self.partner.for_inference()
         return view
+
+    @property
+    def backbones(self) -> list[Backbone]:
+        """Its own, and the partner's where it has one."""
+        return [self.backbone] if self.partner is None else [self.backbone, self.partner.backbone]
 
     @property
     def fingerprint(self) -> str:
@@ -221,6 +224,20 @@ class DetCLIPv2(nn.Module):
         """Hex digest of all that `encode_text` depends on."""
         shape = repr((self.config.text.arch, self.config.text.heads, self.config.text.max_tokens))
         return _digest(self.text.state_dict().items(), shape.encode())
+
+
+def _parts(
+    config: ModelConfig, name: str, width: int
+) -> tuple[Backbone, FeaturePyramid, ATSSHead, Shortcut | None]:
+    """Of an image tower with this backbone and so many channels."""
+    backbone = Backbone(name, config.drop_path)
+    head = ATSSHead(
+        width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
+        levels=len(STRIDES), deformable=config.deformable,
+        deform_min_level=config.deform_min_level, quality=config.quality,
+    )  # fmt: skip
+    shortcut = Shortcut(backbone.channels[-2:], config.embed_dim) if config.shortcut else None
+    return backbone, FeaturePyramid(backbone.channels, width), head, shortcut
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]], salt: bytes = b"") -> str:

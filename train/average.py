@@ -69,6 +69,7 @@ def _trunk(config: ModelConfig) -> ModelConfig:
     return replace(
         config, quality=False, localisation="centerness", knowledge=False, knowledge_late=False,
         shortcut=False, image=ImageConfig(), score_scale=1.0, score_bias=0.0, soft_nms=0.0,
+        compact=False,
     )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
         model.text.load_pretrained()
     if experiment.init:
         begin_with(model, DetCLIPv2.from_pretrained(experiment.init))
-    model.backbone.freeze(experiment.freeze, experiment.freeze_depthwise)
+    for backbone in model.backbones:
+        backbone.freeze(experiment.freeze, experiment.freeze_depthwise)
     if experiment.checkpointing:
         checkpoint_activations(model)
     return model.to(memory_format=torch.channels_last)
@@ -68,11 +69,11 @@ def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:
 
 
 def trained_view(model: DetCLIPv2, parallel: Parallel = "ddp") -> DetCLIPv2:
-    """What the losses see of `model`: the same, but faster where all of its backbone is frozen.
+    """What the losses see of `model`: the same, but faster where its backbones are frozen.
 
     A sharded model stays as it is: only whole parameters can be read for the faster copy.
     """
-    learns = any(p.requires_grad for p in model.backbone.parameters())
+    learns = any(p.requires_grad for part in model.backbones for p in part.parameters())
     return model if learns or parallel == "fsdp" else model.for_inference()
 
 
@@ -87,9 +88,14 @@ def checkpoint_activations(model: DetCLIPv2) -> None:
 
 
 def blocks_of(model: DetCLIPv2) -> list[nn.Module]:
-    """Parts of similar size that follow one another: stages of the backbone, layers of text."""
+    """Parts of similar size that follow one another: stages of backbones, layers of text."""
     layers = [m for m in model.text.tower.modules() if type(m).__name__.endswith("Layer")]
-    stages = [m for m in model.backbone.stages if any(True for _ in m.parameters())]
+    stages = [
+        stage
+        for backbone in model.backbones
+        for stage in backbone.stages
+        if any(True for _ in stage.parameters())
+    ]
     # A Sequential made for the occasion is no part of the model.
     inside = set(model.modules())
     return [m for m in (*stages, *layers) if m in inside]

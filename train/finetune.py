@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trained = DetCLIPv2.from_pretrained(options.checkpoint)
     model = trained.config
     if options.from_backbone:
-        model = replace(model, knowledge=False, knowledge_late=False)
+        model = replace(model, knowledge=False, knowledge_late=False, partner=None)
 
     def ready(experiment: Experiment) -> Experiment:
         if options.from_backbone:

@@ -13,6 +13,7 @@ from detclipv2.language.embeddings import prompt_text
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone, imagenet_weights, load_imagenet
 from detclipv2.nn.knowledge import imagenet_names
+from detclipv2.packing import step_of
 from train.data.everyday import everyday_words
 
 _STRENGTH = 0.8
@@ -75,7 +76,7 @@ def region_names(model: DetCLIPv2) -> Tensor:
     over names of the concept dictionary; the projected class names themselves, which the projection
     made for other texts, explain less of it (nano: 73 % of the variance instead of 97 %).
     """
-    texts = _encode(model, load_concepts().names[::_EVERY])
+    texts = encode_names(model, load_concepts().names[::_EVERY])
     seen = model.text.project(texts)
     classes = class_vectors(model)
     wanted = texts @ (classes - classes.mean(dim=0)).T
@@ -92,10 +93,11 @@ def class_vectors(model: DetCLIPv2) -> Tensor:
     """
     own, words = list(imagenet_names()), everyday_words()
     common = [word or name for word, name in zip(words, own, strict=True)]
-    return (_encode(model, own) + _encode(model, common)) / 2
+    return (encode_names(model, own) + encode_names(model, common)) / 2
 
 
-def _encode(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
+def encode_names(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
+    """(K, width): the prompts of K names as the text tower pools them, before its projection."""
     prompts = [prompt_text(model.config.text.template, name) for name in names]
     return torch.cat([model.text.pooled(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
 
@@ -118,7 +120,8 @@ def lent(model: DetCLIPv2, owner: DetCLIPv2) -> DetCLIPv2:
         model.config, knowledge=True, knowledge_late=owner.config.knowledge_late
     )
     copy = DetCLIPv2(config)
-    copy.load_state_dict({**owner.state_dict(), **model.state_dict()})
+    known = {k: v for k, v in owner.state_dict().items() if k.startswith("knowledge.")}
+    copy.load_state_dict({**known, **model.state_dict()})
     assert copy.knowledge is not None
     copy.knowledge.names.copy_(region_names(copy))
     return copy.eval()
@@ -132,13 +135,18 @@ def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:
 
 
 def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
-    """Names of the weights in which the two differ by more than half precision explains."""
+    """Names of the weights in which the two differ by more than storing them explains."""
     own = backbone.state_dict()
     return [
         name
         for name, tensor in original.state_dict().items()
-        if not torch.allclose(tensor, own[name], rtol=1e-3, atol=1e-4)
+        if ((tensor - own[name]).abs() > 1e-4 + 1e-3 * tensor.abs() + _rounding(tensor)).any()
     ]
+
+
+def _rounding(tensor: Tensor) -> Tensor:
+    """By how much a weight in eight bits may be off, with a little to spare; see `packing`."""
+    return 0.51 * step_of(tensor) if tensor.ndim == 4 else tensor.new_zeros(())
 
 
 def _late_blocks(backbone: Backbone) -> range:

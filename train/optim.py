@@ -76,7 +76,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, ob
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = config.lr * factors.get(name.split(".")[0], 1.0)
+            part = name.removeprefix("partner.").split(".")[0]
+            rate = config.lr * factors.get(part, 1.0)
             whole = parameter.ndim >= 2 and not name.endswith(_UNDECAYED)
             decay = config.weight_decay if whole else 0.0
             groups.setdefault((rate, decay), []).append(parameter)

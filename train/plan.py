@@ -99,7 +99,8 @@ def plan(experiment: Experiment) -> Plan:
     weights = [stream.weight for stream in experiment.streams]
     shares = shares_of(steps_per_epoch, weights, experiment.temperature)
     model = DetCLIPv2(experiment.model)
-    model.backbone.freeze(experiment.freeze)
+    for backbone in model.backbones:
+        backbone.freeze(experiment.freeze)
     ids = torch.full((1, experiment.model.text.max_tokens), experiment.model.text.vocab_size - 1)
     text = 0.0 if experiment.model.text.frozen else _flops(lambda: _read(model, ids))
     streams = []

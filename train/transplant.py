@@ -28,7 +28,7 @@ from train.data.loader import load
 from train.distil import photos, set_up
 from train.knowledge import imagenet_backbone
 from train.task import normalise
-from train.widen import widen
+from train.widen import refuse_partner, widen
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,11 @@ def transplant(
     Returns:
         The detector, without knowledge, and for each fitted convolution the share of variance that
         it does not explain.
+
+    Raises:
+        ValueError: `model` has a partner.
     """
+    refuse_partner(model)
     config = replace(model.config, backbone=backbone, knowledge=False, knowledge_late=False)
     grown = DetCLIPv2(config).eval()
     grown.backbone.load_state_dict(imagenet_backbone(backbone, weights_from).state_dict())

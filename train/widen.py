@@ -24,8 +24,10 @@ def widen(model: DetCLIPv2, width: int, seed: int = 0) -> DetCLIPv2:
         seed: of the new channels' weights.
 
     Raises:
-        ValueError: `width` is narrower, or would share out the old channels among other groups.
+        ValueError: `width` is narrower, or would share out the old channels among other groups, or
+            `model` has a partner.
     """
+    refuse_partner(model)
     old = model.config.width
     if width < old:
         raise ValueError(f"width {width} is narrower than the model's {old}; give at least that")
@@ -47,6 +49,14 @@ def widen(model: DetCLIPv2, width: int, seed: int = 0) -> DetCLIPv2:
             fresh[name] = _grown(known[name], tensor.shape, generator)
     wide.load_state_dict(fresh)
     return wide.train(model.training)
+
+
+def refuse_partner(model: DetCLIPv2) -> None:
+    """Raise ValueError if `model` has a partner, which what grows from it would lose."""
+    if model.partner is not None:
+        raise ValueError(
+            f"{model.config.name!r} has a partner; give the detector as it was without it"
+        )
 
 
 def _group(model: DetCLIPv2) -> int:

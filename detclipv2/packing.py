@@ -1,0 +1,51 @@
+"""Large matrices of a checkpoint in eight bits.
+
+Half of their bytes are saved again where `ModelConfig.compact` says so: every output channel of a
+1×1 convolution is stored as whole numbers of steps, the 127th part of its largest weight. Only
+backbones and the knowledge's classifier are stored so, whose weights are given and mostly stay as
+they are; what training shapes keeps its halves. Packing again what was unpacked changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_SUFFIX = ":step"
+_PARTS = ("backbone.", "partner.backbone.", "knowledge.")
+_LEAST = 1024  # numbers in a matrix that is worth it
+_STEPS = 127
+
+
+def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` by name, with the large matrices of backbones and knowledge as int8 and steps."""
+    packed = dict(tensors)
+    for name, tensor in tensors.items():
+        if name.startswith(_PARTS) and _is_large_matrix(tensor):
+            step = step_of(tensor)
+            packed[name] = (tensor.float() / step).round().to(torch.int8)
+            packed[name + _SUFFIX] = step.flatten()
+    return packed
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Inverse of `pack`: all in floats again, whether it was packed or not."""
+    whole = {}
+    for name, tensor in tensors.items():
+        if name.endswith(_SUFFIX):
+            continue
+        step = tensors.get(name + _SUFFIX)
+        whole[name] = tensor if step is None else tensor.float() * step[:, None, None, None]
+    return whole
+
+
+def _is_large_matrix(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.shape[2:] == (1, 1) and tensor.numel() >= _LEAST
+
+
+def step_of(tensor: Tensor) -> Tensor:
+    """(O, I, h, w) → (O, 1, 1, 1): what one step of the whole numbers stands for."""
+    largest = tensor.float().abs().amax(dim=(1, 2, 3), keepdim=True)
+    return (largest / _STEPS).clamp(min=torch.finfo(torch.float32).tiny)
