@@ -115,7 +115,7 @@ class ModelConfig:
     `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
     `compact` stores backbones and the knowledge's classifier in eight bits, see `packing`.
     `partner` adds a smaller image tower that was trained apart: what both say of an anchor is
-    averaged, see `nn.image_tower` and `train.partner`. Not in the paper.
+    added, see `nn.image_tower` and `train.partner`. Not in the paper.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """

@@ -120,7 +120,7 @@ class DetCLIPv2(nn.Module):
             )
         seen = look(pixels, self.backbone, self.fpn, self.head, self.shortcut)
         if self.partner is not None:
-            seen = seen.mean_with(self.partner(pixels))
+            seen = seen.plus(self.partner(pixels))
         embeddings = seen.embeddings
         if self.config.similarity == "cosine":
             embeddings = F.normalize(embeddings, dim=-1)

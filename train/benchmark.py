@@ -108,7 +108,7 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
             model.encode_image(pixels)
 
     pairs = []
-    for name in ("shortcut", "knowledge"):
+    for name in ("shortcut", "knowledge", "partner"):
         if (part := getattr(model, name)) is not None:
             title = f"image of {size} px, with : without {name}"
             pairs.append(compare(title, partial(look, name, part), partial(look, name, None)))
@@ -130,7 +130,7 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
 
 
 def runtimes(model: DetCLIPv2, size: int) -> list[Pair]:
-    """The image tower by OpenVINO and by PyTorch, and what the knowledge costs by OpenVINO."""
+    """The image tower by OpenVINO and by PyTorch, and what its parts cost by OpenVINO."""
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
 
     def look() -> None:
@@ -143,12 +143,13 @@ def runtimes(model: DetCLIPv2, size: int) -> list[Pair]:
         rounding = OpenVINOTower(model, bf16=True)
         title = f"image of {size} px, OpenVINO in bf16 : PyTorch"
         pairs.append(compare(title, partial(rounding, pixels), look))
-    if (knowledge := model.knowledge) is not None:
-        model.knowledge = None
-        plain = OpenVINOTower(model)
-        model.knowledge = knowledge
-        title = f"image of {size} px, with : without knowledge, OpenVINO"
-        pairs.append(compare(title, partial(graph, pixels), partial(plain, pixels)))
+    for name in ("knowledge", "partner"):
+        if (part := getattr(model, name)) is not None:
+            setattr(model, name, None)
+            plain = OpenVINOTower(model)
+            setattr(model, name, part)
+            title = f"image of {size} px, with : without {name}, OpenVINO"
+            pairs.append(compare(title, partial(graph, pixels), partial(plain, pixels)))
     return pairs
 
 

@@ -1,13 +1,14 @@
 """Let two detectors look together, as one.
 
-    python -m train.partner CHECKPOINT OTHER OUT
+    python -m train.partner CHECKPOINT OTHER OUT [--meaning SHARE] [--place SHARE]
 
 OUT is CHECKPOINT with OTHER's image tower as its partner (`ModelConfig.partner`): at every anchor
-the mean of what both say counts. Each was trained to answer its own projection of the same frozen
-text tower; OTHER's region embeddings are mapped, by least squares over names of the concept
-dictionary, to give with CHECKPOINT's texts what they gave with their own. The map is linear, as are
-the layers before it, so it becomes part of their weights. Nothing is trained. CHECKPOINT keeps its
-knowledge; OTHER's is left behind.
+the mean of what both say counts, weighted by OTHER's share in the region embedding (`--meaning`)
+and in everything that makes and ranks boxes (`--place`). Each was trained to answer its own
+projection of the same frozen text tower; OTHER's region embeddings are mapped, by least squares
+over names of the concept dictionary, to give with CHECKPOINT's texts what they gave with their own.
+The map is linear, as are the last layers of both, so it and the shares become part of their
+weights. Nothing is trained. CHECKPOINT keeps its knowledge; OTHER's is left behind.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from detclipv2.checkpoint import CheckpointError, inspect
 from detclipv2.config import ModelConfig, PartnerConfig
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
+from detclipv2.nn.head import ATSSHead
+from detclipv2.nn.shortcut import Shortcut
 from train.knowledge import encode_names
 
 _EVERY = 4  # name of the dictionary
@@ -33,18 +36,25 @@ _MAY_MISS = 0.1  # share of variance
 
 
 @torch.no_grad()
-def paired(model: DetCLIPv2, other: DetCLIPv2) -> DetCLIPv2:
+def paired(
+    model: DetCLIPv2, other: DetCLIPv2, meaning: float = 0.5, place: float = 0.5
+) -> DetCLIPv2:
     """A copy of `model` with the image tower of `other` as its partner.
 
     Args:
         model: a trained detector without partner, with a frozen text tower.
         other: one of the same text tower, branches and embedding width; backbone and width of its
             pyramid may differ.
+        meaning: share of `other` in the region embeddings, between 0 and 1.
+        place: its share in boxes, centerness, foreground and IoU.
 
     Raises:
-        ValueError: `model` has a partner, or the two differ in more, or have learned to understand
-            texts too differently.
+        ValueError: a share is not between 0 and 1, `model` has a partner, the two differ in more,
+            or they have learned to understand texts too differently.
     """
+    for share in (meaning, place):
+        if not 0 < share < 1:
+            raise ValueError(f"a partner's share lies between 0 and 1, got {share}")
     if model.partner is not None:
         raise ValueError(f"{model.config.name!r} has a partner, {model.config.partner}")
     if not model.config.text.frozen or _common(model.config) != _common(other.config):
@@ -68,10 +78,30 @@ def paired(model: DetCLIPv2, other: DetCLIPv2) -> DetCLIPv2:
     pair.load_state_dict({**model.state_dict(), **theirs})
     assert pair.partner is not None
     towards = towards * (other.log_scale - model.log_scale).exp()
-    for conv in (pair.partner.head.embedding, *getattr(pair.partner.shortcut, "maps", ())):
+    for conv in _speakers(pair.partner.head, pair.partner.shortcut):
         _follow(conv, towards)
-    pair.bias.copy_((model.bias + other.bias) / 2)
+    pair.bias.copy_((1 - meaning) * model.bias + meaning * other.bias)
+    _scale(pair.head, pair.shortcut, 1 - meaning, 1 - place)
+    _scale(pair.partner.head, pair.partner.shortcut, meaning, place)
     return pair.eval()
+
+
+def _speakers(head: ATSSHead, shortcut: Shortcut | None) -> list[nn.Conv2d]:
+    """The convolutions whose sum is the region embedding."""
+    maps = [] if shortcut is None else list(shortcut.maps)
+    return [head.embedding, *maps]  # type: ignore[list-item]
+
+
+def _scale(head: ATSSHead, shortcut: Shortcut | None, meaning: float, place: float) -> None:
+    """Multiply what they say of meaning and of place."""
+    parts: list[tuple[nn.Module | None, float]] = [
+        *((conv, meaning) for conv in _speakers(head, shortcut)),
+        *((conv, place) for conv in (head.box, head.centerness, head.quality)),
+    ]
+    for conv, share in parts:
+        if conv is not None:
+            for parameter in conv.parameters():
+                parameter.mul_(share)
 
 
 def _understood(model: DetCLIPv2, other: DetCLIPv2) -> tuple[Tensor, float]:
@@ -87,9 +117,8 @@ def _understood(model: DetCLIPv2, other: DetCLIPv2) -> tuple[Tensor, float]:
     return found, float(missed)
 
 
-def _follow(conv: nn.Module, towards: Tensor) -> None:
+def _follow(conv: nn.Conv2d, towards: Tensor) -> None:
     """Make `conv` give M times what it gives."""
-    assert isinstance(conv, nn.Conv2d)
     conv.weight.copy_(torch.einsum("nd,dchw->nchw", towards, conv.weight))
     if conv.bias is not None:
         conv.bias.copy_(towards @ conv.bias)
@@ -114,10 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("other")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--meaning", type=float, default=0.5, help="share in region embeddings")
+    parser.add_argument("--place", type=float, default=0.5, help="share in boxes and their rank")
     options = parser.parse_args(arguments)
     try:
         model, other = map(DetCLIPv2.from_pretrained, (options.checkpoint, options.other))
-        pair = paired(model, other)
+        pair = paired(model, other, options.meaning, options.place)
     except (CheckpointError, ValueError) as error:
         sys.exit(str(error))
     cards = [inspect(source)["card"] for source in (options.checkpoint, options.other)]

@@ -2,14 +2,14 @@
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
         [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
-        [--strength S] [--soft-nms SIGMA]
+        [--strength S] [--soft-nms SIGMA] [--compact]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
 taught a checkpoint with the same backbone; `--strength` says how much it counts beside the head,
 where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how far
-those beside a better one lose score.
+those beside a better one lose score. `--compact` stores backbones and classifier in eight bits.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     parser.add_argument("--localisation", choices=get_args(Localisation))
     parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
+    parser.add_argument("--compact", action="store_true", help="see ModelConfig.compact")
     options = parser.parse_args(arguments)
     model = DetCLIPv2.from_pretrained(options.checkpoint)
     if options.knowledge:
@@ -106,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model.config = replace(model.config, localisation=options.localisation)
     if options.soft_nms is not None:
         model.config = replace(model.config, soft_nms=options.soft_nms)
+    if options.compact:
+        model.config = replace(model.config, compact=True)
     earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
     model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})
     size = sum(file.stat().st_size for file in options.out.iterdir())

@@ -1,9 +1,10 @@
 """Pixels to what a detector says of every anchor: backbone, pyramid, head, shortcut.
 
 A detector has one such tower; it may have a partner (`ModelConfig.partner`), a smaller one that was
-trained apart. Both see the same anchors, so what they say is averaged before a box is made. The
-paper has one tower. Two that know different things find more than either: nano's own keeps its
-backbone as ImageNet left it, its partner's was trained on boxes and phrases.
+trained apart. Both see the same anchors, so what they say is added before a box is made; how much
+each counts, and what turns a sum into a mean, is in the weights of their last layers
+(`train.partner`). The paper has one tower. Two that know different things find more than either:
+nano's own keeps its backbone as ImageNet left it, its partner's was trained on boxes and phrases.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from detclipv2.nn.shortcut import Shortcut
 
 @dataclass(frozen=True)
 class Outputs:
-    """Of one tower, or the mean of two.
+    """Of one tower, or the sum of two.
 
     Attributes:
         embeddings: (B, A, D), not normalised.
@@ -40,15 +41,15 @@ class Outputs:
     features: Sequence[Tensor]
     sizes: Sequence[tuple[int, int]]
 
-    def mean_with(self, other: Outputs) -> Outputs:
-        """The mean of both; maps and sizes are these."""
+    def plus(self, other: Outputs) -> Outputs:
+        """The sum of both; maps and sizes are these."""
         quality = None
         if self.quality is not None and other.quality is not None:
-            quality = (self.quality + other.quality) / 2
+            quality = self.quality + other.quality
         return Outputs(
-            embeddings=(self.embeddings + other.embeddings) / 2,
-            deltas=(self.deltas + other.deltas) / 2,
-            centerness=(self.centerness + other.centerness) / 2,
+            embeddings=self.embeddings + other.embeddings,
+            deltas=self.deltas + other.deltas,
+            centerness=self.centerness + other.centerness,
             quality=quality,
             features=self.features,
             sizes=self.sizes,

@@ -70,24 +70,26 @@ def pixels() -> torch.Tensor:
     return torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.parametrize(("meaning", "place"), [(0.5, 0.5), (0.3, 0.8)])
 @torch.no_grad()
 def test_what_counts_is_the_mean_of_what_both_say(
-    model: DetCLIPv2, other: DetCLIPv2, pair: DetCLIPv2, pixels: torch.Tensor
+    model: DetCLIPv2, other: DetCLIPv2, pixels: torch.Tensor, meaning: float, place: float
 ) -> None:
+    pair = paired(model, other, meaning, place)
     together, *apart = (m.encode_image(pixels) for m in (pair, model, other))
     said, *own = (
         m.similarity(r.embeddings, m.encode_text(TEXTS))
         for m, r in zip((pair, model, other), (together, *apart), strict=True)
     )
-    torch.testing.assert_close(said, sum(own) / 2, atol=0.02, rtol=1e-2)
+    torch.testing.assert_close(said, own[0].lerp(own[1], meaning), atol=0.02, rtol=1e-2)
     for name in ("centerness", "foreground", "iou"):
         one, two = (getattr(regions, name) for regions in apart)
-        torch.testing.assert_close(getattr(together, name), (one + two) / 2)
+        torch.testing.assert_close(getattr(together, name), one.lerp(two, place))
     # Sides are averaged as logarithms, middles as they are.
     middles = [(r.boxes[..., :2] + r.boxes[..., 2:]) / 2 for r in (together, *apart)]
     sides = [(r.boxes[..., 2:] - r.boxes[..., :2]).log() for r in (together, *apart)]
     for whole, one, two in (middles, sides):
-        torch.testing.assert_close(whole, (one + two) / 2, atol=1e-2, rtol=1e-3)
+        torch.testing.assert_close(whole, one.lerp(two, place), atol=1e-2, rtol=1e-3)
     assert not torch.allclose(apart[0].centerness, apart[1].centerness, atol=1e-3)
 
 
@@ -146,6 +148,9 @@ def test_the_command_writes_a_checkpoint_that_tells_who_looks(
 def test_what_does_not_fit_is_refused(
     model: DetCLIPv2, other: DetCLIPv2, pair: DetCLIPv2, tmp_path: Path
 ) -> None:
+    for share in (0.0, 1.0, -1.0):
+        with pytest.raises(ValueError, match=f"between 0 and 1, got {share}"):
+            paired(model, other, place=share)
     with pytest.raises(ValueError, match="has a partner, PartnerConfig"):
         paired(pair, other)
     deeper = DetCLIPv2(dataclasses.replace(other.config, tower_depth=2))
