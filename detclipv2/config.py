@@ -90,10 +90,21 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class PartnerConfig:
-    """A second image tower; what it does not say is as in the `ModelConfig` that it belongs to."""
+    """A second image tower; what it does not say is as in the `ModelConfig` that it belongs to.
+
+    `meaning` is its share in the region embeddings, `place` in boxes, centerness, foreground and
+    IoU; the rest is the detector's own.
+    """
 
     backbone: str
     width: int
+    meaning: float = 0.5
+    place: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, share in (("meaning", self.meaning), ("place", self.place)):
+            if not 0 < share < 1:
+                raise ValueError(f"partner.{name} is a share between 0 and 1, got {share}")
 
 
 @dataclass(frozen=True)
@@ -114,8 +125,8 @@ class ModelConfig:
     `soft_nms` is how much of its score a box keeps beside a better one of its class, see
     `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
     `compact` stores backbones and the knowledge's classifier in eight bits, see `packing`.
-    `partner` adds a smaller image tower that was trained apart: what both say of an anchor is
-    added, see `nn.image_tower` and `train.partner`. Not in the paper.
+    `partner` adds a smaller image tower that was trained apart: the mean of what both say of an
+    anchor counts, see `nn.image_tower` and `train.partner`. Not in the paper.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """

@@ -119,8 +119,8 @@ class DetCLIPv2(nn.Module):
                 f"pixels must be (B, 3, H, W), H and W multiples of 32, got {tuple(pixels.shape)}"
             )
         seen = look(pixels, self.backbone, self.fpn, self.head, self.shortcut)
-        if self.partner is not None:
-            seen = seen.plus(self.partner(pixels))
+        if self.partner is not None and (shares := self.config.partner):
+            seen = seen.mean_with(self.partner(pixels), shares.meaning, shares.place)
         embeddings = seen.embeddings
         if self.config.similarity == "cosine":
             embeddings = F.normalize(embeddings, dim=-1)
@@ -211,12 +211,15 @@ class DetCLIPv2(nn.Module):
     def fingerprint(self) -> str:
         """Hex digest of what a checkpoint's scores come from, whatever its file is called.
 
-        All weights, and the calibration and the softer suppression where there are such.
+        All weights, and the calibration, the softer suppression and the partner's shares where
+        there are such.
         """
         calibration = (self.config.score_scale, self.config.score_bias)
         salt = b"" if calibration == (1.0, 0.0) else repr(calibration).encode()
         if self.config.soft_nms:
             salt += f"soft {self.config.soft_nms}".encode()
+        if shares := self.config.partner:
+            salt += f"partner {shares.meaning} {shares.place}".encode()
         return _digest(self.state_dict().items(), salt)
 
     @property

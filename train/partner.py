@@ -7,8 +7,8 @@ the mean of what both say counts, weighted by OTHER's share in the region embedd
 and in everything that makes and ranks boxes (`--place`). Each was trained to answer its own
 projection of the same frozen text tower; OTHER's region embeddings are mapped, by least squares
 over names of the concept dictionary, to give with CHECKPOINT's texts what they gave with their own.
-The map is linear, as are the last layers of both, so it and the shares become part of their
-weights. Nothing is trained. CHECKPOINT keeps its knowledge; OTHER's is left behind.
+The map is linear, as are the layers before it, so it becomes part of their weights. Nothing is
+trained. CHECKPOINT keeps its knowledge; OTHER's is left behind.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from detclipv2.checkpoint import CheckpointError, inspect
 from detclipv2.config import ModelConfig, PartnerConfig
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
-from detclipv2.nn.head import ATSSHead
-from detclipv2.nn.shortcut import Shortcut
 from train.knowledge import encode_names
 
 _EVERY = 4  # name of the dictionary
@@ -52,9 +50,6 @@ def paired(
         ValueError: a share is not between 0 and 1, `model` has a partner, the two differ in more,
             or they have learned to understand texts too differently.
     """
-    for share in (meaning, place):
-        if not 0 < share < 1:
-            raise ValueError(f"a partner's share lies between 0 and 1, got {share}")
     if model.partner is not None:
         raise ValueError(f"{model.config.name!r} has a partner, {model.config.partner}")
     if not model.config.text.frozen or _common(model.config) != _common(other.config):
@@ -68,7 +63,7 @@ def paired(
             f"{missed:.0%} of what {other.config.name!r} makes of texts cannot be told from what "
             f"{model.config.name!r} makes of them; train both from the same checkpoint"
         )
-    beside = PartnerConfig(other.config.backbone, other.config.width)
+    beside = PartnerConfig(other.config.backbone, other.config.width, meaning, place)
     pair = DetCLIPv2(replace(model.config, partner=beside))
     theirs = {
         f"partner.{name}": tensor
@@ -78,30 +73,10 @@ def paired(
     pair.load_state_dict({**model.state_dict(), **theirs})
     assert pair.partner is not None
     towards = towards * (other.log_scale - model.log_scale).exp()
-    for conv in _speakers(pair.partner.head, pair.partner.shortcut):
+    for conv in (pair.partner.head.embedding, *getattr(pair.partner.shortcut, "maps", ())):
         _follow(conv, towards)
     pair.bias.copy_((1 - meaning) * model.bias + meaning * other.bias)
-    _scale(pair.head, pair.shortcut, 1 - meaning, 1 - place)
-    _scale(pair.partner.head, pair.partner.shortcut, meaning, place)
     return pair.eval()
-
-
-def _speakers(head: ATSSHead, shortcut: Shortcut | None) -> list[nn.Conv2d]:
-    """The convolutions whose sum is the region embedding."""
-    maps = [] if shortcut is None else list(shortcut.maps)
-    return [head.embedding, *maps]  # type: ignore[list-item]
-
-
-def _scale(head: ATSSHead, shortcut: Shortcut | None, meaning: float, place: float) -> None:
-    """Multiply what they say of meaning and of place."""
-    parts: list[tuple[nn.Module | None, float]] = [
-        *((conv, meaning) for conv in _speakers(head, shortcut)),
-        *((conv, place) for conv in (head.box, head.centerness, head.quality)),
-    ]
-    for conv, share in parts:
-        if conv is not None:
-            for parameter in conv.parameters():
-                parameter.mul_(share)
 
 
 def _understood(model: DetCLIPv2, other: DetCLIPv2) -> tuple[Tensor, float]:
@@ -117,8 +92,9 @@ def _understood(model: DetCLIPv2, other: DetCLIPv2) -> tuple[Tensor, float]:
     return found, float(missed)
 
 
-def _follow(conv: nn.Conv2d, towards: Tensor) -> None:
+def _follow(conv: nn.Module, towards: Tensor) -> None:
     """Make `conv` give M times what it gives."""
+    assert isinstance(conv, nn.Conv2d)
     conv.weight.copy_(torch.einsum("nd,dchw->nchw", towards, conv.weight))
     if conv.bias is not None:
         conv.bias.copy_(towards @ conv.bias)

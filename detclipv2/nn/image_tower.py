@@ -1,9 +1,8 @@
 """Pixels to what a detector says of every anchor: backbone, pyramid, head, shortcut.
 
 A detector has one such tower; it may have a partner (`ModelConfig.partner`), a smaller one that was
-trained apart. Both see the same anchors, so what they say is added before a box is made; how much
-each counts, and what turns a sum into a mean, is in the weights of their last layers
-(`train.partner`). The paper has one tower. Two that know different things find more than either:
+trained apart (`train.partner`). Both see the same anchors, so the mean of what they say is taken
+before a box is made. The paper has one tower. Two that know different things find more than either:
 nano's own keeps its backbone as ImageNet left it, its partner's was trained on boxes and phrases.
 """
 
@@ -23,7 +22,7 @@ from detclipv2.nn.shortcut import Shortcut
 
 @dataclass(frozen=True)
 class Outputs:
-    """Of one tower, or the sum of two.
+    """Of one tower, or the mean of two.
 
     Attributes:
         embeddings: (B, A, D), not normalised.
@@ -41,15 +40,21 @@ class Outputs:
     features: Sequence[Tensor]
     sizes: Sequence[tuple[int, int]]
 
-    def plus(self, other: Outputs) -> Outputs:
-        """The sum of both; maps and sizes are these."""
+    def mean_with(self, other: Outputs, meaning: float, place: float) -> Outputs:
+        """The mean of both; maps and sizes are these.
+
+        Args:
+            other: of the partner.
+            meaning: its share in the region embeddings, 0 to 1.
+            place: its share in everything else.
+        """
         quality = None
         if self.quality is not None and other.quality is not None:
-            quality = self.quality + other.quality
+            quality = self.quality.lerp(other.quality, place)
         return Outputs(
-            embeddings=self.embeddings + other.embeddings,
-            deltas=self.deltas + other.deltas,
-            centerness=self.centerness + other.centerness,
+            embeddings=self.embeddings.lerp(other.embeddings, meaning),
+            deltas=self.deltas.lerp(other.deltas, place),
+            centerness=self.centerness.lerp(other.centerness, place),
             quality=quality,
             features=self.features,
             sizes=self.sizes,

@@ -76,6 +76,7 @@ def test_what_counts_is_the_mean_of_what_both_say(
     model: DetCLIPv2, other: DetCLIPv2, pixels: torch.Tensor, meaning: float, place: float
 ) -> None:
     pair = paired(model, other, meaning, place)
+    assert pair.fingerprint != paired(model, other, meaning, 0.6).fingerprint
     together, *apart = (m.encode_image(pixels) for m in (pair, model, other))
     said, *own = (
         m.similarity(r.embeddings, m.encode_text(TEXTS))
@@ -149,7 +150,9 @@ def test_what_does_not_fit_is_refused(
     model: DetCLIPv2, other: DetCLIPv2, pair: DetCLIPv2, tmp_path: Path
 ) -> None:
     for share in (0.0, 1.0, -1.0):
-        with pytest.raises(ValueError, match=f"between 0 and 1, got {share}"):
+        with pytest.raises(
+            ValueError, match=f"partner.place is a share between 0 and 1, got {share}"
+        ):
             paired(model, other, place=share)
     with pytest.raises(ValueError, match="has a partner, PartnerConfig"):
         paired(pair, other)
