@@ -107,6 +107,18 @@ def test_folded_it_says_the_same_and_shares_its_heads(
     torch.testing.assert_close(given.embeddings, wanted.embeddings, atol=1e-3, rtol=1e-3)
 
 
+def test_without_its_partner_it_is_what_it_was(
+    model: DetCLIPv2, pair: DetCLIPv2, pixels: torch.Tensor, tmp_path: Path
+) -> None:
+    pair.without_partner().save_pretrained(tmp_path)
+    alone = DetCLIPv2.from_pretrained(tmp_path)
+    assert alone.config == model.config and pair.partner is not None
+    with torch.no_grad():
+        for given in (alone, pair.without_partner()):
+            found, wanted = given.encode_image(pixels), model.encode_image(pixels)
+            torch.testing.assert_close(found.centerness, wanted.centerness, rtol=5e-3, atol=5e-2)
+
+
 def test_both_are_trained_and_their_backbones_at_the_backbones_rate(
     pair: DetCLIPv2, pixels: torch.Tensor
 ) -> None:

@@ -202,6 +202,19 @@ def ranked(smoke: bool = False) -> Experiment:
     )
 
 
+def partner(smoke: bool = False) -> Experiment:
+    """The last stage of the embedded checkpoint's partner: `ranked` on its own, smaller backbone.
+
+    `init` names the last mean before train.transplant. What this leaves goes into a mean with it.
+    """
+    base = ranked(smoke)
+    return replace(
+        base,
+        model=shortcut(smoke).model,
+        loop=base.loop if smoke else replace(base.loop, steps=1500),
+    )
+
+
 def pseudo(smoke: bool = False) -> Experiment:
     """`wide` once more, with photos of class names as if they were boxed.
 
