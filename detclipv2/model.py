@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detclipv2.config import STRIDES, ModelConfig
+from detclipv2.config import STRIDES, ModelConfig, PartnerConfig
 from detclipv2.geometry.anchors import decode, grid_anchors
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fold import folded
@@ -70,7 +70,8 @@ class DetCLIPv2(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone, self.fpn, self.head, shortcut = _parts(config, config.backbone, config.width)
+        # In this order, so that a seed gives the random weights that it gave before.
+        self.backbone, self.fpn, self.head = _parts(config, config.backbone, config.width)
         self.text = TextEncoder(config.text, config.embed_dim)
         self.knowledge = (
             ImageNetKnowledge(
@@ -81,12 +82,8 @@ class DetCLIPv2(nn.Module):
             if config.knowledge
             else None
         )
-        self.shortcut = shortcut
-        self.partner = (
-            ImageTower(*_parts(config, config.partner.backbone, config.partner.width))
-            if config.partner
-            else None
-        )
+        self.shortcut = _shortcut(config, self.backbone)
+        self.partner = _partner(config, config.partner) if config.partner else None
         # Of one element, not scalars: FSDP cannot shard those.
         self.log_scale = nn.Parameter(torch.tensor([math.log(config.initial_scale)]))
         self.bias = nn.Parameter(torch.tensor([-math.log((1 - config.prior) / config.prior)]))
@@ -236,18 +233,25 @@ class DetCLIPv2(nn.Module):
         return _digest(self.text.state_dict().items(), shape.encode())
 
 
-def _parts(
-    config: ModelConfig, name: str, width: int
-) -> tuple[Backbone, FeaturePyramid, ATSSHead, Shortcut | None]:
+def _parts(config: ModelConfig, name: str, width: int) -> tuple[Backbone, FeaturePyramid, ATSSHead]:
     """Of an image tower with this backbone and so many channels."""
     backbone = Backbone(name, config.drop_path)
+    fpn = FeaturePyramid(backbone.channels, width)
     head = ATSSHead(
         width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
         levels=len(STRIDES), deformable=config.deformable,
         deform_min_level=config.deform_min_level, quality=config.quality,
     )  # fmt: skip
-    shortcut = Shortcut(backbone.channels[-2:], config.embed_dim) if config.shortcut else None
-    return backbone, FeaturePyramid(backbone.channels, width), head, shortcut
+    return backbone, fpn, head
+
+
+def _shortcut(config: ModelConfig, backbone: Backbone) -> Shortcut | None:
+    return Shortcut(backbone.channels[-2:], config.embed_dim) if config.shortcut else None
+
+
+def _partner(config: ModelConfig, partner: PartnerConfig) -> ImageTower:
+    backbone, fpn, head = _parts(config, partner.backbone, partner.width)
+    return ImageTower(backbone, fpn, head, _shortcut(config, backbone))
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]], salt: bytes = b"") -> str:
