@@ -2,12 +2,13 @@
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
         [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
-        [--strength S] [--soft-nms SIGMA] [--compact]
+        [--taught DATA] [--strength S] [--soft-nms SIGMA] [--compact]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
-taught a checkpoint with the same backbone; `--strength` says how much it counts beside the head,
+taught a checkpoint with the same backbone, and `--taught` lets it say less of what the boxed photos
+of OV-mini in the folder DATA often show; `--strength` says how much it counts beside the head,
 where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how far
 those beside a better one lose score. `--compact` stores backbones and classifier in eight bits.
 """
@@ -26,7 +27,7 @@ import torch
 from detclipv2.checkpoint import inspect
 from detclipv2.config import Localisation
 from detclipv2.model import DetCLIPv2
-from train.data.ov_mini import TERMS
+from train.data.ov_mini import TERMS, photos_by_text
 from train.knowledge import lent, with_knowledge
 from train.run_log import LOG
 
@@ -82,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
     known.add_argument("--knowledge-of", metavar="TAUGHT", help="attach this checkpoint's")
+    parser.add_argument(
+        "--taught", type=Path, metavar="DATA", help="what was learned from, for the knowledge"
+    )
     parser.add_argument("--strength", type=float, help="weight of the knowledge's opinion")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
@@ -89,11 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
     parser.add_argument("--compact", action="store_true", help="see ModelConfig.compact")
     options = parser.parse_args(arguments)
+    if options.taught and not (options.knowledge or options.knowledge_of):
+        parser.error("--taught is about the knowledge; give --knowledge or --knowledge-of, too")
     model = DetCLIPv2.from_pretrained(options.checkpoint)
+    taught = photos_by_text(options.taught) if options.taught else None
     if options.knowledge:
-        model = with_knowledge(model)
+        model = with_knowledge(model, taught=taught)
     if options.knowledge_of:
-        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of))
+        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of), taught)
     if options.strength is not None:
         if model.knowledge is None:
             parser.error("--strength is the knowledge's, which this checkpoint does not have")

@@ -27,6 +27,7 @@ from train.data.ov_mini import (
     TAGGED,
     ZERO_SHOT,
     boxed_samples,
+    photos_by_text,
     training_texts,
 )
 from train.data.tags import read_tags
@@ -99,6 +100,9 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     with pytest.raises(SystemExit):
         ship.main([str(run / "checkpoint"), str(asset), *told, "--strength", "1.5"])
     assert "--strength is the knowledge's" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ship.main([str(run / "checkpoint"), str(asset), *told, "--taught", str(root)])
+    assert "--taught is about the knowledge" in capsys.readouterr().err
 
     (run / "experiment.json").write_text(json.dumps({"init": str(asset)}))
     ship.main([str(run / "checkpoint"), str(tmp_path / "next"), "--run", str(run)])
@@ -114,7 +118,7 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     assert stages["minutes"] == 2 and stages["began_with"]["steps"] == 5
 
 
-def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -> None:
+def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(root: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = DetCLIPv2(PRESETS["nano"])
     plain.text.load_pretrained()
@@ -153,6 +157,10 @@ def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(tmp_path: Path) -
         ship.main([str(tmp_path / "other"), str(tmp_path / "out"), *told, "--strength", "1.5"])
         shipped = DetCLIPv2.from_pretrained(tmp_path / "out").knowledge
         assert shipped is not None and float(shipped.strength) == 1.5
+        assert max(photos_by_text(root).values()) >= 5
+        ship.main([str(tmp_path / "other"), str(tmp_path / "quiet"), *told, "--taught", str(root)])
+        quiet = DetCLIPv2.from_pretrained(tmp_path / "quiet").knowledge
+        assert quiet is not None and not torch.equal(quiet.names, shipped.names)
         plain.backbone.net.conv_stem.weight.add_(0.05)
     with pytest.raises(ValueError, match="conv_stem"):
         with_knowledge(plain)

@@ -6,7 +6,7 @@ import torch
 
 from detclipv2 import DetCLIPv2
 from detclipv2.language.concepts import load_concepts
-from train.knowledge import class_vectors, lent, region_names
+from train.knowledge import class_vectors, encode_names, lent, region_names
 
 
 def test_products_with_the_names_are_the_text_towers_own_similarities() -> None:
@@ -24,6 +24,21 @@ def test_products_with_the_names_are_the_text_towers_own_similarities() -> None:
     assert float((given - wanted).square().sum() / wanted.square().sum()) < 0.05
     scaled = plain * (plain * wanted).sum() / plain.square().sum()
     assert float((scaled - wanted).square().sum() / wanted.square().sum()) > 0.2
+
+
+def test_the_names_say_less_of_what_training_often_showed() -> None:
+    model = DetCLIPv2.from_pretrained("nano")
+    often, seldom = ["dog", "man", "apple"], ["zebra", "teapot", "piano"]
+    plain = region_names(model)
+    quiet = region_names(model, {**dict.fromkeys(often, 2000), **dict.fromkeys(seldom, 1)})
+    torch.testing.assert_close(region_names(model, dict.fromkeys(seldom, 1)), plain)
+    with torch.no_grad():
+        said, now = (
+            (model.text.project(encode_names(model, often + seldom)) @ names.T).norm(dim=1)
+            for names in (plain, quiet)
+        )
+    kept = now / said
+    assert kept[:3].max() < 0.5 and kept[3:].min() > 0.8
 
 
 def test_lent_knowledge_gets_names_for_the_borrowers_projection() -> None:

@@ -6,6 +6,7 @@ A folder a source, each with `images/` and COCO-format `instances.json` or Entit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,16 @@ def boxed_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[floa
     phrases, once = grounding_samples(root)
     classes, repeats = detection_samples(root)
     return phrases + classes, once + repeats
+
+
+def photos_by_text(root: Path) -> Counter[str]:
+    """In how many of `boxed_samples` each name or phrase is boxed.
+
+    Raises:
+        FileNotFoundError: `root` lacks a source.
+    """
+    samples, _ = boxed_samples(root)
+    return Counter(text.lower() for sample in samples for text in sample.concepts)
 
 
 def training_texts(root: Path) -> list[Path]:
