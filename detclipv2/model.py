@@ -188,19 +188,14 @@ class DetCLIPv2(nn.Module):
         # A copy: parameters may be handed back to their shards when this call ends.
         return regions, words, self.bias + 0
 
-    def for_inference(self, all_of_it: bool = True) -> DetCLIPv2:
+    def for_inference(self) -> DetCLIPv2:
         """This model with faster backbones, see `nn.fold`; all other parts are the same objects.
 
         The backbones' weights are those of now: what is trained later does not change them.
-
-        Args:
-            all_of_it: also backbones that learn; otherwise those without a gradient alone.
         """
         view = copy.copy(self)
-        view._modules = dict(self._modules)
-        if all_of_it or not _learns(self.backbone):
-            view._modules["backbone"] = folded(self.backbone)
-        if self.partner is not None and (all_of_it or not _learns(self.partner.backbone)):
+        view._modules = {**self._modules, "backbone": folded(self.backbone)}
+        if self.partner is not None:
             view._modules["partner"] = self.partner.for_inference()
         return view
 
@@ -236,10 +231,6 @@ class DetCLIPv2(nn.Module):
         """Hex digest of all that `encode_text` depends on."""
         shape = repr((self.config.text.arch, self.config.text.heads, self.config.text.max_tokens))
         return _digest(self.text.state_dict().items(), shape.encode())
-
-
-def _learns(part: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in part.parameters())
 
 
 def _parts(config: ModelConfig, name: str, width: int) -> tuple[Backbone, FeaturePyramid, ATSSHead]:

@@ -30,10 +30,6 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
         model.text.load_pretrained()
     if experiment.init:
         begin_with(model, DetCLIPv2.from_pretrained(experiment.init))
-    if experiment.partner_alone:
-        assert model.partner is not None
-        model.requires_grad_(False)
-        model.partner.requires_grad_(True)
     for backbone in model.backbones:
         backbone.freeze(experiment.freeze, experiment.freeze_depthwise)
     if experiment.checkpointing:
@@ -77,8 +73,8 @@ def trained_view(model: DetCLIPv2, parallel: Parallel = "ddp") -> DetCLIPv2:
 
     A sharded model stays as it is: only whole parameters can be read for the faster copy.
     """
-    learn = [any(p.requires_grad for p in backbone.parameters()) for backbone in model.backbones]
-    return model if all(learn) or parallel == "fsdp" else model.for_inference(all_of_it=False)
+    learns = any(p.requires_grad for part in model.backbones for p in part.parameters())
+    return model if learns or parallel == "fsdp" else model.for_inference()
 
 
 def checkpoint_activations(model: DetCLIPv2) -> None:

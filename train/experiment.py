@@ -79,7 +79,6 @@ class Experiment:
         init: a checkpoint to begin with, by name or folder; empty for none.
         freeze: backbone stages without gradient.
         freeze_depthwise: depthwise kernels of the other stages get none, either.
-        partner_alone: of all weights only the partner's learn; losses judge what both towers say.
         checkpointing: compute activations anew in the backward pass instead of keeping them.
         parallel: "ddp" or "fsdp", where several processes train.
         workers: decoding processes.
@@ -99,7 +98,6 @@ class Experiment:
     init: str = ""
     freeze: int = 0
     freeze_depthwise: bool = False
-    partner_alone: bool = False
     checkpointing: bool = False
     parallel: Parallel = "ddp"
     workers: int = 1
@@ -110,8 +108,6 @@ class Experiment:
         names = [stream.name for stream in self.streams]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"streams need names of their own, got {names}")
-        if self.partner_alone and self.model.partner is None:
-            raise ValueError(f"partner_alone: {self.model.name!r} has no partner that could learn")
 
 
 def override(value: Any, assignments: Sequence[str]) -> Any:

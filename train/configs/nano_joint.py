@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detclipv2.config import PRESETS, PartnerConfig
+from detclipv2.config import PRESETS
 from train.ablations.changes import TAGS, quality
 from train.ablations.row import epoch_steps
 from train.data.ov_mini import (
@@ -213,23 +213,6 @@ def partner(smoke: bool = False) -> Experiment:
         model=shortcut(smoke).model,
         loop=base.loop if smoke else replace(base.loop, steps=1500),
     )
-
-
-def beside(smoke: bool = False) -> Experiment:
-    """The embedded checkpoint's partner, beside the detector that it looks with.
-
-    `init` names the pair that train.partner made. What both say together is judged, and the partner
-    alone learns from it, with its backbone's later stages: what it can add is what counts.
-    """
-    base = ranked(smoke)
-    pair = PartnerConfig("tf_efficientnet_lite0", 96, meaning=0.4, place=0.5)
-    return replace(
-        base,
-        model=replace(base.model, partner=pair),
-        loop=base.loop if smoke else replace(base.loop, steps=1200),
-        optim=replace(base.optim, backbone=0.3),
-        freeze=2, freeze_depthwise=True, partner_alone=True,
-    )  # fmt: skip
 
 
 def pseudo(smoke: bool = False) -> Experiment:
