@@ -32,7 +32,10 @@ from train.knowledge import lent, with_knowledge
 from train.run_log import LOG
 
 _LIMIT = 20_000_000
-_OF_TRAINING = ("training", "steps", "minutes", "images_per_second", "began_with")
+_OF_TRAINING = (
+    "training", "steps", "minutes", "images_per_second", "average_of", "transplanted_from",
+    "partner", "began_with",
+)  # fmt: skip
 
 
 def card(run: Path, figures: Sequence[Path]) -> dict[str, Any]:

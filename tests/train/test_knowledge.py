@@ -43,14 +43,16 @@ def test_the_names_say_less_of_what_training_often_showed() -> None:
 
 def test_lent_knowledge_gets_names_for_the_borrowers_projection() -> None:
     owner, model = (DetCLIPv2.from_pretrained("nano") for _ in range(2))
+    assert owner.knowledge is not None
     with torch.no_grad():
+        owner.knowledge.names.copy_(region_names(owner))  # nano's are fitted to say less
         model.text.projection.weight.copy_(model.text.projection.weight.flip(0))
     given = lent(model, owner)
-    assert given.knowledge is not None and owner.knowledge is not None
+    assert given.knowledge is not None
     asked = ["a photo of a zebra"]
     with torch.no_grad():
         right = owner.encode_text(asked) @ owner.knowledge.names.T
         again = given.encode_text(asked) @ given.knowledge.names.T
         stale = given.encode_text(asked) @ owner.knowledge.names.T
-    torch.testing.assert_close(again, right, atol=0.02, rtol=0)  # the owner's are halves
+    torch.testing.assert_close(again, right, atol=2e-3, rtol=0)
     assert float((stale - right).abs().max()) > 0.2

@@ -159,7 +159,7 @@ TERMS = {
     "caltech101": "CC BY 4.0 (claimed)",
     "grocerystore, grocery_iconic": "MIT",
     "clothing": "free use",
-    "tf_efficientnet_lite0 weights": "Apache-2.0; ImageNet terms, non-commercial research",
+    "EfficientNet-Lite0 and Lite2 weights": "Apache-2.0; ImageNet terms, non-commercial research",
     "all-MiniLM-L6-v2 (text tower, not stored here)": "Apache-2.0",
 }
 """Sources of the boxes and of pretrained parts, and terms as known."""
