@@ -42,6 +42,8 @@ def test_two_processes_learn_what_one_does(
             for name, loss in expected["losses"].items():
                 torch.testing.assert_close(found["losses"][name], loss, rtol=1e-5, atol=1e-5)
             assert any((g != 0).any() for g in expected["gradients"].values())
+            partner = [n for n in expected["gradients"] if n.startswith("partner.")]
+            assert bool(partner) == case.endswith("a partner")
             if wrong := _apart(expected["gradients"], found["gradients"]):
                 apart[seed] = wrong
         assert len(apart) <= 1, (case, apart)  # at most one draw of weights lies on a kink

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from detclipv2 import PRESETS
+from detclipv2.config import PartnerConfig
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from train.build import blocks_of
@@ -26,6 +27,7 @@ from train.texts import Texts
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {
     "detection": BoxesConfig(concepts=6, rank=0.5),
+    "detection, a partner": BoxesConfig(concepts=6),
     "detection, micro-batches": BoxesConfig(concepts=6, micro_batch=1),
     "grounding": BoxesConfig(concepts=9, localise=False),
     "pairs": PairsConfig(k=12, objectness="text_sample"),
@@ -81,9 +83,12 @@ def part(here: World) -> Batch:
 def gradients(case: str, seed: int, here: World, parallel: Parallel) -> dict[str, Any]:
     """Losses and gradients of one case."""
     torch.manual_seed(seed)
-    model = DetCLIPv2(PRESETS["tiny"]).eval()
-    assert model.head.entry is not None
-    torch.nn.init.normal_(model.head.entry.steer.weight, std=0.05)
+    tiny = PRESETS["tiny"]
+    partner = PartnerConfig(tiny.backbone, 48) if case.endswith("a partner") else None
+    model = DetCLIPv2(dataclasses.replace(tiny, partner=partner)).eval()
+    for tower in filter(None, (model, model.partner)):
+        assert tower.head.entry is not None
+        torch.nn.init.normal_(tower.head.entry.steer.weight, std=0.05)
     replica = Replica(model, here, parallel, blocks_of(model))
     config = CASES[case]
     task: BoxesTask | PairsTask
