@@ -20,8 +20,8 @@ _STRENGTH = 0.8
 # All 14,000 names of the dictionary instead of one of so many explain 0.1 % more of the variance.
 _EVERY = 4
 _RIDGE = 1e-5  # with 1e-4 coco_dev's AP50 was 0.2 less
-# What training boxed in so many photos the classifier says half as much of. Texts of fewer photos
-# than the second are not asked: they are many and weigh little.
+# What so many boxed photos of training hold the classifier says half as much of. Texts of fewer
+# photos than the second are not asked: they are many and weigh little.
 _OFTEN, _SELDOM = 20, 5
 
 
@@ -89,9 +89,9 @@ def region_names(model: DetCLIPv2, taught: Mapping[str, int] | None = None) -> T
 
     Args:
         model: a detector with a frozen text tower.
-        taught: how many photos with boxes of a text training showed. What it showed often the
-            detector knows better than a classifier without a class for people: the products are to
-            vanish there.
+        taught: of how many boxed photos of training a text was a concept. What it showed often the
+            detector knows better than a classifier with hardly a class for people: the more photos,
+            the nearer to zero the products are to be.
     """
     counts = {text: n for text, n in (taught or {}).items() if n >= _SELDOM}
     texts = encode_names(model, [*load_concepts().names[::_EVERY], *counts])

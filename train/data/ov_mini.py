@@ -130,7 +130,7 @@ def boxed_samples(root: Path, _: Path = Path()) -> tuple[list[Sample], list[floa
 
 
 def photos_by_text(root: Path) -> Counter[str]:
-    """In how many of `boxed_samples` each name or phrase is boxed.
+    """In how many of `boxed_samples` each name or phrase is a concept, in small letters.
 
     Raises:
         FileNotFoundError: `root` lacks a source.
