@@ -25,9 +25,7 @@ _RIDGE = 1e-5  # with 1e-4 coco_dev's AP50 was 0.2 less
 _OFTEN, _SELDOM = 20, 5
 
 
-def with_knowledge(
-    model: DetCLIPv2, weights_from: str = "package", taught: Mapping[str, int] | None = None
-) -> DetCLIPv2:
+def with_knowledge(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2:
     """A copy of `model` with its backbone's classifier attached, as ImageNet left it.
 
     Where training changed the stages after C4, the classifier gets these as they were.
@@ -35,7 +33,6 @@ def with_knowledge(
     Args:
         model: a trained detector with a frozen text tower.
         weights_from: see `imagenet_weights`.
-        taught: see `region_names`.
 
     Raises:
         ValueError: training changed earlier stages, whose features the classifier no longer knows.
@@ -48,20 +45,16 @@ def with_knowledge(
             f"training changed the backbone ({early[0]}), so its ImageNet classifier no longer "
             "fits; train with all stages up to C4 frozen, or let train.distil teach it"
         )
-    return grown(model, original.after_c4() if changed else None, weights_from, taught)
+    return grown(model, original.after_c4() if changed else None, weights_from)
 
 
-def grown(
-    model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package",
-    taught: Mapping[str, int] | None = None,
-) -> DetCLIPv2:  # fmt: skip
+def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package") -> DetCLIPv2:
     """A copy of `model` with the classifier, behind stages after C4 of its own or the model's.
 
     Args:
         model: a trained detector with a frozen text tower.
         late: the stages; None for those of `model`.
         weights_from: see `imagenet_weights`.
-        taught: see `region_names`.
     """
     config = dataclasses.replace(
         model.config, knowledge=True, knowledge_late=late is not None
@@ -73,8 +66,7 @@ def grown(
         copy.knowledge.strength.fill_(_STRENGTH)
         if copy.knowledge.late is not None and late is not None:
             copy.knowledge.late.load_state_dict(late.state_dict())
-    names = region_names(model, taught)
-    copy.knowledge.load(imagenet_weights(config.backbone, weights_from), names)
+    copy.knowledge.load(imagenet_weights(config.backbone, weights_from), region_names(model))
     return copy.eval()
 
 
@@ -122,15 +114,10 @@ def encode_names(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
     return torch.cat([model.text.pooled(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
 
 
-def lent(model: DetCLIPv2, owner: DetCLIPv2, taught: Mapping[str, int] | None = None) -> DetCLIPv2:
+def lent(model: DetCLIPv2, owner: DetCLIPv2) -> DetCLIPv2:
     """A copy of `model` with the knowledge of `owner`, which was taught for the same features.
 
     The class names are fitted anew, for the two may project texts differently.
-
-    Args:
-        model: without knowledge, or with another's.
-        owner: has it.
-        taught: see `region_names`.
 
     Raises:
         ValueError: `owner` has none, or another backbone.
@@ -148,7 +135,7 @@ def lent(model: DetCLIPv2, owner: DetCLIPv2, taught: Mapping[str, int] | None = 
     known = {k: v for k, v in owner.state_dict().items() if k.startswith("knowledge.")}
     copy.load_state_dict({**known, **model.state_dict()})
     assert copy.knowledge is not None
-    copy.knowledge.names.copy_(region_names(copy, taught))
+    copy.knowledge.names.copy_(region_names(copy))
     return copy.eval()
 
 

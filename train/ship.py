@@ -7,10 +7,10 @@
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
-taught a checkpoint with the same backbone, and `--taught` lets it say less of what the boxed photos
-of OV-mini in the folder DATA often show; `--strength` says how much it counts beside the head,
-where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how far
-those beside a better one lose score. `--compact` stores backbones and classifier in eight bits.
+taught a checkpoint with the same backbone; `--taught` lets the knowledge say less of what the boxed
+photos of OV-mini in the folder DATA often show, `--strength` says how much it counts beside the
+head, where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how
+far those beside a better one lose score. `--compact` stores backbones and classifier in eight bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from detclipv2.checkpoint import inspect
 from detclipv2.config import Localisation
 from detclipv2.model import DetCLIPv2
 from train.data.ov_mini import TERMS, photos_by_text
-from train.knowledge import lent, with_knowledge
+from train.knowledge import lent, region_names, with_knowledge
 from train.run_log import LOG
 
 _LIMIT = 20_000_000
@@ -96,14 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
     parser.add_argument("--compact", action="store_true", help="see ModelConfig.compact")
     options = parser.parse_args(arguments)
-    if options.taught and not (options.knowledge or options.knowledge_of):
-        parser.error("--taught is about the knowledge; give --knowledge or --knowledge-of, too")
     model = DetCLIPv2.from_pretrained(options.checkpoint)
-    taught = photos_by_text(options.taught) if options.taught else None
     if options.knowledge:
-        model = with_knowledge(model, taught=taught)
+        model = with_knowledge(model)
     if options.knowledge_of:
-        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of), taught)
+        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of))
+    if options.taught:
+        if model.knowledge is None:
+            parser.error("--taught is about the knowledge, which this checkpoint does not have")
+        model.knowledge.names.copy_(region_names(model, photos_by_text(options.taught)))
     if options.strength is not None:
         if model.knowledge is None:
             parser.error("--strength is the knowledge's, which this checkpoint does not have")
