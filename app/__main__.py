@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"python -m app: error: {error}", file=sys.stderr)
         return 2
     log.info(
-        "Loaded %s (checkpoint %s, %d px) on %s by %s.",
-        engine.name, engine.checkpoint, engine.size, engine.predictor.device,
+        "Loaded %s (checkpoint %s, %s) on %s by %s.",
+        engine.name, engine.checkpoint, engine.pixels, engine.predictor.device,
         engine.predictor.runtime,
     )  # fmt: skip
     from app.ui.detect_actions import DEMO, SAMPLES

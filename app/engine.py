@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from app.known import KnownPhotos, Progress, open_photo
 from app.recent import Recent
 from app.results import Aligned, ClassReport, EngineError, Result, Settings
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
-from detclipv2.inference.images import PAD_MULTIPLE, ImageError, open_image
+from detclipv2.inference.images import PAD_MULTIPLE
 from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
+    from PIL import Image
 
     from detclipv2.inference.encoded import EncodedImage
     from detclipv2.inference.postprocess import Candidates
     from detclipv2.inference.predictor import Predictor
     from detclipv2.language.phrases import Phrase
-
-PREVIEW = 1280
-"""Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
-
-Progress = Callable[..., object]
-"""Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A photo the engine knows: its small copy, its size, what the image tower said, by tiles."""
-
-    preview: Image.Image
-    size: tuple[int, int]
-    encoded: dict[int, EncodedImage] = field(default_factory=dict)
 
 
 class Engine:
@@ -54,7 +38,8 @@ class Engine:
     Args:
         predictor: the model on its device.
         name: how users know the model.
-        size: long side in pixels the model sees, a multiple of 32; None for the model's own.
+        size: long side in pixels the model sees, a multiple of 32, for one look; None for the
+            model's own looks.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
     """
@@ -63,7 +48,7 @@ class Engine:
         self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8,
         evidence: float = EVIDENCE,
     ) -> None:  # fmt: skip
-        own = predictor.model.config.image.size
+        own = predictor.model.config.image
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
             near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
             raise EngineError(
@@ -71,12 +56,13 @@ class Engine:
             )
         self.predictor = predictor
         self.name = name
-        self.size = own if size is None else size
+        self.size = own.size if size is None else size
+        self.looks = own.looks if size is None else (size,)
         self.evidence = evidence
         self._asked = size
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
-        self._seen: Recent[str, _Seen] = Recent(photos)
+        self._photos = KnownPhotos(predictor, size, photos)
         self._candidates: Recent[tuple[str, str, int], Candidates] = Recent(4 * photos)
         self._lock = threading.RLock()
 
@@ -103,6 +89,11 @@ class Engine:
         return self.fingerprint[:8]
 
     @property
+    def pixels(self) -> str:
+        """Long sides of what the model sees, for people: "448 px" or "448 + 640 px"."""
+        return f"{' + '.join(map(str, self.looks))} px"
+
+    @property
     def image_passes(self) -> int:
         """How often the image tower has run."""
         return self.predictor.image_passes
@@ -126,9 +117,9 @@ class Engine:
         vocabulary = Vocabulary.coerce(prompts)
         with self._lock:
             passes = self.image_passes
-            key, seen, encoded = self._look_at(source, tell, settings.tiles)
+            photo, encoded = self._photos.look(source, tell, settings.tiles)
             tell(0.8, desc="Comparing with your words")
-            detections, best = self._choose(key, encoded, vocabulary, settings)
+            detections, best = self._choose(photo.key, encoded, vocabulary, settings)
             ran = self.image_passes > passes
         tell(0.95, desc="Drawing")
         class_id = np.zeros(0, int) if detections.class_id is None else detections.class_id
@@ -138,7 +129,9 @@ class Engine:
             for concept, count, score in zip(vocabulary.returned, shown, best, strict=True)
         )
         seconds = time.perf_counter() - start
-        return Result(detections, classes, vocabulary, settings, seen.size, key, seconds, ran)
+        return Result(
+            detections, classes, vocabulary, settings, photo.size, photo.key, seconds, ran
+        )
 
     def align(
         self,
@@ -160,14 +153,14 @@ class Engine:
         start = time.perf_counter()
         with self._lock:
             passes = self.image_passes
-            key, _, encoded = self._look_at(source, tell)
+            photo, encoded = self._photos.first_look(source, tell)
             tell(0.7, desc="Comparing phrases with regions")
             found = self.predictor.align(encoded, words, settings, caption=caption, whole=whole)
             maps = self.predictor.similarity_maps(encoded, found.phrases)
             ran = self.image_passes > passes
         box = encoded.letterbox
         share = (box.scaled[0] / box.padded[0], box.scaled[1] / box.padded[1])
-        return Aligned(found, maps, share, key, time.perf_counter() - start, ran)
+        return Aligned(found, maps, share, photo.key, time.perf_counter() - start, ran)
 
     def predict(
         self, image: Image.Image, vocabulary: Vocabulary, settings: Settings
@@ -186,33 +179,26 @@ class Engine:
     def look(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
         """A copy of the photo of at most `PREVIEW` px, and the original's (width, height)."""
         with self._lock:
-            _, seen = self._know(source)
-        return seen.preview, seen.size
-
-    def open(self, source: str | Path) -> Image.Image:
-        """The photo, upright, in full size; an ImageError names the file without its folders."""
-        try:
-            return open_image(source)
-        except ImageError as error:
-            name = Path(source).name
-            raise ImageError(str(error).replace(str(source), name)) from error
+            photo = self._photos.get(source)
+        return photo.preview, photo.size
 
     def measure(self, source: str | Path, prompts: str) -> float:
         """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
-        image = self.open(source)
+        image = open_photo(source)
         vocabulary, settings = Vocabulary.parse(prompts), Settings()
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
-        self.predict(self.open(source), vocabulary, settings)
+        self.predict(open_photo(source), vocabulary, settings)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         return self.milliseconds
 
-    def facts(self) -> dict[str, str | float | None]:
+    def facts(self) -> dict[str, Any]:
         """The model in plain JSON values."""
         return {
             "model": self.name,
             "checkpoint": self.fingerprint,
             "size": self.size,
+            "looks": list(self.looks),
             "device": str(self.predictor.device),
             "runtime": self.predictor.runtime,
             "milliseconds_per_photo": self.milliseconds and round(self.milliseconds, 1),
@@ -225,6 +211,7 @@ class Engine:
             "model": self.name,
             "checkpoint": self.fingerprint,
             "size": self.size,
+            "looks": list(self.looks),
             "prompts": vocabulary.serialise(),
             "vocabulary": vocabulary.hash,
             "threshold": settings.threshold,
@@ -233,34 +220,6 @@ class Engine:
             "tiles": settings.tiles,
             "runtime": self.predictor.runtime,
         }
-
-    def _look_at(
-        self, source: str | Path, tell: Progress, tiles: int = 1
-    ) -> tuple[str, _Seen, EncodedImage]:
-        """The photo's key, what is known of it, and the image tower's output."""
-        tell(0.1, desc="Reading the photo")
-        key, seen = self._know(source)
-        if tiles not in seen.encoded:
-            tell(0.3, desc="Looking at the photo" if tiles == 1 else "Looking closely")
-            seen.encoded[tiles] = self.predictor.encode_image(source, self._asked, tiles)
-        return key, seen, seen.encoded[tiles]
-
-    def _know(self, source: str | Path) -> tuple[str, _Seen]:
-        """The photo's key and what is known of it; opens it when it is new."""
-        try:
-            content = Path(source).read_bytes()
-        except OSError:
-            self.open(source)  # says what is wrong in the words of every other picture
-            raise
-        key = hashlib.sha256(content).hexdigest()[:16]
-        seen = self._seen.get(key)
-        if seen is None:
-            image = self.open(source)
-            size = image.size
-            image.thumbnail((PREVIEW, PREVIEW))
-            seen = _Seen(image, size)
-            self._seen.put(key, seen)
-        return key, seen
 
     def _choose(
         self, key: str, encoded: EncodedImage, vocabulary: Vocabulary, settings: Settings

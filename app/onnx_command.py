@@ -14,7 +14,8 @@ EXAMPLE = """\
 example:
   python -m app.cli onnx --prompts "cat, a red mug @0.4" --canvas 448x320 --out cats.onnx
 
-A canvas shaped like the photos costs least, and gives the same boxes as `detect`.
+A canvas shaped like the photos costs least, and gives the same boxes as `detect --size` with its
+long side: the file looks once.
 """
 
 

@@ -56,12 +56,17 @@ class ImageConfig:
 
     Smaller photos are not enlarged beyond `least`, where it is given: it would cost time and show
     nothing new. With `short` the short side is brought to so many pixels, as far as the long side
-    stays within `size` (the paper's 1333×800).
+    stays within `size` (the paper's 1333×800). The paper looks at a photo once. With
+    `half` another look at half the size has this share in what is said of large things (see
+    `inference.blending`), and `second` is the long side of one of which only small things are taken
+    (see `inference.joining`); 0 for none.
     """
 
     size: int = 320
     least: int = 0
     short: int = 0
+    half: float = 0.0
+    second: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -72,8 +77,15 @@ class ImageConfig:
             return min(self.size, max(32, round(long / 32) * 32))
         if not self.least:
             return self.size
-        native = -(-max(width, height) // 32) * 32
+        step = 64 if self.half else 32
+        native = -(-max(width, height) // step) * step
         return min(self.size, max(self.least, native))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Long sides of all looks at a large photo, the first one's first."""
+        further = (self.size // 2 if self.half else 0, self.second)
+        return (self.size, *(side for side in further if side))
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size % 32:
@@ -83,6 +95,17 @@ class ImageConfig:
         if not 0 <= self.short <= self.size or (self.short and self.least):
             raise ValueError(
                 f"image.short must lie in 0..size and stands for image.least, got {self.short}"
+            )
+        if not 0 <= self.half < 1:
+            raise ValueError(f"image.half is a share from 0 to below 1, got {self.half}")
+        if self.half and (self.size % 64 or self.least % 64 or self.short):
+            raise ValueError(
+                "image.half needs size and least in multiples of 64 and no short, got "
+                f"{self.size}, {self.least} and {self.short}"
+            )
+        if self.second and (self.second % 32 or self.second <= self.size):
+            raise ValueError(
+                f"image.second must be a multiple of 32 above size, or 0, got {self.second}"
             )
         if min(self.std) <= 0:
             raise ValueError(f"image.std must be positive, got {self.std}")
@@ -162,6 +185,8 @@ class ModelConfig:
             raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
         if self.shortcut and self.similarity != "dot":
             raise ValueError("shortcut needs similarity 'dot': it adds to embeddings")
+        if self.image.half and self.similarity != "dot":
+            raise ValueError("image.half needs similarity 'dot': it takes means of embeddings")
         if self.knowledge_late and not self.knowledge:
             raise ValueError("knowledge_late is a part of knowledge, which is off")
         if self.localisation not in get_args(Localisation):

@@ -215,8 +215,8 @@ class DetCLIPv2(nn.Module):
     def fingerprint(self) -> str:
         """Hex digest of what a checkpoint's scores come from, whatever its file is called.
 
-        All weights, and the calibration, the softer suppression and the partner's shares where
-        there are such.
+        All weights, and the calibration, the softer suppression, the partner's shares and
+        further looks where there are such.
         """
         calibration = (self.config.score_scale, self.config.score_bias)
         salt = b"" if calibration == (1.0, 0.0) else repr(calibration).encode()
@@ -224,6 +224,10 @@ class DetCLIPv2(nn.Module):
             salt += f"soft {self.config.soft_nms}".encode()
         if shares := self.config.partner:
             salt += f"partner {shares.meaning} {shares.place}".encode()
+        if second := self.config.image.second:
+            salt += f"second {second}".encode()
+        if half := self.config.image.half:
+            salt += f"half {half}".encode()
         return _digest(self.state_dict().items(), salt)
 
     @property

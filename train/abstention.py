@@ -67,7 +67,7 @@ def collect(
     ):
         if not own:
             continue
-        encoded = predictor.encode_image(path)
+        encoded = predictor.first_look(path)
         # Each kind alone, as a user would type it: the other one must not rank its regions.
         present += predictor.align(encoded, own, settings).evidence.tolist()
         absent += predictor.align(encoded, others, settings).evidence.tolist()

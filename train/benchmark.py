@@ -21,6 +21,7 @@ from torch import nn
 from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
+from detclipv2.inference.images import open_image
 from detclipv2.inference.openvino_tower import GraphError, OpenVINOTower
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
@@ -95,6 +96,20 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
             predict(few),
         ),
     ]
+
+
+def looks(predictor: Predictor) -> list[Pair]:
+    """A photo with the model's second look, if it has one, against one look at its own size."""
+    image = predictor.model.config.image
+    if not image.second:
+        return []
+    photo, words = open_image(demo_photos()[0]), ["cat", "cup"]
+    title = f"photo at {image.size} and {image.second} px : one look, {predictor.runtime}"
+    return [compare(
+        title,
+        lambda: predictor.predict(photo, words),
+        lambda: predictor.predict(photo, words, size=image.long_side(*photo.size)),
+    )]  # fmt: skip
 
 
 def additions(model: DetCLIPv2, size: int) -> list[Pair]:
@@ -222,8 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
         own = predictor.model.config.image.size
         tower = predictor.model.for_inference()
+        quick = Predictor(predictor.model, runtime="openvino")
         for pair in (
-            *words(predictor, options.size), *additions(tower, own), *runtimes(tower, own)
+            *words(predictor, options.size), *looks(predictor), *looks(quick),
+            *additions(tower, own), *runtimes(tower, own),
         ):  # fmt: skip
             print(pair)
         print(folding(predictor.model, own))

@@ -161,8 +161,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.detector, threads=options.threads, knowledge=not options.without_knowledge,
             cache=Path(cache), runtime=options.runtime,
         )  # fmt: skip
-        own = detector.model.config.image.size if isinstance(detector, Predictor) else None
-        settings |= {"size": options.size or own, "tiles": options.tiles}
+        own = detector.model.config.image if isinstance(detector, Predictor) else None
+        size = options.size or (own and own.size)
+        looks = [size] if options.size or own is None else list(own.looks)
+        settings |= {"size": size, "looks": looks, "tiles": options.tiles}
         if options.protocol == "ov-mini":
             if processes.size > 1:
                 raise SystemExit("OV-mini is small: evaluate it without torchrun")

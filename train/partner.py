@@ -107,7 +107,7 @@ def _common(config: ModelConfig) -> ModelConfig:
         knowledge=False, knowledge_late=False, localisation="centerness", score_scale=1.0,
         score_bias=0.0, soft_nms=0.0, compact=False, partner=None,
         text=replace(config.text, definitions=False),
-        image=replace(config.image, size=32, least=0, short=0),
+        image=replace(config.image, size=32, least=0, short=0, half=0.0, second=0),
     )  # fmt: skip
 
 

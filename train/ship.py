@@ -1,7 +1,8 @@
 """Make a trained checkpoint an embedded one, with its card.
 
     python -m train.ship CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
-        [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
+        [--half SHARE]
+        [--second PX] [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
         [--taught DATA] [--strength S] [--soft-nms SIGMA] [--compact]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
@@ -9,8 +10,9 @@ OUT the folder to write, for example detclipv2/assets/nano. The card names data,
 `--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what train.distil
 taught a checkpoint with the same backbone; `--taught` lets the knowledge say less of what the boxed
 photos of OV-mini in the folder DATA often show, `--strength` says how much it counts beside the
-head, where that grew since. `--localisation` says which branch ranks the boxes, `--soft-nms` how
-far those beside a better one lose score. `--compact` stores backbones and classifier in eight bits.
+head, where that grew since. `--half` and `--second` add looks at every photo, see `ImageConfig`.
+`--localisation` says which branch ranks the boxes, `--soft-nms` how far those beside a better one
+lose score. `--compact` stores backbones and classifier in eight bits.
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strength", type=float, help="weight of the knowledge's opinion")
     parser.add_argument("--size", type=int, help="the model's own image size from now on")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
+    parser.add_argument("--half", type=float, help="share of a look at half the size, 0 for none")
+    parser.add_argument("--second", type=int, help="size of a look at small things, 0 for none")
     parser.add_argument("--localisation", choices=get_args(Localisation))
     parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
     parser.add_argument("--compact", action="store_true", help="see ModelConfig.compact")
@@ -110,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--strength is the knowledge's, which this checkpoint does not have")
         with torch.no_grad():
             model.knowledge.strength.fill_(options.strength)
-    changes = {"size": options.size, "least": options.least}
+    changes = {key: getattr(options, key) for key in ("size", "least", "half", "second")}
     if given := {key: value for key, value in changes.items() if value is not None}:
         image = replace(model.config.image, **given)
         model.config = replace(model.config, image=image)

@@ -41,7 +41,7 @@ class Annotation(TypedDict):
 class Detected(TypedDict):
     """/detect, in COCO's format; `info` says how it came about."""
 
-    info: dict[str, str | float | None]
+    info: dict[str, str | float | list[int] | None]
     licenses: list[str]
     images: list[Picture]
     categories: list[Category]
@@ -49,12 +49,13 @@ class Detected(TypedDict):
 
 
 class Model(TypedDict):
-    """/info: name, hex digest of the weights, long side of what it sees in pixels, device, and
-    what runs the image tower there."""
+    """/info: name, hex digest of the weights, long side of what it sees in pixels, those of all its
+    looks at a photo, device, and what runs the image tower there."""
 
     model: str
     checkpoint: str
     size: int
+    looks: list[int]
     device: str
     runtime: str
     milliseconds_per_photo: float | None

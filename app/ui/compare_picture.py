@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 from app.compare import Change, Comparison
-from app.engine import PREVIEW
+from app.known import PREVIEW
 from app.render import encode
 from app.ui import render
 from detclipv2.inference.images import ImageError, open_image

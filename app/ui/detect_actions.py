@@ -13,6 +13,7 @@ import gradio as gr
 
 from app import coco
 from app.engine import Engine
+from app.known import open_photo
 from app.render import draw, encode
 from app.results import EngineError, Result, Settings
 from app.ui import answers, render
@@ -165,7 +166,7 @@ class Actions:
     def picture_file(self, session: Session) -> str:
         """The photo in full size with the boxes on screen, as PNG."""
         result, source = self._on_screen(session)
-        picture = encode(draw(self.engine.open(source), result.detections), "PNG")
+        picture = encode(draw(open_photo(source), result.detections), "PNG")
         return str(self._file(picture, f"{Path(source).stem}.boxes.png"))
 
     def link(

@@ -40,8 +40,8 @@ def header(engine: Engine) -> str:
 def speed(engine: Engine) -> str:
     """How long a photo takes here, in words."""
     if engine.milliseconds is None:
-        return f"not measured, {engine.size} px"
-    return f"{engine.milliseconds:.0f} ms/photo at {engine.size} px"
+        return f"not measured, {engine.pixels}"
+    return f"{engine.milliseconds:.0f} ms/photo at {engine.pixels}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from app import render as picture
-from app.engine import PREVIEW
+from app.known import PREVIEW
 from app.labelstudio.connection import Connection
 from app.runs.records import ImageRef, ImageRow, RunError
 from app.runs.sources import PHOTO_ERRORS

@@ -201,7 +201,8 @@ def align(
 
     Args:
         model: for the learned scale and bias; its towers do not run.
-        encoded: the photo.
+        encoded: the photo. It is looked at once and whole, as in training: regions of closer looks
+            are left out.
         phrases: P of them; one with start = end does not stand in the caption.
         concepts: (P + N, D) embeddings of the phrases and of N distractors. These also stand for
             the other captions of a batch where regions are ranked by a whole batch's texts.
@@ -213,8 +214,7 @@ def align(
     """
     if not phrases:
         raise ValueError("no phrases to align; type a caption that names things")
-    _refuse_tiles(encoded)
-    regions, count = encoded.regions, len(phrases)
+    regions, count = encoded.first_look, len(phrases)
     with torch.inference_mode():
         words = model.words(concepts.to(model.bias.device)).float().cpu()
         bias = float(model.bias)
@@ -251,15 +251,14 @@ def similarity_maps(model: DetCLIPv2, encoded: EncodedImage, concepts: Tensor) -
 
     Args:
         model: for the learned scale.
-        encoded: the photo.
+        encoded: the photo, of which the first look counts.
         concepts: (P, D).
 
     Returns:
         One (P, h, w) tensor a level, over the network's input with its padding: the photo takes the
         first `letterbox.scaled` of its `letterbox.padded` pixels.
     """
-    _refuse_tiles(encoded)
-    regions = encoded.regions
+    regions = encoded.first_look
     width, height = encoded.letterbox.padded
     with torch.inference_mode():
         words = model.words(concepts.to(model.bias.device)).float().cpu()
@@ -271,11 +270,6 @@ def similarity_maps(model: DetCLIPv2, encoded: EncodedImage, concepts: Tensor) -
         rows, columns = -(-height // stride), -(-width // stride)
         maps.append(part.reshape(len(words), rows, columns).clone())
     return maps
-
-
-def _refuse_tiles(encoded: EncodedImage) -> None:
-    if encoded.tiled:
-        raise ValueError("alignment looks at pictures whole, as training does; encode with tiles=1")
 
 
 def _row(branch: Tensor | None) -> Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detclipv2.inference.images import Letterbox
 
@@ -19,8 +19,8 @@ class EncodedImage:
 
     Attributes:
         regions: on the CPU and without the batch axis: boxes (A, 4) in the input's pixels,
-            embeddings (A, D), the logits (A,). Where tiles were looked at, too, theirs follow those
-            that `regions.level_counts` describes.
+            embeddings (A, D), the logits (A,). Those of closer looks, where there were any, follow
+            those that `regions.level_counts` describes.
         letterbox: from the input's pixels to the original's and back.
         size: width and height of the upright original.
     """
@@ -30,9 +30,24 @@ class EncodedImage:
     size: tuple[int, int]
 
     @property
-    def tiled(self) -> bool:
-        """Whether regions of tiles are among these."""
-        return len(self.regions.boxes) > sum(self.regions.level_counts)
+    def first_look(self) -> Regions:
+        """The regions without those of closer looks."""
+        return choose(self.regions, slice(sum(self.regions.level_counts)))
+
+
+PER_REGION = (
+    "boxes", "anchors", "embeddings", "centerness", "localisation", "foreground", "iou",
+)  # fmt: skip
+"""Fields of a picture's `Regions` that have an entry a region."""
+
+
+def choose(regions: Regions, which: Tensor | slice) -> Regions:
+    """Some of the regions of one picture; `level_counts` stays."""
+    chosen: dict[str, Any] = {}
+    for name in PER_REGION:
+        value = getattr(regions, name)
+        chosen[name] = None if value is None else value[which]
+    return replace(regions, **chosen)
 
 
 def one_of(regions: Regions, index: int) -> Regions:

@@ -1,8 +1,9 @@
-"""A picture and its tiles as one set of regions.
+"""A picture and closer looks at it as one set of regions.
 
-What the tiles say is appended to what the whole picture said, so that everything after the image
-tower (words, thresholds, suppression) stays as it is, and a box found twice goes like any other
-double.
+What closer looks say is appended to what the first said, so that everything after the image tower
+(words, thresholds, suppression) stays as it is, and a box found twice goes like any other double.
+Every scale answers for things of the sizes it sees well ("SNIP", Singh and Davis 2018): a closer
+look, at the whole picture or at a tile of it, for small ones.
 """
 
 from __future__ import annotations
@@ -15,16 +16,13 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import area
-from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.encoded import PER_REGION, EncodedImage, choose
 from detclipv2.inference.images import Letterbox
 from detclipv2.inference.tiles import Tile
 from detclipv2.model import Regions
 
 _EDGE = 0.02
 """A box this near (as a share of the tile's side) to a cut belongs to something cut off."""
-_OF_REGIONS = (
-    "boxes", "anchors", "embeddings", "centerness", "localisation", "foreground", "iou",
-)  # fmt: skip
 
 
 def cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
@@ -50,35 +48,37 @@ def cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
 
 
 def join(
-    whole: EncodedImage, tiles: Sequence[Tile], seen: Sequence[tuple[Regions, Letterbox]]
-) -> EncodedImage:
-    """The regions of a picture and of its tiles as those of one picture.
+    whole: EncodedImage, tiles: Sequence[Tile], seen: Sequence[tuple[Regions, Letterbox]],
+    largest: float = 1.0,
+) -> EncodedImage:  # fmt: skip
+    """The regions of a picture and of closer looks as those of one picture.
 
     Args:
-        whole: the picture.
-        tiles: T of them.
+        whole: the picture as first looked at.
+        tiles: T of them, looked at again larger; one may be the whole picture.
         seen: of each tile its regions, without a batch axis, and its letterbox.
+        largest: in sides of the first look's finest anchors, see below.
 
     Returns:
-        `regions.level_counts` describes the whole picture's regions, which come first. Of a tile
-        only boxes follow that were not cut off and are in the whole picture no larger than its
-        finest anchors: of larger things a tile names the parts.
+        `regions.level_counts` describes the first look's regions, which come first. Of a tile only
+        boxes follow that were not cut off and have in the first look no larger area than a square
+        of `largest`: of larger things a closer look names the parts.
     """
-    finest = area(whole.regions.anchors[0])
-    parts: list[tuple[Regions, Tensor | slice]] = [(whole.regions, slice(None))]
+    limit = largest**2 * area(whole.regions.anchors[0])
+    parts = [whole.regions]
     for tile, (part, letterbox) in zip(tiles, seen, strict=True):
         shift = part.boxes.new_tensor((*tile[:2], *tile[:2]))
         boxes, anchors = (letterbox.to_original(at) + shift for at in (part.boxes, part.anchors))
         moved = replace(
             part, boxes=whole.letterbox.to_input(boxes), anchors=whole.letterbox.to_input(anchors)
         )
-        small = area(moved.boxes) <= finest
-        parts.append((moved, small & ~cut_off(boxes, tile, whole.size)))
+        small = area(moved.boxes) <= limit
+        parts.append(choose(moved, small & ~cut_off(boxes, tile, whole.size)))
 
     def all_of(name: str) -> Any:
         if getattr(whole.regions, name) is None:
             return None
-        return torch.cat([getattr(part, name)[kept] for part, kept in parts])
+        return torch.cat([getattr(part, name) for part in parts])
 
-    merged = replace(whole.regions, **{name: all_of(name) for name in _OF_REGIONS})
+    merged = replace(whole.regions, **{name: all_of(name) for name in PER_REGION})
     return replace(whole, regions=merged)

@@ -63,7 +63,8 @@ def export_onnx(
         file: where to write.
         canvas: width and height, multiples of 32; None for a square of the model's own size. The
             head's norms see all of it, so only a canvas as `letterbox` makes it, without room to
-            spare, gives the boxes of `Predictor.predict`.
+            spare, gives the boxes of `Predictor.predict` with its long side as `size`; the file
+            looks once.
 
     Raises:
         VocabularyError: prompts that cannot be used.

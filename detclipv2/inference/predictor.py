@@ -21,15 +21,9 @@ from detclipv2.inference.alignment import (
 )
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.device import choose_device
-from detclipv2.inference.encoded import EncodedImage, one_of
-from detclipv2.inference.images import (
-    ImageError,
-    ImageSource,
-    Letterbox,
-    letterbox,
-    open_image,
-)
-from detclipv2.inference.joining import join
+from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.images import ImageError, ImageSource, open_image
+from detclipv2.inference.looking import Looker
 from detclipv2.inference.openvino_tower import OpenVINOTower, Runtime, choose_tower
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
@@ -43,20 +37,17 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.inference.slot import Slot
-from detclipv2.inference.tiles import lay_tiles
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
-    from PIL import Image
 
-    from detclipv2.model import DetCLIPv2, Regions
+    from detclipv2.model import DetCLIPv2
 
 Prompts = str | Sequence[str] | Vocabulary
 Source = TypeVar("Source", bound=ImageSource)
-_AT_ONCE = 8  # tiles in a batch: memory must not grow with their number
 
 
 class Predictor:
@@ -70,7 +61,7 @@ class Predictor:
         model: the model, on `device`.
         device: where the towers run.
         calibration: of the scores.
-        image_passes: how often the image tower has run.
+        runtime: what runs the image tower.
         slot: held while a tower runs; detectors that share one never run at the same time.
     """
 
@@ -108,17 +99,18 @@ class Predictor:
         # Depthwise convolutions run several times faster channels-last.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         folder = cache_dir or default_cache_dir()
-        self._tower = choose_tower(self.model.for_inference(), runtime, folder / "openvino")
-        self.image_passes = 0
+        tower = choose_tower(self.model.for_inference(), runtime, folder / "openvino")
         self._anchor_share = anchor_share
         self.calibration = Calibration(model.config.score_scale, model.config.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
         self.slot = slot or Slot()
+        self.runtime: Runtime = tower.runtime if isinstance(tower, OpenVINOTower) else "torch"
+        self._looker = Looker(tower, model.config.image, self.device, self.slot)
 
     @property
-    def runtime(self) -> Runtime:
-        """What runs the image tower."""
-        return self._tower.runtime if isinstance(self._tower, OpenVINOTower) else "torch"
+    def image_passes(self) -> int:
+        """How often the image tower has run."""
+        return self._looker.passes
 
     @property
     def name(self) -> str:
@@ -152,7 +144,8 @@ class Predictor:
             threshold: lowest score of classes without a threshold of their own.
             nms_iou: a box overlapping a better one of its class by more than this goes.
             max_boxes: at most this many boxes, the best ones.
-            size: long side of the network's input, a multiple of 32; None for the model's.
+            size: long side of the network's input, a multiple of 32, for one look; None for the
+                model's own looks (`ImageConfig`), of which there may be several.
             tiles: above 1 so many tiles along the long side are looked at, too, for small things.
 
         Raises:
@@ -215,29 +208,15 @@ class Predictor:
             image: as for `predict`, as is `size`, which is that of every tile, too.
             tiles: along the long side, beside the whole picture; 1 for none. See `lay_tiles`.
         """
-        picture = open_image(image)
-        layout = lay_tiles(picture.size, tiles)
-        whole = EncodedImage(*self._look([picture], size)[0], picture.size)
-        if not layout:
-            return whole
-        seen = []
-        for first in range(0, len(layout), _AT_ONCE):
-            some = [picture.crop(tile) for tile in layout[first : first + _AT_ONCE]]
-            seen += self._look(some, size)
-        return join(whole, layout, seen)
+        return self._looker.closely(open_image(image), size, tiles)
 
-    def _look(
-        self, pictures: list[Image.Image], size: int | None
-    ) -> list[tuple[Regions, Letterbox]]:
-        """What the image tower says of pictures of one size, as one batch."""
-        config = self.model.config.image
-        side = config.long_side(*pictures[0].size) if size is None else size
-        pixels, boxes = zip(*(letterbox(p, side, config) for p in pictures), strict=True)
-        batch = torch.stack(pixels).to(self.device).contiguous(memory_format=torch.channels_last)
-        with self.slot, torch.inference_mode():
-            regions = self._tower(batch)
-            self.image_passes += 1
-        return [(one_of(regions, index), box) for index, box in enumerate(boxes)]
+    def first_look(self, image: ImageSource, size: int | None = None) -> EncodedImage:
+        """`encode_image` without any closer look, sooner; that is all `align` needs.
+
+        Args:
+            image: as for `predict`, as is `size`.
+        """
+        return self._looker.first(open_image(image), size)
 
     def detect(
         self,
@@ -349,7 +328,8 @@ class Predictor:
         """Which regions of a picture the phrases of a caption found, as training sees it.
 
         Args:
-            image: a picture, or one from `encode_image`, for which the image tower does not run.
+            image: a picture, or an encoded one, for which the image tower does not run. Of closer
+                looks nothing is taken.
             words: a caption, whose noun phrases are taken, or the phrases themselves.
             settings: how they are compared; None for the paper's way.
             caption: the text that given phrases stand in; `words` where that is a caption.
@@ -362,7 +342,7 @@ class Predictor:
         """
         caption = words if isinstance(words, str) else caption
         phrases = phrases_of(words, caption if whole else "")
-        encoded = image if isinstance(image, EncodedImage) else self.encode_image(image)
+        encoded = image if isinstance(image, EncodedImage) else self.first_look(image)
         texts = [phrase.text for phrase in phrases]
         concepts = self.encode_texts([*texts, *distractors_for(texts)])
         return align(self.model, encoded, phrases, concepts, settings or AlignSettings(), caption)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from app.engine import Engine
 from app.results import EngineError, Settings
 from app.ui.render import shows_at
 from detclipv2.inference.images import ImageError
+from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.model import DetCLIPv2
 
@@ -49,6 +51,31 @@ def test_a_closer_look_is_kept_beside_the_first(engine: Engine) -> None:
         assert not again.image_ran
         np.testing.assert_array_equal(again.detections.xyxy, known.detections.xyxy)
     assert len(closer.detections) > len(first.detections)
+
+
+def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine) -> None:
+    model = engine.predictor.model
+    image = replace(model.config.image, second=2 * model.config.image.size)
+    twice = DetCLIPv2(replace(model.config, image=image))
+    twice.load_state_dict(model.state_dict())
+    looking = Engine(Predictor(twice, device="cpu"), name="twice")
+    assert looking.pixels == f"{image.size} + {image.second} px"
+    assert looking.align(COFFEE, ["cup"]).image_ran
+    assert looking.image_passes == 1
+    vocabulary, settings = Vocabulary.of(["cup"]), Settings(LOW)
+    found = looking.detect(COFFEE, vocabulary, settings)
+    assert looking.image_passes == 3
+    fresh = looking.predictor.predict(COFFEE, vocabulary, threshold=LOW)
+    np.testing.assert_array_equal(found.detections.xyxy, fresh.xyxy)
+    passes = looking.image_passes
+    assert not looking.align(COFFEE, ["cup"]).image_ran
+    assert not looking.detect(COFFEE, vocabulary, settings).image_ran
+    assert looking.image_passes == passes
+    for told in (looking.facts(), looking.describe(vocabulary, settings)):
+        assert (told["size"], told["looks"]) == (image.size, [image.size, image.second])
+    once = Engine(looking.predictor, name="once", size=image.size)
+    assert once.pixels == f"{image.size} px"
+    assert once.facts()["looks"] == [image.size]
 
 
 def test_moved_thresholds_run_no_model_at_all(

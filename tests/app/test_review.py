@@ -12,7 +12,8 @@ import supervision as sv
 from PIL import Image
 from starlette.requests import Request
 
-from app.engine import PREVIEW, Engine
+from app.engine import Engine
+from app.known import PREVIEW
 from app.runs import sources
 from app.runs.settings import settings_of
 from app.runs.store import Run

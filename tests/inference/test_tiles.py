@@ -13,10 +13,10 @@ from PIL import Image
 
 from detclipv2.geometry.boxes import area
 from detclipv2.inference.alignment import AlignSettings
+from detclipv2.inference.encoded import PER_REGION
 from detclipv2.inference.joining import cut_off
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.tiles import MAX_TILES, OVERLAP, lay_tiles
-from detclipv2.model import DetCLIPv2
 
 SIDES = st.integers(1, 5000)
 
@@ -64,9 +64,11 @@ def test_regions_of_tiles_follow_those_of_the_whole(
 ) -> None:
     whole, close = predictor.encode_image(photo), predictor.encode_image(photo, tiles=2)
     count = len(whole.regions.boxes)
-    assert not whole.tiled
-    assert close.tiled
-    torch.testing.assert_close(close.regions.boxes[:count], whole.regions.boxes)
+    first = close.first_look
+    for name in PER_REGION:
+        for found, wanted in ((first, whole.regions), (whole.first_look, whole.regions)):
+            if getattr(wanted, name) is not None:
+                torch.testing.assert_close(getattr(found, name), getattr(wanted, name))
     boxes, scores = predictor.score(close, ["cat"])
     assert len(boxes) == len(scores) == len(close.regions.anchors) > count
     for x in close.letterbox.to_original(close.regions.anchors).T[:2]:
@@ -103,11 +105,12 @@ def test_predict_takes_tiles(predictor: Predictor, photo: Image.Image) -> None:
         predictor.predict(photo, ["cat"], tiles=0)
 
 
-def test_alignment_wants_the_picture_whole(
-    predictor: Predictor, spread_model: DetCLIPv2, photo: Image.Image
-) -> None:
-    close = predictor.encode_image(photo, tiles=2)
-    with pytest.raises(ValueError, match="tiles=1"):
-        predictor.align(close, "a cat", AlignSettings(regions=5))
-    with pytest.raises(ValueError, match="tiles=1"):
-        predictor.similarity_maps(close, ["cat"])
+def test_alignment_leaves_tiles_out(predictor: Predictor, photo: Image.Image) -> None:
+    whole, close = predictor.encode_image(photo), predictor.encode_image(photo, tiles=2)
+    settings = AlignSettings(regions=5)
+    wanted, found = (predictor.align(seen, "a cat", settings) for seen in (whole, close))
+    torch.testing.assert_close(found.scores, wanted.scores)
+    torch.testing.assert_close(found.boxes, wanted.boxes)
+    maps = zip(*(predictor.similarity_maps(seen, ["cat"]) for seen in (close, whole)), strict=True)
+    for one, other in maps:
+        torch.testing.assert_close(one, other)

@@ -90,11 +90,12 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
     (run / "log.jsonl").write_text(json.dumps(line) + "\n")
     asset = tmp_path / "asset"
-    told = ["--run", str(run), "--figures", str(out), "--size", "96"]
+    told = ["--run", str(run), "--figures", str(out), "--size", "96", "--second", "160"]
     ship.main([str(run / "checkpoint"), str(asset), *told])
     card = inspect(asset)["card"]
     assert card["steps"] == 5 and card["zero_shot_percent"] == {"figures": figures}
-    assert DetCLIPv2.from_pretrained(asset).config.image.size == 96
+    image = DetCLIPv2.from_pretrained(asset).config.image
+    assert (image.size, image.second) == (96, 160)
     with pytest.raises(ValueError, match="'iou' needs quality"):
         ship.main([str(run / "checkpoint"), str(asset), *told, "--localisation", "iou"])
     with pytest.raises(SystemExit):
