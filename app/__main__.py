@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--size", type=int, metavar="PX",
-        help="long side the model sees, a multiple of 32 (default: the model's own)",
+        help="look once at every photo, with this long side, a multiple of 32 (default: the "
+        "model's own looks, which may be several)",
     )  # fmt: skip
     parser.add_argument(
         "--allow-folder", type=Path, action="append", default=[], metavar="DIR", dest="folders",

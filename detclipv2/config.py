@@ -56,9 +56,9 @@ class ImageConfig:
 
     Smaller photos are not enlarged beyond `least`, where it is given: it would cost time and show
     nothing new. With `short` the short side is brought to so many pixels, as far as the long side
-    stays within `size` (the paper's 1333×800). The paper looks at a photo once. With
-    `half` another look at half the size has this share in what is said of large things (see
-    `inference.blending`), and `second` is the long side of one of which only small things are taken
+    stays within `size` (the paper's 1333×800). The paper looks at a photo once. `half` is the share
+    that another look, at half the size, has in what is said of large things (see
+    `inference.blending`), and `second` the long side of one of which only small things are taken
     (see `inference.joining`); 0 for none.
     """
 

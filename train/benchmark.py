@@ -99,12 +99,13 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
 
 
 def looks(predictor: Predictor) -> list[Pair]:
-    """A photo with the model's second look, if it has one, against one look at its own size."""
+    """A photo with all the model's looks, if it takes several, against the first one alone."""
     image = predictor.model.config.image
-    if not image.second:
+    if len(image.looks) == 1:
         return []
     photo, words = open_image(demo_photos()[0]), ["cat", "cup"]
-    title = f"photo at {image.size} and {image.second} px : one look, {predictor.runtime}"
+    sizes = " + ".join(map(str, image.looks))
+    title = f"photo at {sizes} px : the first look alone, {predictor.runtime}"
     return [compare(
         title,
         lambda: predictor.predict(photo, words),

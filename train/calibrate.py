@@ -165,13 +165,17 @@ def anchored(calibration: Calibration, found: Found) -> Calibration:
     return Calibration(calibration.scale, calibration.bias + shift)
 
 
-def settled(predictor: Predictor, share: Calibration, photos: Photos) -> tuple[Calibration, Found]:
+def settled(
+    predictor: Predictor, share: Calibration, photos: Photos,
+    kept: dict[Path, EncodedImage] | None = None,
+) -> tuple[Calibration, Found]:  # fmt: skip
     """`anchored` by what the predictor gives, and that.
 
-    What a box loses to soft suppression changes with the scores, so this takes some rounds.
+    What a box loses to soft suppression changes with the scores, so this takes some rounds. `kept`
+    is as for `collect`.
     """
     calibration = share
-    kept: dict[Path, EncodedImage] = {}
+    kept = {} if kept is None else kept
     for _ in range(_ROUNDS):
         predictor.calibration = calibration
         found = collect(predictor, photos, kept=kept)
@@ -230,9 +234,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     learned = collect(predictor, seen)
     share = fit(learned)
     unseen = read_phrases(file, split="val")
-    held_out = collect(predictor, unseen)
+    kept: dict[Path, EncodedImage] = {}
+    held_out = collect(predictor, unseen, kept=kept)
     model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
-    calibration, after = settled(predictor, share, unseen)
+    calibration, after = settled(predictor, share, unseen, kept)
     f1 = best_f1(after)[1]
     told = {
         "scale": calibration.scale, "bias": calibration.bias,

@@ -232,7 +232,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")
-    parser.add_argument("--size", type=int, help="long side of the network's input")
+    parser.add_argument("--size", type=int, help="look once, with this long side")
     parser.add_argument(
         "--tiles", type=int, default=1, help="tiles along a photo's long side, looked at as well"
     )

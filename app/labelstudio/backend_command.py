@@ -21,7 +21,7 @@ def add_backend(commands: Any) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
-    serve.add_argument("--size", type=int, metavar="PX", help="long side the model sees")
+    serve.add_argument("--size", type=int, metavar="PX", help="look once, with this long side")
     serve.add_argument(
         "--tiles", type=int, default=1, metavar="N",
         help="look at N tiles along the long side as well, for small things",

@@ -129,13 +129,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--size", type=int, metavar="PX",
-        help="long side the model sees, a multiple of 32; larger finds smaller things and takes "
-        "longer (default: the model's own)",
+        help="look once, with this long side, a multiple of 32; larger finds smaller things and "
+        "takes longer (default: the model's own looks, which may be several)",
     )  # fmt: skip
     parser.add_argument(
         "--tiles", type=int, metavar="N",
-        help="look at N overlapping tiles along the long side as well, for small things; 2 takes "
-        "about 4 times as long (default: 1, the whole picture only)",
+        help="look at N overlapping tiles along the long side as well, for small things; 2 are "
+        "about 4 looks more (default: 1, the whole picture only)",
     )  # fmt: skip
     parser.add_argument(
         "--no-pictures", action="store_true", help="with --out: write only detections.json"

@@ -28,7 +28,7 @@ DEMO = FOLDER / "demo"
 
 SAMPLES = (
     ("astronaut.jpg", "person: woman\nface\nsuit: orange suit @0.25"),
-    ("coffee.jpg", "cup: mug, espresso cup @0.38\n!table"),
+    ("coffee.jpg", "cup: mug, espresso cup @0.4\n!spoon\n!table"),
     ("chelsea.jpg", "cat: kitten"),
     ("rocket.jpg", "rocket: missile @0.5"),
 )
