@@ -157,7 +157,7 @@ def closer_look(name: str) -> gr.Radio:
     return gr.Radio(
         [("none", 1), ("2", 2), ("3", 3), ("4", 4)], value=1, label="Tiles along the photo",
         elem_id=name,
-        info="Looked at beside the whole photo: smaller things are found. 2 are 4 looks more.",
+        info="Looked at beside the whole photo, for small things; 2 along it are 4 looks more.",
     )  # fmt: skip
 
 
