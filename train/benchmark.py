@@ -99,13 +99,13 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
 
 
 def looks(predictor: Predictor) -> list[Pair]:
-    """A photo with all the model's looks, if it takes several, against the first one alone."""
+    """A photo with all the model's looks, if it takes several, against one look."""
     image = predictor.model.config.image
     if len(image.looks) == 1:
         return []
     photo, words = open_image(demo_photos()[0]), ["cat", "cup"]
     sizes = " + ".join(map(str, image.looks))
-    title = f"photo at {sizes} px : the first look alone, {predictor.runtime}"
+    title = f"photo at {sizes} px : one look, {predictor.runtime}"
     return [compare(
         title,
         lambda: predictor.predict(photo, words),

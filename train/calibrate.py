@@ -166,16 +166,14 @@ def anchored(calibration: Calibration, found: Found) -> Calibration:
 
 
 def settled(
-    predictor: Predictor, share: Calibration, photos: Photos,
-    kept: dict[Path, EncodedImage] | None = None,
-) -> tuple[Calibration, Found]:  # fmt: skip
+    predictor: Predictor, share: Calibration, photos: Photos, kept: dict[Path, EncodedImage]
+) -> tuple[Calibration, Found]:
     """`anchored` by what the predictor gives, and that.
 
     What a box loses to soft suppression changes with the scores, so this takes some rounds. `kept`
     is as for `collect`.
     """
     calibration = share
-    kept = {} if kept is None else kept
     for _ in range(_ROUNDS):
         predictor.calibration = calibration
         found = collect(predictor, photos, kept=kept)

@@ -162,9 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cache=Path(cache), runtime=options.runtime,
         )  # fmt: skip
         own = detector.model.config.image if isinstance(detector, Predictor) else None
-        size = options.size or (own and own.size)
-        looks = [size] if options.size or own is None else list(own.looks)
-        settings |= {"size": size, "looks": looks, "tiles": options.tiles}
+        looks = (options.size,) if options.size else own and own.looks
+        settings |= {"size": looks and looks[0], "looks": looks, "tiles": options.tiles}
         if options.protocol == "ov-mini":
             if processes.size > 1:
                 raise SystemExit("OV-mini is small: evaluate it without torchrun")

@@ -201,8 +201,7 @@ def align(
 
     Args:
         model: for the learned scale and bias; its towers do not run.
-        encoded: the photo. It is looked at once and whole, as in training: regions of closer looks
-            are left out.
+        encoded: the photo. Regions of closer looks are left out: training sees photos whole.
         phrases: P of them; one with start = end does not stand in the caption.
         concepts: (P + N, D) embeddings of the phrases and of N distractors. These also stand for
             the other captions of a batch where regions are ranked by a whole batch's texts.

@@ -85,7 +85,6 @@ def test_large_things_are_the_mean_with_half_the_size(
     photo = photo.resize(size)
     whole, half = once.first_look(photo), once.first_look(photo, SIZE // 2)
     found = thrice.first_look(photo)
-    assert set(PER_REGION) >= {"boxes", "embeddings", "centerness", "localisation"}
     names = [name for name in PER_REGION if getattr(whole.regions, name) is not None]
     for name in names:
         mixed, mine, theirs = (grids(encoded, name) for encoded in (found, whole, half))
