@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from detclipv2.geometry.boxes import cxcywh_to_xyxy
+from detclipv2.geometry.boxes import clip, cxcywh_to_xyxy
 from detclipv2.inference.device import choose_device
 from detclipv2.inference.families import FAMILIES
 from detclipv2.inference.images import ImageSource, open_image
@@ -71,7 +71,7 @@ class Detector(Protocol[Encoded]):
         """Boxes of the classes of `prompts`."""
 
     def score(self, encoded: Encoded, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """All boxes (A, 4) and their scores (A, T), nothing suppressed."""
+        """All boxes (A, 4), cut at the borders, and their scores (A, T), nothing suppressed."""
 
     def propose(self, encoded: Encoded, prompts: Prompts, *, max_boxes: int = 100) -> sv.Detections:
         """Boxes of anything like `prompts`, without classes."""
@@ -196,7 +196,8 @@ class TransformersDetector:
             self._words = (texts, self._family.words(texts))
         boxes, scores = self._family.score(encoded.tensors, self._words[1])
         extent = boxes.new_tensor(self._family.extent(encoded.size)).repeat(2)
-        return (cxcywh_to_xyxy(boxes) * extent).float().cpu(), scores.float().cpu()
+        boxes = (cxcywh_to_xyxy(boxes) * extent).float().cpu()
+        return clip(boxes, *encoded.size), scores.float().cpu()
 
     def candidates(
         self, encoded: Looked, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES

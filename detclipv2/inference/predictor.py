@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from detclipv2.geometry.boxes import clip
 from detclipv2.inference.alignment import (
     Alignment,
     AlignSettings,
@@ -288,12 +289,13 @@ class Predictor:
             texts: T names or phrases, each for itself; equal ones are no mistake.
 
         Returns:
-            Boxes (A, 4), xyxy in the original's pixels, not clipped, and scores (A, T) in 0..1.
+            Boxes (A, 4), xyxy in the original's pixels, cut at its borders, and scores (A, T) in
+            0..1. Boxes in the padding have no area then.
         """
         similar = self._similarities(encoded, texts)
         scores = similar * encoded.regions.localisation.sigmoid()[:, None]
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
-        return boxes, self.calibration.apply(scores.sqrt())
+        return clip(boxes, *encoded.size), self.calibration.apply(scores.sqrt())
 
     def propose(
         self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100

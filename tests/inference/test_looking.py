@@ -69,7 +69,8 @@ def test_the_second_look_adds_small_boxes_of_the_larger_input(
     boxes, scores = twice.score(both, WORDS)
     large, strength = twice.score(closer, WORDS)
     limit = LARGEST**2 * area(first.regions.anchors[0])
-    small = area(first.letterbox.to_input(large)) <= limit
+    uncut = closer.letterbox.to_original(closer.regions.boxes)
+    small = area(first.letterbox.to_input(uncut)) <= limit
     assert 0 < small.sum() < len(large), "of both kinds, or this shows nothing"
     for found, wanted in ((boxes, large[small]), (scores, strength[small])):
         torch.testing.assert_close(found[count:], wanted, atol=1e-4, rtol=1e-4)

@@ -301,6 +301,20 @@ def test_the_model_is_put_into_evaluation_and_its_threads_set(
         torch.set_num_threads(threads)
 
 
+def test_all_scores_come_with_boxes_cut_at_the_borders(
+    predictor: Predictor, encoded: EncodedImage
+) -> None:
+    boxes, scores = predictor.score(encoded, ["cat"])
+    uncut = encoded.letterbox.to_original(encoded.regions.boxes)
+    assert (uncut < 0).any() and (uncut > max(encoded.size)).any(), "or this shows nothing"
+    torch.testing.assert_close(boxes, clip(uncut, *encoded.size))
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    best = int((scores[:, 0] * inside).argmax())
+    found = predictor.detect(encoded, ["cat"], threshold=0, max_boxes=1)
+    np.testing.assert_allclose(found.xyxy[0], boxes[best], atol=1e-3)
+    np.testing.assert_allclose(found.confidence[0], scores[best, 0], atol=1e-5)
+
+
 def test_proposals_are_ranked_by_how_well_they_fit_and_detections_are_not(
     predictor: Predictor, encoded: EncodedImage
 ) -> None:
