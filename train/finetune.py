@@ -231,7 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 before = judge(build_model(run), *other)["ap50"] if other else 0.0
                 name = options.other.name if other else ""
                 began = "ImageNet's backbone" if options.from_backbone else options.checkpoint
+                looks = ", ".join(map(str, run.model.image.looks))
                 settings = {"began with": Path(began).name, "steps": run.loop.steps}
+                settings |= {"judged at": f"{looks} px"}
                 settings |= {"kept": options.keep} if options.keep else {}
                 settings |= {"backbone stages frozen": run.freeze} if run.freeze else {}
                 Tuned(found, name, before, settings).write(run.out)

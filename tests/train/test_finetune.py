@@ -99,6 +99,7 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     assert kept.other == "other" and kept.sets["drawn"] == figures
     assert kept.settings["began with"] == checkpoint.name and kept.settings["steps"] > 0
     assert kept.settings["backbone stages frozen"] == 1
+    assert kept.settings["judged at"] == "64 px"
 
     finetune.main([*words, "--other", str(other), "--keep", "0.25"])
     assert (out / "drawn" / "log.jsonl").stat().st_size == before
