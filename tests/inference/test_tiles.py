@@ -82,7 +82,7 @@ def test_a_tile_says_what_the_same_crop_says(predictor: Predictor, photo: Image.
     for x0, y0, x1, y1 in tiles:
         crop = predictor.encode_image(photo.crop((x0, y0, x1, y1)), size=512)
         _, scores = predictor.score(crop, ["cat"])
-        # Not cut at the borders, as `score` gives them.
+        # `score` would cut them at the borders of the crop.
         boxes = crop.letterbox.to_original(crop.regions.boxes) + torch.tensor([x0, y0, x0, y0])
         small = area(close.letterbox.to_input(boxes)) <= 64**2
         whole = ~cut_off(boxes, (x0, y0, x1, y1), photo.size)
