@@ -206,7 +206,7 @@ class TransformersDetector:
         check_settings(floor)
         vocabulary = Vocabulary.coerce(prompts)
         boxes, scores = self.score(encoded, vocabulary.texts)
-        return score_candidates(boxes, scores, vocabulary, encoded.size, floor=floor, most=most)
+        return score_candidates(boxes, scores, vocabulary, floor=floor, most=most)
 
     def detect(
         self, encoded: Looked, prompts: Prompts, *, threshold: float = 0.3, nms_iou: float = 0.6,

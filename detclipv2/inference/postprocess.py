@@ -131,12 +131,11 @@ def score_candidates(
     boxes: Tensor,
     scores: Tensor,
     vocabulary: Vocabulary,
-    image_size: tuple[int, int],
     *,
     floor: float,
     most: int = MAX_CANDIDATES,
 ) -> Candidates:
-    """`find_candidates` for detectors that give scores: (A, T) in 0..1, without centerness."""
+    """`find_candidates` for detectors that give scores: (A, T) in 0..1, and boxes cut already."""
     scores = _best_per_class(scores, vocabulary)
     count = len(vocabulary.returned)
     floors = class_thresholds(vocabulary, floor).clamp(max=floor)
@@ -145,7 +144,7 @@ def score_candidates(
         passing &= scores[:, :count] >= scores[:, count:].amax(dim=1, keepdim=True)
     anchors, classes = passing.nonzero(as_tuple=True)
     found = scores[anchors, classes].float()
-    return _rank(clip(boxes, *image_size)[anchors], found, classes, vocabulary, floor, most)
+    return _rank(boxes[anchors], found, classes, vocabulary, floor, most)
 
 
 def propose(
