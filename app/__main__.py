@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.engine import Engine
 
 log = logging.getLogger("app")
+
+PASSWORD_VARIABLE = "DETCLIPV2_PASSWORD"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,9 +38,23 @@ def build_parser() -> argparse.ArgumentParser:
         "model's own looks, which may be several)",
     )  # fmt: skip
     parser.add_argument(
+        "--auth", metavar="USER",
+        help=f"ask everybody for this user and the password in ${PASSWORD_VARIABLE}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", dest="names",
+        help="answer under this host name as well, such as a proxy's or a tunnel's; may be given "
+        "several times (default: this machine's own)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trusted-proxy", action="append", default=[], metavar="ADDRESS", dest="proxies",
+        help="believe X-Forwarded-For of a proxy at this address or network; may be given several "
+        "times (default: of none)",
+    )  # fmt: skip
+    parser.add_argument(
         "--allow-folder", type=Path, action="append", default=[], metavar="DIR", dest="folders",
-        help="visitors from other machines may look at photos below it; may be given several "
-        "times (default: they can only upload)",
+        help="visitors may look at photos below it; may be given several times (default: they "
+        "can only upload)",
     )  # fmt: skip
     return parser
 
@@ -43,20 +65,86 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for own in (log, logging.getLogger("detclipv2")):
         own.setLevel(logging.INFO)  # libraries only speak up when something is wrong
-    folders = tuple(folder.resolve() for folder in arguments.folders)
-    for folder in folders:
-        if not folder.is_dir():
-            print(f"python -m app: error: --allow-folder {folder} is no folder", file=sys.stderr)
-            return 2
-    from app.engine import Engine
     from app.results import EngineError
 
-    log.info("Loading %s …", arguments.model)
     try:
-        engine = Engine.load(arguments.model, size=arguments.size)
-    except EngineError as error:
+        return _run(arguments)
+    except (EngineError, ValueError) as error:
         print(f"python -m app: error: {error}", file=sys.stderr)
         return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from app.ui.access import Access
+    from app.ui.build import build_app
+    from app.ui.request_guard import ServedNames, is_loopback
+    from app.ui.serve import guarded, listen, server
+
+    folders = _folders(arguments.folders)
+    auth = _auth(arguments.auth)
+    names = ServedNames.of(arguments.host, arguments.names)
+    # where everybody may come in unasked, nobody is the operator
+    token = secrets.token_urlsafe(24) if auth or is_loopback(arguments.host) else ""
+    try:
+        sock = listen(arguments.host, arguments.port)
+    except OSError as error:
+        raise ValueError(
+            f"cannot serve {arguments.host}:{arguments.port} ({error}); another port may be free: "
+            f"--port {arguments.port + 1}"
+        ) from error
+    with sock:
+        page = build_app(_load(arguments.model, arguments.size), Access(folders, token))
+        app = guarded(page, names, trusted_proxies=arguments.proxies, auth=auth)
+
+        def started() -> None:
+            port = sock.getsockname()[1]
+            if not token:
+                log.info(
+                    "Anybody who reaches %s port %d can use the page, without a password (--auth "
+                    "USER asks for one), so it reads no folders of this machine but those of "
+                    "--allow-folder, and never uses its Label Studio key.", arguments.host, port,
+                )  # fmt: skip
+            log.info("Open %s  (Ctrl-C stops)", address(arguments.host, port, token))
+            if token:
+                log.info(
+                    "The part behind # makes it your page: it may name folders of this machine."
+                )
+
+        server(app, started).run(sockets=[sock])
+    return 0
+
+
+def address(host: str, port: int, token: str) -> str:
+    """Where the page opens; with the token behind #, which browsers keep to themselves."""
+    from app.ui.request_guard import is_wildcard
+
+    name = "127.0.0.1" if is_wildcard(host) else host.strip("[]")
+    shown = f"[{name}]" if ":" in name else name
+    return f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
+
+
+def _folders(folders: Sequence[Path]) -> tuple[Path, ...]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"--allow-folder {folder} is no folder")
+    return tuple(folder.resolve() for folder in folders)
+
+
+def _auth(user: str | None) -> tuple[str, str] | None:
+    if not user:
+        return None
+    password = os.environ.get(PASSWORD_VARIABLE, "")
+    if not password:
+        raise ValueError(f"--auth needs the password in ${PASSWORD_VARIABLE}")
+    return user, password
+
+
+def _load(model: str, size: int | None) -> Engine:
+    """The engine, measured on a photo."""
+    from app.engine import Engine
+
+    log.info("Loading %s …", model)
+    engine = Engine.load(model, size=size)
     log.info(
         "Loaded %s (checkpoint %s, %s) on %s by %s.",
         engine.name, engine.checkpoint, engine.pixels, engine.predictor.device,
@@ -67,28 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)
     log.info("A photo takes %.0f ms here (%s after one warm-up).", milliseconds, name)
-    from app.ui.access import Access
-    from app.ui.build import build_app, launch_options
-
-    app = build_app(engine, Access(folders))
-    try:
-        _, url, _ = app.launch(
-            server_name=arguments.host,
-            server_port=arguments.port,
-            prevent_thread_lock=True,
-            quiet=True,
-            **launch_options(),
-        )
-    except OSError as error:
-        print(
-            f"python -m app: error: cannot serve {arguments.host}:{arguments.port} ({error}); "
-            f"another port may be free: --port {arguments.port + 1}",
-            file=sys.stderr,
-        )
-        return 2
-    log.info("Open %s  (Ctrl-C stops)", url)
-    app.block_thread()
-    return 0
+    return engine
 
 
 if __name__ == "__main__":

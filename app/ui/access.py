@@ -1,16 +1,21 @@
-"""What visitors from other machines may name on this one.
+"""What visitors may name on this machine.
 
-Whoever sits at this machine may name any of its files, any host and use the key of its environment.
-Others only upload, unless the start allowed them more: `--allow-folder` for folders, and for hosts
-and Label Studio the environment's own.
+The operator, who started the app, may name any of its files, any host and use the key of its
+environment. Others only upload, unless the start allowed them more: `--allow-folder` for folders,
+and for hosts and Label Studio the environment's own.
+
+An address proves nothing: behind a tunnel or a proxy everybody seems to sit at this machine, and
+every page of a browser there sends requests from it. So the operator's page carries a secret that
+only the terminal has shown, and sends it with every request of its own.
 """
 
 from __future__ import annotations
 
 import glob
+import hmac
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,6 +24,7 @@ import gradio as gr
 from app.labelstudio.connection import URL_VARIABLES, Connection
 from app.runs.records import ImageRef
 from app.runs.sources import HOSTS_VARIABLE, Hosts, is_address
+from app.ui.request_guard import TOKEN_HEADER
 
 
 class AccessError(ValueError):
@@ -30,14 +36,50 @@ class Access:
     """The rules of one app.
 
     Attributes:
-        folders: what visitors from other machines may read from, resolved.
+        folders: what visitors may read from, resolved.
+        token: secret of this start, which the operator's page sends; empty where nobody is the
+            operator.
     """
 
     folders: tuple[Path, ...] = ()
+    token: str = field(default="", repr=False)
+
+    def is_operator(self, visitor: gr.Request) -> bool:
+        """Whether the request comes from the page that was opened with this start's token, on this
+        machine."""
+        headers = getattr(visitor, "headers", None) or {}
+        sent = str(headers.get(TOKEN_HEADER, ""))
+        known = hmac.compare_digest(sent.encode(), self.token.encode())
+        return bool(self.token) and known and _is_loopback(visitor)
+
+    def told(self, visitor: gr.Request) -> str:
+        """What a visitor may do here, in words; empty for the operator."""
+        if self.is_operator(visitor):
+            return ""
+        closed = "You are a visitor here: upload photos; folders of this machine are closed"
+        if self.folders:
+            closed += f" but for {', '.join(map(str, self.folders))}"
+        if not self.token:
+            return f"{closed}. Who runs this app can open them to itself with --auth USER."
+        return (
+            f"{closed}. If you started this app, open the address that the terminal printed, with "
+            "the part behind #."
+        )
+
+    def origin(self, visitor: gr.Request) -> str:
+        """Where a visitor comes from, who sees their own runs again; empty for the operator.
+
+        An address, or a single page's session where it is this machine's own, which all who come
+        through one proxy share.
+        """
+        if self.is_operator(visitor) or visitor.client is None:
+            return ""
+        host = str(visitor.client.host)
+        return f"{host}, page {visitor.session_hash}" if _is_loopback(visitor) else host
 
     def check_paths(self, texts: Iterable[str], visitor: gr.Request) -> None:
         """Raise AccessError if a visitor names a path outside the allowed folders."""
-        if is_local(visitor):
+        if self.is_operator(visitor):
             return
         for text in texts:
             if is_address(text):
@@ -54,7 +96,7 @@ class Access:
 
     def check_files(self, files: Iterable[Path], visitor: gr.Request) -> None:
         """The same for what was found: a link inside a folder may lead out of it."""
-        if is_local(visitor):
+        if self.is_operator(visitor):
             return
         for file in files:
             if not self._allows(file):
@@ -70,11 +112,11 @@ class Access:
         if not text.strip():
             return allowed
         wanted = Hosts.of(text)
-        if not is_local(visitor) and not wanted.names <= allowed.names:
+        if not self.is_operator(visitor) and not wanted.names <= allowed.names:
             names = ", ".join(sorted(wanted.names - allowed.names))
             raise AccessError(
-                f"visitors from other machines cannot allow {names}; who runs this app can, with "
-                f"{HOSTS_VARIABLE}"
+                f"only who started this app can allow {names}, on the page that the terminal names "
+                f"or with {HOSTS_VARIABLE}"
             )
         return wanted
 
@@ -85,13 +127,13 @@ class Access:
             AccessError: a visitor names another server, or would use a key that is not theirs.
             LabelStudioError: no address or no key.
         """
-        if is_local(visitor):
+        if self.is_operator(visitor):
             return Connection.from_environment(url or None, key or None)
         known = [os.environ[name].rstrip("/") for name in URL_VARIABLES if os.environ.get(name)]
         if url and url.rstrip("/") not in known:
             raise AccessError(
-                "visitors from other machines can only use the Label Studio that this app was "
-                f"started with; who runs it can name one with {URL_VARIABLES[0]}"
+                "visitors can only use the Label Studio that this app was started with; who runs "
+                f"it can name one with {URL_VARIABLES[0]}"
             )
         if not key:
             raise AccessError("write your own key: the one of this machine is not for visitors")
@@ -104,8 +146,9 @@ class Access:
     def _refusal(self, text: str) -> AccessError:
         open_to_all = ", ".join(map(str, self.folders)) or "none"
         return AccessError(
-            f"{text}: visitors from other machines may not read this folder (open to them: "
-            f"{open_to_all}); upload the photos, or ask for a start with --allow-folder"
+            f"{text}: visitors may not read this folder (open to them: {open_to_all}); upload the "
+            "photos, open the page by the address that the terminal printed, or start the app "
+            "with --allow-folder"
         )
 
 
@@ -113,13 +156,7 @@ def _on_disk(image: ImageRef) -> bool:
     return image.task is None and not is_address(image.place)
 
 
-def origin(visitor: gr.Request) -> str:
-    """The address that a visitor from another machine comes from; empty for who sits here."""
-    return "" if is_local(visitor) or visitor.client is None else str(visitor.client.host)
-
-
-def is_local(visitor: gr.Request) -> bool:
-    """Whether the visitor sits at this machine, also where a proxy says so for them."""
+def _is_loopback(visitor: gr.Request) -> bool:
     client = visitor.client
     try:
         return client is not None and ip_address(client.host).is_loopback

@@ -28,7 +28,7 @@ from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui import render
-from app.ui.access import Access, AccessError, origin
+from app.ui.access import Access, AccessError
 from app.ui.projects import Project, number
 from app.ui.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.stopping import PROGRESS, Stops
@@ -53,7 +53,7 @@ class BatchActions:
     Args:
         engine: the one engine of this app.
         runs: where runs live.
-        access: what visitors from other machines may name.
+        access: what visitors may name.
         downloads: where exports are packed; inside gradio's cache, which it empties.
         stops: of the Stop button beside Estimate.
         export_stops: of the one beside Export.
@@ -104,7 +104,7 @@ class BatchActions:
                 source = f"project {number(project)}" if project else places.strip() or "uploads"
                 settings = settings_of(
                     self.engine, vocabulary.serialise(), threshold=threshold, tiles=int(tiles),
-                    source=source, begun_by=origin(visitor),
+                    source=source, begun_by=self.access.origin(visitor),
                 )  # fmt: skip
                 run = Run.create(folder, settings, images)
         except TROUBLE as error:

@@ -34,7 +34,7 @@ class BrowseActions:
 
     Args:
         engine: the one engine of this app.
-        access: what visitors from other machines may name.
+        access: what visitors may name.
     """
 
     engine: Engine

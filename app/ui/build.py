@@ -22,6 +22,7 @@ from app.ui import (
 )
 from app.ui.access import Access
 from app.ui.detect_actions import DEMO
+from app.ui.events import PRIVATE
 from app.ui.links import follow_links
 from app.ui.photo import cache_folder
 from app.ui.run_folders import RunFolders
@@ -36,16 +37,17 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono
 
 
 def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
-    """The whole app over one engine; start it with `app.launch(**launch_options())`.
+    """The whole app over one engine; serve it with `app.ui.serve`.
 
     Args:
         engine: what all tabs run.
-        access: what visitors from other machines may name; None for nothing.
+        access: what visitors may name; None for nothing.
     """
     rules = access or Access()
     # uploads and drawings older than a day are removed, checked every hour
     with gr.Blocks(title="DetCLIPv2", analytics_enabled=False, delete_cache=(3600, 86400)) as app:
         gr.HTML(render.header(engine), elem_id="header")
+        guest = gr.HTML(visible=False, elem_id="guest-status")
         # a State among the tabs would shift their names
         runs, label_studio = RunFolders(access=rules), gr.State(None)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -65,25 +67,30 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
                 calibrate_tab.build(runs, label_studio, calibrating)
             with gr.Tab("Train", id="train"):
                 train = train_tab.build(rules)
+
+        def greet(visitor: gr.Request) -> gr.HTML:
+            told = render.status("idle", rules.told(visitor))
+            return gr.HTML(told, visible=not rules.is_operator(visitor))
+
+        app.load(greet, None, guest, show_progress="hidden", queue=False, **PRIVATE)
         follow_links(app, tabs, [detect.followed, align.followed, browse, compare, train])
     return app
 
 
-def launch_options() -> dict[str, Any]:
-    """Arguments of `Blocks.launch` that belong to the page; nothing in them needs the internet."""
+def page_options() -> dict[str, Any]:
+    """Arguments of `gradio.mount_gradio_app` that belong to the page; nothing in them needs the
+    internet."""
     return {
         "theme": theme(),
         "css": (_HERE / "page.css").read_text(encoding="utf-8") + detect_tab.sample_css(),
         "head": f"{_FOOTER}<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         "footer_links": ["api", "settings"],
         "run_history": False,  # photos stay where they are, not in the browser's storage
-        "share": False,
         "ssr_mode": False,
         "show_error": True,
         "max_file_size": "64mb",
         # The samples; gradio shows files of the current folder anyway, of others only if told.
         "allowed_paths": [str(DEMO)],
-        "state_session_capacity": 200,
     }
 
 

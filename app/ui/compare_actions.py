@@ -39,7 +39,7 @@ class CompareActions:
 
     Args:
         engine: the one engine of this app.
-        access: what visitors from other machines may name.
+        access: what visitors may name.
     """
 
     engine: Engine

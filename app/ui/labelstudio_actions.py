@@ -35,7 +35,7 @@ class LabelStudioActions:
 
     Args:
         runs: where runs live.
-        access: what visitors from other machines may name.
+        access: what visitors may name.
         stops: of the tab's Stop button.
     """
 

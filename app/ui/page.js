@@ -1,3 +1,23 @@
+// The session token: behind # in the address that the terminal printed, kept for this origin, sent
+// with this page's own requests. No other page can read it or make a browser send it.
+(() => {
+  const carried = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (carried) {
+    localStorage.setItem("detclipv2-token", carried);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  const token = localStorage.getItem("detclipv2-token");
+  if (!token) return;
+  const plain = window.fetch;
+  window.fetch = (input, init = {}) => {
+    const url = new URL(input instanceof Request ? input.url : input, location.href);
+    if (url.origin !== location.origin) return plain(input, init);
+    const headers = new Headers(init.headers ?? (input instanceof Request ? input.headers : {}));
+    headers.set("x-detclipv2-token", token);
+    return plain(input, { ...init, headers });
+  };
+})();
+
 // Keys and drops gradio has no setting for: Ctrl+Enter runs the tab whose words are typed, and a
 // photo can be pasted or dropped anywhere on the page, also while another one is shown.
 (() => {

@@ -17,7 +17,7 @@ import gradio as gr
 from app.runs.jobs import Job
 from app.runs.records import RunError
 from app.runs.store import Run, find_runs
-from app.ui.access import Access, is_local, origin
+from app.ui.access import Access
 
 RUNS_VARIABLE = "DETCLIPV2_RUNS"
 UPLOADS = "inputs"
@@ -36,8 +36,8 @@ def runs_folder() -> Path:
 class RunFolders:
     """The runs of one app: those on disk, and those being worked on.
 
-    Visitors from other machines see the runs that were begun from there, and those whose photos
-    they may name.
+    Visitors see the runs that were begun from where they are, and those whose photos they may name;
+    the operator sees all.
     """
 
     root: Path = field(default_factory=runs_folder)
@@ -69,8 +69,9 @@ class RunFolders:
             raise RunError(f"{name!r} is no name of a run")
         if not self._may_open(folder, visitor):
             raise RunError(
-                f"{name!r} is no run that visitors from other machines may open; its photos have "
-                "to lie in a folder that the app was started with as --allow-folder"
+                f"{name!r} is no run that visitors may open; its photos have to lie in a folder "
+                "that the app was started with as --allow-folder, or the page has to be opened by "
+                "the address that the terminal printed"
             )
         return self.jobs[name].run if name in self.jobs else Run(folder)
 
@@ -102,12 +103,12 @@ class RunFolders:
             raise
 
     def _may_open(self, folder: Path, visitor: gr.Request) -> bool:
-        if is_local(visitor):
+        if self.access.is_operator(visitor):
             return True
         try:
             made = (folder / "run.json").stat().st_mtime_ns
             begun_by, open_to_all = _begun_by_and_open(folder, made, self.access)
-            return open_to_all or bool(begun_by and begun_by == origin(visitor))
+            return open_to_all or bool(begun_by and begun_by == self.access.origin(visitor))
         except (OSError, ValueError, sqlite3.Error):  # none, or one that nobody can open
             return False
 

@@ -37,7 +37,7 @@ class TrainActions:
     """The tab's handlers.
 
     Args:
-        access: what visitors from other machines may name.
+        access: what visitors may name.
     """
 
     access: Access

@@ -113,8 +113,22 @@ def served(served_process: subprocess.Popen[str], served_port: int) -> str:
 
 
 @pytest.fixture(scope="session")
+def served_link(served: str, served_lines: list[str]) -> str:
+    """The address that the app printed, which opens the operator's page."""
+    link = next(line for line in served_lines if line.startswith("Open ")).split()[1]
+    assert link.startswith(f"{served}#token=")
+    return link
+
+
+@pytest.fixture(scope="session")
+def served_lines() -> list[str]:
+    """What the app said while it started."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def served_process(
-    checkpoint: Path, browse_folder: Path, served_port: int,
+    checkpoint: Path, browse_folder: Path, served_port: int, served_lines: list[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
     """The real app, started as users start it."""
@@ -136,7 +150,7 @@ def served_process(
         cwd=cache, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    said = []
+    said = served_lines
     for line in process.stderr:
         said.append(line)
         if line.startswith("Open "):
@@ -173,8 +187,8 @@ def browser() -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(browser: BrowserContext, served: str) -> Iterator[Page]:
-    """A fresh tab; errors in its console and requests to other hosts fail the test."""
+def page(browser: BrowserContext, served: str, served_link: str) -> Iterator[Page]:
+    """A fresh tab of the operator; errors in its console and foreign requests fail the test."""
     wrong: list[str] = []
     page = browser.new_page()
     page.set_default_timeout(20_000)
@@ -188,7 +202,7 @@ def page(browser: BrowserContext, served: str) -> Iterator[Page]:
             else None
         ),
     )
-    page.goto(served)
+    page.goto(served_link)
     page.wait_for_selector("#detect")
     yield page
     page.close()

@@ -1,4 +1,4 @@
-"""What visitors from other machines may name: allowed folders, no hosts, no key of ours."""
+"""What visitors may name: allowed folders, no hosts, no key of ours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import gradio as gr
 import pytest
 import supervision as sv
 from gradio_client import Client, handle_file
-from playwright.sync_api import BrowserContext, expect
-from starlette.requests import Request
+from playwright.sync_api import BrowserContext, Page, expect
 
 from app.browse.job import FOLDER_VARIABLE, run_of
 from app.browse.store import About
@@ -27,7 +26,7 @@ from app.runs.jobs import Job
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.access import Access, AccessError, is_local
+from app.ui.access import Access, AccessError
 from app.ui.batch_actions import BatchActions
 from app.ui.browse_actions import BrowseActions
 from app.ui.build import build_app
@@ -35,29 +34,35 @@ from app.ui.calibrate_actions import CalibrateActions
 from app.ui.compare_actions import CompareActions
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.permalink import Link
+from app.ui.request_guard import TOKEN_HEADER
 from app.ui.run_folders import RUNS_VARIABLE, UPLOADS, RunFolders
 from app.ui.train_actions import TrainActions
 from detclipv2.captions import Captioned
 
-
-def visitor(host: str) -> gr.Request:
-    return gr.Request(Request({"type": "http", "headers": [], "client": (host, 1)}))
-
-
-HERE, ELSEWHERE = visitor("127.0.0.1"), visitor("203.0.113.7")
+from .visitors import ELSEWHERE, HERE, RULES, TOKEN, visitor
 
 
 @pytest.mark.parametrize(
-    ("host", "local"),
-    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("192.168.0.2", False),
-     ("fe80::1", False), ("unknown", False)],
+    ("host", "token", "operator"),
+    [("127.0.0.1", TOKEN, True), ("127.8.9.1", TOKEN, True), ("::1", TOKEN, True),
+     ("127.0.0.1", "", False), ("127.0.0.1", TOKEN[:-1], False), ("192.168.0.2", TOKEN, False),
+     ("fe80::1", TOKEN, False), ("unknown", TOKEN, False)],
 )  # fmt: skip
-def test_who_sits_here(host: str, local: bool) -> None:
-    assert is_local(visitor(host)) is local
+def test_the_operator_has_the_token_and_sits_here(host: str, token: str, operator: bool) -> None:
+    assert RULES.is_operator(visitor(host, token)) is operator
+    assert not Access().is_operator(visitor(host, token)), "nobody is, where there is no token"
+    assert bool(RULES.told(visitor(host, token))) is not operator
+
+
+def test_visitors_behind_one_proxy_are_not_one_visitor() -> None:
+    assert RULES.origin(HERE) == ""
+    assert RULES.origin(ELSEWHERE) == "203.0.113.7"
+    tunnelled = {RULES.origin(visitor("127.0.0.1", session=page)) for page in ("a", "b")}
+    assert len(tunnelled) == 2 and "" not in tunnelled
 
 
 def test_folders_that_were_allowed_and_nothing_around_them(photos: Path, tmp_path: Path) -> None:
-    access = Access(((photos / "sub").resolve(),))
+    access = Access(((photos / "sub").resolve(),), TOKEN)
     access.check_paths([str(photos), "/etc"], HERE)
     inside = [str(photos / "sub"), str(photos / "sub" / "*.jpg"), "https://host/a.jpg"]
     access.check_paths(inside, ELSEWHERE)
@@ -74,12 +79,12 @@ def test_folders_that_were_allowed_and_nothing_around_them(photos: Path, tmp_pat
 
 
 def test_hosts_and_keys_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
-    access = Access()
+    access = RULES
     monkeypatch.setenv("DETCLIPV2_IMAGE_HOSTS", "photos.example")
     assert access.hosts("inside.example", HERE).names == {"inside.example"}
     assert access.hosts("", ELSEWHERE).names == {"photos.example"}
     assert access.hosts("photos.example", ELSEWHERE).names == {"photos.example"}
-    with pytest.raises(AccessError, match=r"cannot allow inside\.example"):
+    with pytest.raises(AccessError, match=r"can allow inside\.example"):
         access.hosts("photos.example, inside.example", ELSEWHERE)
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://labels.example/")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "1" * 40)
@@ -99,7 +104,7 @@ def told(answer: object) -> str:
 def test_compare_reads_folders_and_models_for_who_may_name_them(
     shared_engine: Engine, checkpoint: Path, photos: Path
 ) -> None:
-    closed = CompareActions(shared_engine, Access())
+    closed = CompareActions(shared_engine, RULES)
     photo = str(photos / "coffee.jpg")
 
     def compare(by: CompareActions, who: gr.Request, folder: str, model: str = "") -> list[str]:
@@ -109,7 +114,7 @@ def test_compare_reads_folders_and_models_for_who_may_name_them(
     assert "of 4 photos" in compare(closed, HERE, str(photos))[1]
     assert "may not read" in compare(closed, ELSEWHERE, str(photos))[0]
     assert "may not read" in compare(closed, ELSEWHERE, str(photos / "nowhere"))[0]
-    allowed = CompareActions(shared_engine, Access((photos.resolve(),)))
+    allowed = CompareActions(shared_engine, Access((photos.resolve(),), TOKEN))
     assert "of 4 photos" in compare(allowed, ELSEWHERE, str(photos))[1]
     (photos / "out.jpg").symlink_to(checkpoint / "config.json")
     assert "may not read" in compare(allowed, ELSEWHERE, str(photos))[0]
@@ -130,8 +135,8 @@ def test_browse_shows_data_sets_to_who_may_name_them(
     with run._open() as db:
         db.execute("UPDATE photos SET state = 'done'")
     folder = str(run.folder)
-    closed = BrowseActions(shared_engine, Access())
-    allowed = BrowseActions(shared_engine, Access((photos.resolve(),)))
+    closed = BrowseActions(shared_engine, RULES)
+    allowed = BrowseActions(shared_engine, Access((photos.resolve(),), TOKEN))
     assert "may not read" in told(closed.start(str(photos), ELSEWHERE))
     assert closed.earlier(ELSEWHERE).choices == []
     assert len(closed.earlier(HERE).choices) == len(allowed.earlier(ELSEWHERE).choices) == 1
@@ -149,7 +154,10 @@ def test_browse_shows_data_sets_to_who_may_name_them(
 
 def test_train_shows_runs_to_who_may_name_them(training_run: Path) -> None:
     root, run = str(training_run.parent), str(training_run)
-    closed, allowed = TrainActions(Access()), TrainActions(Access((training_run.parent.resolve(),)))
+    closed, allowed = (
+        TrainActions(RULES),
+        TrainActions(Access((training_run.parent.resolve(),), TOKEN)),
+    )
     link = Link("train", settings={"run": run, "snapshot": "latest"})
     for actions, who, refused in (
         (closed, HERE, False), (closed, ELSEWHERE, True), (allowed, ELSEWHERE, False),
@@ -184,24 +192,27 @@ def runs(shared_engine: Engine, photos: Path, tmp_path: Path) -> RunFolders:
         for row in run.images():
             run.save(row, sv.Detections.empty(), "", (8, 8), 0.1)
         run.close()
-    return RunFolders(root, Access(((photos / "sub").resolve(),)))
+    return RunFolders(root, Access(((photos / "sub").resolve(),), TOKEN))
 
 
 def test_runs_are_for_who_may_name_their_photos(runs: RunFolders, photos: Path) -> None:
     assert set(runs.names(HERE)) == {"mine", "mixed", "open", "uploads", "tasks"}
     assert set(runs.names(ELSEWHERE)) == {"open", "uploads"}
     assert set(runs.names(visitor("203.0.113.8"))) == {"open"}
-    assert set(RunFolders(runs.root).names(ELSEWHERE)) == {"uploads"}
+    assert set(RunFolders(runs.root, RULES).names(ELSEWHERE)) == {"uploads"}
     assert runs.listed("mine", ELSEWHERE).value in {"open", "uploads"}
     for name in ("mine", "mixed", "tasks", "nothing"):
-        with pytest.raises(RunError, match=f"'{name}' is no run that visitors .*--allow-folder"):
+        with pytest.raises(
+            RunError, match=f"'{name}' is no run that visitors may open.*--allow-folder"
+        ):
             runs.open(name, ELSEWHERE)
 
 
 def test_who_uploads_from_elsewhere_sees_their_run(
     shared_engine: Engine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = BatchActions(shared_engine, RunFolders(tmp_path / "runs"), Access(), tmp_path / "zips")
+    folders = RunFolders(tmp_path / "runs", RULES)
+    batch = BatchActions(shared_engine, folders, RULES, tmp_path / "zips")
     monkeypatch.setattr(BatchActions, "_work", lambda _, run, read: run.close())
     for who, name in ((ELSEWHERE, "theirs"), (HERE, "ours")):
         batch.start(
@@ -229,7 +240,7 @@ def test_no_tab_hands_out_a_run_of_others(
         lambda name, who: labels.queue(server, name, 7, "scores near the threshold", who),
         lambda name, who: calibration.apply(proposals, name, server, 7, who),
     ]
-    refused = "is no run that visitors from other machines may open"
+    refused = "is no run that visitors may open"
     for number, handler in enumerate(handlers):
         for name, who in (("mine", ELSEWHERE), ("mine", HERE), ("open", ELSEWHERE)):
             assert (refused in handler(name, who)) is (name == "mine" and who is ELSEWHERE), number
@@ -265,18 +276,19 @@ def test_the_page_is_built_without_names_of_runs(
 ) -> None:
     monkeypatch.setenv(RUNS_VARIABLE, str(runs.root))
     (runs.root / "mine").rename(runs.root / "private run")
-    assert "private run" in RunFolders().names(HERE)
+    assert "private run" in RunFolders(access=RULES).names(HERE)
     assert "private run" not in json.dumps(build_app(shared_engine).config, default=str)
 
 
 @pytest.mark.browser
-def test_the_page_tells_visitors_from_elsewhere(
+def test_the_page_tells_visitors(
     browser: BrowserContext, served: str, photos: Path, training_run: Path
 ) -> None:
-    elsewhere = {"X-Forwarded-For": "203.0.113.7"}  # as a proxy on this machine says
-    page = browser.new_page()
-    page.set_extra_http_headers(elsewhere)
+    assert browser.browser is not None
+    visiting = browser.browser.new_context()  # nothing is kept there of the operator's page
+    page = visiting.new_page()
     page.goto(served + Link("train", settings={"run": str(training_run)}).query())
+    expect(page.locator("#guest-status")).to_contain_text("You are a visitor here")
     expect(page.locator("#train-status .error")).to_contain_text("may not read")
     page.get_by_role("tab", name="Compare").click()
     page.fill("#compare-folder input, #compare-folder textarea", str(photos))
@@ -287,8 +299,23 @@ def test_the_page_tells_visitors_from_elsewhere(
     page.fill("#browse-source input, #browse-source textarea", str(photos))
     page.click("#browse-start")
     expect(page.locator("#browse-status .error")).to_contain_text("may not read")
-    page.close()
-    client = Client(served, headers=elsewhere, verbose=False)
+    visiting.close()
+    client = Client(served, verbose=False)
     photo = handle_file(photos / "coffee.jpg")
     with pytest.raises(Exception, match="may not read"):
         client.predict(photo, "cup", "cat", model_a=str(photos), api_name="/compare")
+
+
+@pytest.mark.browser
+def test_the_operators_page_keeps_its_token(
+    page: Page, served: str, served_link: str, photos: Path, checkpoint: Path
+) -> None:
+    assert page.url == served, "the token is gone from the address bar"
+    page.goto(served)  # as from a bookmark, or by a link to a photo
+    page.wait_for_selector("#detect")
+    expect(page.locator("#guest-status")).to_be_hidden()
+    token = served_link.partition("#token=")[2]
+    client = Client(served, headers={TOKEN_HEADER: token}, verbose=False)
+    photo = handle_file(photos / "coffee.jpg")
+    told = client.predict(photo, "cup", "cat", model_a=str(checkpoint), api_name="/compare")
+    assert "counts" in told

@@ -6,11 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 import supervision as sv
-from starlette.requests import Request
 
 from app.engine import Engine
 from app.runs import sources
@@ -19,17 +17,16 @@ from app.runs.jobs import Job
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.batch_actions import BatchActions
 from app.ui.run_folders import RunFolders
 
-HERE = gr.Request(Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)}))
+from .visitors import HERE, RULES
 
 
 @pytest.fixture
 def actions(shared_engine: Engine, tmp_path: Path) -> BatchActions:
     return BatchActions(
-        shared_engine, RunFolders(tmp_path / "runs"), Access(), tmp_path / "exports"
+        shared_engine, RunFolders(tmp_path / "runs", RULES), RULES, tmp_path / "exports"
     )
 
 

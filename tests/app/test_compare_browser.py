@@ -11,7 +11,11 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.engine import Engine
-from app.ui.build import build_app, launch_options
+from app.ui.build import build_app
+from app.ui.request_guard import ServedNames
+from app.ui.serve import guarded
+
+from .visitors import RULES, TOKEN, serving
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 
@@ -54,13 +58,16 @@ def test_cancel_keeps_what_was_done_and_lets_go_of_the_model(
         2000
     ):  # what is behind a JPEG's end makes other photos of it, none is known
         (tmp_path / f"{number:04}.jpg").write_bytes(photo + number.to_bytes(4, "big"))
-    app = build_app(engine)
-    _, address, _ = app.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
+    with serving(guarded(build_app(engine, RULES), ServedNames())) as address:
+        cancel_soon(browser, engine, tmp_path, address)
+
+
+def cancel_soon(browser: BrowserContext, engine: Engine, folder: Path, address: str) -> None:
     page = browser.new_page()
-    page.goto(address)
+    page.goto(f"{address}#token={TOKEN}")
     page.get_by_role("tab", name="Compare").click()
     set_threshold(page, 0.02)
-    page.fill("#compare-folder input, #compare-folder textarea", str(tmp_path))
+    page.fill("#compare-folder input, #compare-folder textarea", str(folder))
     page.fill("#compare-words-a textarea", "cup")
     page.fill("#compare-words-b textarea", "cup, zebra")
     page.click("#compare")
@@ -78,7 +85,6 @@ def test_cancel_keeps_what_was_done_and_lets_go_of_the_model(
     told = re.search(r"(\d+) of 2000 photos", page.locator("#compare-status").inner_text())
     assert told and 0 < int(told[1]) <= looked
     page.close()
-    app.close()
 
 
 def test_the_editor_imports_edits_and_saves(page: Page, tmp_path: Path) -> None:

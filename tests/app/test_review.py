@@ -10,31 +10,25 @@ import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image
-from starlette.requests import Request
 
 from app.engine import Engine
 from app.known import PREVIEW
 from app.runs import sources
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.batch_actions import BatchActions
 from app.ui.review import Review, small
 from app.ui.run_folders import RunFolders
 
+from .visitors import ELSEWHERE, HERE, RULES
 
-def visitor(host: str) -> gr.Request:
-    return gr.Request(Request({"type": "http", "headers": [], "client": (host, 1)}))
-
-
-HERE, ELSEWHERE = visitor("127.0.0.1"), visitor("203.0.113.7")
 BOXES = np.array([[2, 2, 30, 30], [20, 5, 60, 40]], np.float32)
 
 
 @pytest.fixture
 def review(shared_engine: Engine, tmp_path: Path) -> Review:
-    runs = RunFolders(tmp_path / "runs")
-    return Review(runs, BatchActions(shared_engine, runs, Access(), tmp_path / "zips").reader)
+    runs = RunFolders(tmp_path / "runs", RULES)
+    return Review(runs, BatchActions(shared_engine, runs, RULES, tmp_path / "zips").reader)
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.training import Point, TrainingError, find_training_runs, read_run, thinned
-from app.ui.access import Access
 from app.ui.train_actions import TrainActions, told
 
-from .test_access import HERE
+from .visitors import HERE, RULES
 
 
 def test_curves_figures_and_snapshots_are_read_while_the_log_is_written(training_run: Path) -> None:
@@ -38,7 +37,7 @@ def test_long_curves_are_thinned_to_their_end() -> None:
 
 
 def test_a_snapshot_is_drawn_and_its_words_escaped(training_run: Path) -> None:
-    actions = TrainActions(Access())
+    actions = TrainActions(RULES)
     drawn = actions.alignments(str(training_run), "latest", HERE)
     assert "step 20" in drawn and "an orange space suit" in drawn
     file = training_run / "alignments" / "step-00000010.json"

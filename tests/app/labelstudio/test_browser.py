@@ -116,7 +116,7 @@ def test_label_studio_shows_named_boxes_where_things_are(
 
 
 def test_batch_push_and_calibrate_in_the_page(
-    browser: BrowserContext, served: str, server: Server, connection: Connection,
+    browser: BrowserContext, served_link: str, server: Server, connection: Connection,
     photos_on_server: Path,
 ) -> None:  # fmt: skip
     wrong: list[str] = []
@@ -124,7 +124,7 @@ def test_batch_push_and_calibrate_in_the_page(
     page.set_default_timeout(30_000)
     expect.set_options(timeout=30_000)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(served)
+    page.goto(served_link)
     page.get_by_role("tab", name="Batch").click()
     page.fill("#batch-places textarea", str(photos_on_server))
     page.fill("#batch-prompts textarea", "cat\n<b>cup</b>")

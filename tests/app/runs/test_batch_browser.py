@@ -118,12 +118,12 @@ def test_pause_go_on_cancel_and_go_on_again(
 def test_a_visitor_from_another_machine_uploads_and_names_no_folders(
     page: Page, photos: Path
 ) -> None:
-    page.set_extra_http_headers({"X-Forwarded-For": "203.0.113.7"})  # as a proxy before us says
+    page.set_extra_http_headers({"X-Forwarded-For": "203.0.113.7"})  # a proxy that nobody named
     page.get_by_role("tab", name="Batch").click()
     said = page.locator("#batch-said")
     for place in (str(photos), f"{photos}/*.jpg", "/etc/*/../passwd", "~/photos"):
         begin(page, "from elsewhere", place)
-        expect(said).to_contain_text("visitors from other machines may not read")
+        expect(said).to_contain_text("visitors may not read")
         expect(said).to_contain_text("--allow-folder")
     upload(page, photos / "coffee.jpg")
     begin(page, "from elsewhere")
