@@ -93,9 +93,9 @@ def load(source: str | Path) -> DetCLIPv2:
     verify(folder)
     try:
         config = ModelConfig.from_dict(_read_json(folder / _CONFIG))
-    except (KeyError, TypeError, ValueError) as error:
+        model = DetCLIPv2(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / _CONFIG} is no model configuration: {error}") from error
-    model = DetCLIPv2(config)
     if config.text.frozen:
         try:
             model.text.load_pretrained()

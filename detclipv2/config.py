@@ -17,7 +17,7 @@ class TextConfig:
     `arch` is the transformers family: "clip" pools at the end-of-sentence token (the paper's FILIP
     tower has this shape), "bert" averages over the tokens (sentence encoders such as MiniLM).
     `source` names where weights and tokenizer come from: an installed Python package that carries
-    them, a local folder, or a hub id; the hub is asked only when text is first encoded.
+    them, a local folder, or a hub id; the hub is asked only where `hub.may_download` allows it.
     `definitions` says that class names were followed by their definitions in training, as in the
     paper, and that evaluation does the same.
     """

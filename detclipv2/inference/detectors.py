@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import clip, cxcywh_to_xyxy
+from detclipv2.hub import files_of
 from detclipv2.inference.device import choose_device
 from detclipv2.inference.families import FAMILIES
 from detclipv2.inference.images import ImageSource, open_image
@@ -28,6 +29,7 @@ from detclipv2.inference.postprocess import (
 from detclipv2.inference.predictor import Prompts
 from detclipv2.inference.slot import Slot
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.nn.backbone import check_architecture
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -136,16 +138,20 @@ class TransformersDetector:
         cls, source: str | Path, *, device: str = "auto", threads: int | None = None,
         slot: Slot | None = None,
     ) -> TransformersDetector:  # fmt: skip
-        """The detector of a folder, or of a hub id, which the library downloads.
+        """The detector of a folder, or of a hub id whose files are here (see `hub.may_download`).
 
         Raises:
-            OSError: no such folder or id, or no network.
-            ValueError: it is no zero-shot detector, or of an unknown family.
+            OSError: no such folder, or an id whose files are not here.
+            ValueError: it is no zero-shot detector, of an unknown family, or its configuration
+                names a backbone that would have to be fetched.
         """
-        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+        from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(source)
-        processor = AutoProcessor.from_pretrained(source)  # type: ignore[no-untyped-call]
+        folder = files_of(str(source))
+        for backbone in _backbones(AutoConfig.from_pretrained(folder).to_dict()):
+            check_architecture(backbone)
+        model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
+        processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
         name = Path(source).resolve().name if Path(source).is_dir() else Path(source).name
         return cls(model, processor, name=name, device=device, threads=threads, slot=slot)
 
@@ -222,6 +228,15 @@ class TransformersDetector:
         check_settings(0, max_boxes=max_boxes)
         boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
         return propose(boxes, scores.amax(dim=1), encoded.size, max_boxes)
+
+
+def _backbones(config: Any) -> Iterator[str]:
+    """The timm backbones that a configuration names, at any depth."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _backbones(value)
+        elif key == "backbone" and isinstance(value, str):
+            yield value
 
 
 def _known() -> str:

@@ -22,7 +22,17 @@ class Backbone(nn.Module):
     net: Any  # timm's feature extractors share no typed interface
 
     def __init__(self, name: str, drop_path: float = 0.0) -> None:
+        """Build it with random weights.
+
+        Args:
+            name: timm's name of the architecture.
+            drop_path: probability that a block is skipped in training.
+
+        Raises:
+            ValueError: an unknown architecture, or one without the levels.
+        """
         super().__init__()
+        check_architecture(name)
         swin = name.startswith("swin")
         options: dict[str, Any] = {"drop_path_rate": drop_path}
         if swin:
@@ -95,6 +105,17 @@ class Backbone(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                     module.requires_grad_(False)
+
+
+def check_architecture(name: str) -> None:
+    """Refuse names that are no architecture of timm's own, such as "hf-hub:owner/name", for which
+    timm would ask a hub.
+
+    Raises:
+        ValueError: such a name.
+    """
+    if not timm.is_model(name):
+        raise ValueError(f"backbone {name!r} is no architecture that timm {timm.__version__} knows")
 
 
 def imagenet_weights(name: str, source: str) -> dict[str, Tensor]:

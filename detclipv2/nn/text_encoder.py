@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detclipv2.config import TextConfig
+from detclipv2.hub import files_of
 
 _CLIP_BOS, _CLIP_EOS = 49406, 49407
 
@@ -20,7 +21,7 @@ _CLIP_BOS, _CLIP_EOS = 49406, 49407
 def locate(source: str) -> str:
     """Folder of a text tower: that of an installed package that carries one, or a local folder.
 
-    Anything else is returned as it is, a hub id for transformers to resolve.
+    Anything else is returned as it is: a hub id, which transformers looks for in its cache.
     """
     if "/" not in source and (spec := importlib.util.find_spec(source)) and spec.origin:
         return str(Path(spec.origin).parent / "model")
@@ -45,15 +46,15 @@ class TextEncoder(nn.Module):
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            self._tokenizer = AutoTokenizer.from_pretrained(locate(self.config.source))
+            self._tokenizer = AutoTokenizer.from_pretrained(files_of(locate(self.config.source)))
         return self._tokenizer
 
     def load_pretrained(self) -> None:
         """Take the tower's weights from `config.source`.
 
         Raises:
-            OSError: neither an installed package, nor a folder, nor a reachable hub id; or weights
-                of another architecture.
+            OSError: neither an installed package, nor a folder, nor a hub id whose files are here
+                (see `hub.may_download`); or weights of another architecture.
         """
         own = self.tower.state_dict()
         file = Path(locate(self.config.source)) / "model.safetensors"
@@ -64,7 +65,7 @@ class TextEncoder(nn.Module):
             from transformers import AutoModel, CLIPTextModel
 
             kind = CLIPTextModel if self.config.arch == "clip" else AutoModel
-            given = kind.from_pretrained(self.config.source).state_dict()
+            given = kind.from_pretrained(files_of(self.config.source)).state_dict()
         if missing := sorted(own.keys() - given.keys()):
             raise OSError(f"{self.config.source} has no {missing[0]!r}; it is another architecture")
         self.tower.load_state_dict({name: given[name] for name in own})
