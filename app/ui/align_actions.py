@@ -16,6 +16,7 @@ from app.ui import answers, render
 from app.ui.detect_actions import DEMO
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.stopping import PROGRESS
+from app.ui.toasts import refusal
 from detclipv2.assets import CAPTIONS
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.images import ImageError
@@ -119,7 +120,7 @@ class AlignActions:
         Returns the scores with boxes, phrases and evidence as JSON.
         """
         if photo is None:
-            raise gr.Error("No photo yet: pass one.", print_exception=False)
+            raise refusal("No photo yet: pass one.")
         given = tuple(line.strip() for line in phrases.splitlines() if line.strip())
         words = tuple(_placed(text, caption) for text in given) or None
         try:
@@ -128,7 +129,7 @@ class AlignActions:
                 photo, caption if words is None else words, settings, caption=caption, whole=whole
             )
         except _TROUBLE as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise refusal(error) from error
         told = found.alignment.to_json()
         for phrase in told["phrases"]:
             phrase["present"] = phrase["evidence"] >= self.engine.evidence

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from app.ui.access import Access, AccessError
 from app.ui.projects import Project, number
 from app.ui.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.stopping import PROGRESS, Stops
+from app.ui.toasts import toast, warn
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 TROUBLE = (
@@ -237,13 +237,13 @@ class BatchActions:
                 run, FORMAT_NAMES[kind], folder, read=read, tell=tell, missed=missed.append
             )
             if missed:
-                gr.Warning(f"{len(missed)} photos are missing in it. {escape(missed[0])}")
+                warn(f"{len(missed)} photos are missing in it. {missed[0]}")
             if made.is_dir():
                 packed = shutil.make_archive(str(folder / made.name), "zip", made)
                 return gr.File(packed, visible=True)
             return gr.File(str(made), visible=True)
         except TROUBLE as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise toast(error) from error
 
     def _work(self, run: Run, read: Callable[[ImageRef], bytes]) -> None:
         job = Job(run, self.engine.predictor, read)

@@ -20,6 +20,7 @@ from app.ui.access import Access, AccessError
 from app.ui.cards import cards
 from app.ui.permalink import Link
 from app.ui.photo import cache_folder
+from app.ui.toasts import toast
 from detclipv2.language.vocabulary import Vocabulary
 
 PAGE = 12
@@ -147,7 +148,7 @@ class BrowseActions:
     ) -> str:  # fmt: skip
         """The query of a link to this page of the gallery."""
         if not folder:
-            raise gr.Error("Nothing to link to yet: align a data set.", print_exception=False)
+            raise toast("Nothing to link to yet: align a data set.")
         return Link("browse", words=phrase, settings={
             "run": Path(folder).name, "most": most, "missing": missing, "least": least,
             "order": order, "page": int(page or 1),
@@ -180,9 +181,7 @@ class BrowseActions:
             content = found.photo.read()
             content = content.read_bytes() if isinstance(content, Path) else content
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise gr.Error(
-                f"This photo cannot be opened: {error}", print_exception=False
-            ) from error
+            raise toast(f"This photo cannot be opened: {error}") from error
         # gradio serves files of its own cache only
         name = hashlib.sha256(content).hexdigest()[:16]
         path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")

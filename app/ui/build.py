@@ -87,7 +87,8 @@ def page_options() -> dict[str, Any]:
         "footer_links": ["api", "settings"],
         "run_history": False,  # photos stay where they are, not in the browser's storage
         "ssr_mode": False,
-        "show_error": True,
+        # Toasts are HTML; what nobody foresaw, and so did not escape, stands in the terminal.
+        "show_error": False,
         "max_file_size": "64mb",
         # The samples; gradio shows files of the current folder anyway, of others only if told.
         "allowed_paths": [str(DEMO)],

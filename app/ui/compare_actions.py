@@ -24,6 +24,7 @@ from app.ui.compare_picture import picture
 from app.ui.compare_table import NO_ROW, Compared, summary
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.stopping import PROGRESS
+from app.ui.toasts import refusal, toast
 from detclipv2.inference.detectors import Detector
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
@@ -87,8 +88,7 @@ class CompareActions:
     ) -> str:  # fmt: skip
         """The query of a link to this comparison."""
         if photo is None and not folder.strip():
-            raise gr.Error("Nothing to link to yet: give a photo or a folder.",
-                           print_exception=False)  # fmt: skip
+            raise toast("Nothing to link to yet: give a photo or a folder.")
         return Link(
             "compare", "" if photo is None or folder.strip() else keep_photo(photo), words_a,
             {"folder": folder.strip(), "words_b": words_b, "templates": [template_a, template_b],
@@ -153,10 +153,10 @@ class CompareActions:
                 self._side(words_b or words_a, template_b, model_b, threshold, "B"),
             )
         except (EngineError, VocabularyError, ValueError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise refusal(error) from error
         (result,) = compare(paths, *sides)
         if result.error:
-            raise gr.Error(result.error, print_exception=False)
+            raise refusal(result.error)
         return {
             "counts": {str(kind): number for kind, number in result.counts().items()},
             "changes": [

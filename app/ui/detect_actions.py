@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from app.results import EngineError, Result, Settings
 from app.ui import answers, render
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.stopping import PROGRESS
+from app.ui.toasts import refusal, toast
 from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
@@ -74,17 +73,12 @@ class Actions:
     ) -> Outputs:
         """Find the prompts in the photo and show them."""
         source = self._source(photo, session)
-        if not prompts.strip():
-            return self._say("error", "No words yet. Type what to look for, e.g. “cat, a red mug”.")
-        if source is None:
-            return self._say("error", "No photo yet. Upload, drop or paste one, or pick a sample.")
         try:
-            result = self.engine.detect(
-                source, prompts, Settings(threshold, nms_iou, int(max_boxes), int(tiles)),
-                progress=progress,
-            )  # fmt: skip
+            settings = Settings(threshold, nms_iou, int(max_boxes), int(tiles))
+            result = self._find(source, prompts, settings, progress)
         except _TROUBLE as error:
             return self._say("error", str(error))
+        assert source is not None
         return self._show(source, result)
 
     def refilter(
@@ -206,19 +200,29 @@ class Actions:
 
         Returns the boxes as COCO JSON and the drawn picture.
         """
-        outputs = self.detect(photo, Session(), prompts, threshold, nms_iou, max_boxes, tiles)
-        session = outputs[-1]
-        if not isinstance(session, Session) or session.result is None:
-            raise gr.Error(_plain(outputs[1]), print_exception=False)
-        result = session.result
+        try:
+            settings = Settings(threshold, nms_iou, int(max_boxes), int(tiles))
+            result = self._find(photo, prompts, settings)
+        except _TROUBLE as error:
+            raise refusal(error) from error
         info = self.engine.describe(result.vocabulary, result.settings)
         dataset = coco.CocoDataset(result.vocabulary.names, info)
         dataset.add(Path(str(photo)).name, result.size, result.detections)
-        return cast(answers.Detected, dataset.to_dict()), self.picture_file(session)
+        return cast(answers.Detected, dataset.to_dict()), self.picture_file(Session(photo, result))
 
     def api_info(self) -> answers.Model:
         """The model behind this page: name, checkpoint, image size, measured speed."""
         return cast(answers.Model, self.engine.facts())
+
+    def _find(
+        self, source: str | None, prompts: str, settings: Settings,
+        progress: gr.Progress | None = None,
+    ) -> Result:  # fmt: skip
+        if not prompts.strip():
+            raise EngineError("No words yet. Type what to look for, e.g. “cat, a red mug”.")
+        if source is None:
+            raise EngineError("No photo yet. Upload, drop or paste one, or pick a sample.")
+        return self.engine.detect(source, prompts, settings, progress=progress)
 
     def _source(self, photo: str | None, session: Session) -> str | None:
         # the panel may show our own drawing of the photo; the photo itself is in the session
@@ -262,10 +266,5 @@ class Actions:
     @staticmethod
     def _on_screen(session: Session) -> tuple[Result, str]:
         if session.result is None or session.source is None:
-            raise gr.Error("Nothing to download yet: press Detect first.", print_exception=False)
+            raise toast("Nothing to download yet: press Detect first.")
         return session.result, session.source
-
-
-def _plain(status: str) -> str:
-    """The words of a status line, without its HTML."""
-    return unescape(re.sub(r"<[^>]+>", " ", status)).strip()

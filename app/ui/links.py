@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.ui.events import MODEL, PRIVATE
 from app.ui.permalink import Link, LinkError
+from app.ui.toasts import toast
 
 _COPY = """(query) => {
   const address = location.origin + location.pathname + query;
@@ -49,7 +50,7 @@ def follow_links(app: gr.Blocks, tabs: gr.Tabs, followed: Sequence[Followed]) ->
         try:
             link = Link.read(query)
         except LinkError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise toast(error) from error
         shown = [gr.skip() if link is None else gr.Tabs(selected=link.view)]
         for tab in followed:
             if link is None or link.view != tab.view:
@@ -58,9 +59,7 @@ def follow_links(app: gr.Blocks, tabs: gr.Tabs, followed: Sequence[Followed]) ->
             try:
                 shown += tab.follow(link, request)
             except (TypeError, ValueError) as error:
-                raise gr.Error(
-                    f"this link cannot be followed: {error}", print_exception=False
-                ) from error
+                raise toast(f"this link cannot be followed: {error}") from error
         return shown
 
     every = [component for tab in followed for component in tab.shown]

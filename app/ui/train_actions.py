@@ -23,6 +23,7 @@ from app.ui.access import Access, AccessError
 from app.ui.cards import Found, card, gallery, thumbnail
 from app.ui.detect_actions import DEMO
 from app.ui.permalink import Link
+from app.ui.toasts import toast
 
 _COLUMNS = ["step", "series", "value"]
 Outputs = tuple[Any, ...]
@@ -81,7 +82,7 @@ class TrainActions:
     def link(self, folder: str | None, chosen: str | None) -> str:
         """The query of a link to a run and one of its snapshots."""
         if not folder:
-            raise gr.Error("Nothing to link to yet: choose a run.", print_exception=False)
+            raise toast("Nothing to link to yet: choose a run.")
         return Link("train", settings={"run": folder, "snapshot": chosen or ""}).query()
 
     def follow(self, asked: Link, visitor: gr.Request) -> Outputs:

@@ -14,6 +14,7 @@ import gradio as gr
 from app import coco
 from app.ui import render
 from app.ui.events import PRIVATE
+from app.ui.toasts import toast
 from app.ui.vocabulary_rows import from_rows, to_rows
 from app.vocabulary_files import SUFFIXES, read_vocabulary
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
@@ -84,7 +85,7 @@ class VocabularyActions:
         try:
             vocabulary = Vocabulary.parse(text)
         except VocabularyError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise toast(error) from error
         path = self.folder / vocabulary.hash / "vocabulary.txt"
         coco.write_bytes(path, (vocabulary.serialise() + "\n").encode())
         return str(path)
