@@ -16,7 +16,6 @@ from app.recent import Recent
 from app.results import Aligned, ClassReport, EngineError, Result, Settings
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE
-from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -24,9 +23,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from detclipv2.inference.encoded import EncodedImage
-    from detclipv2.inference.postprocess import Candidates
     from detclipv2.inference.predictor import Predictor
+    from detclipv2.inference.score_table import ScoreTable
     from detclipv2.language.phrases import Phrase
+
+
+_TABLES = 256 << 20
+"""Bytes of scores that are kept; those of 1,203 classes on one photo are 30 MB."""
 
 
 class Engine:
@@ -63,7 +66,9 @@ class Engine:
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
         self._photos = KnownPhotos(predictor, size, photos)
-        self._candidates: Recent[tuple[str, str, int], Candidates] = Recent(4 * photos)
+        self._tables: Recent[tuple[str, str, int], ScoreTable] = Recent(
+            4 * photos, weight=lambda table: table.bytes, most=_TABLES
+        )
         self._lock = threading.RLock()
 
     @classmethod
@@ -223,38 +228,15 @@ class Engine:
 
     def _choose(
         self, key: str, encoded: EncodedImage, vocabulary: Vocabulary, settings: Settings
-    ) -> tuple[sv.Detections, list[float | None]]:
+    ) -> tuple[sv.Detections, tuple[float | None, ...]]:
         """Detections, and each class's best score before any threshold."""
         bare = vocabulary.without_thresholds()
-        found = self._candidates.get((key, bare.hash, settings.tiles))
-        if found is None:
-            found = self.predictor.candidates(encoded, bare, floor=0.0)
-            self._candidates.put((key, bare.hash, settings.tiles), found)
-        best: list[float | None] = [None] * len(vocabulary.returned)
-        for score, class_id in zip(found.scores.tolist(), found.classes.tolist(), strict=True):
-            if best[class_id] is None:  # candidates come by falling score
-                best[class_id] = score
-        if len(found.scores) >= MAX_CANDIDATES:
-            # More candidates than the cap: strong classes may have crowded weak ones out. Search
-            # again above the thresholds, which gives what the command line gives.
-            self._fill_best(encoded, bare, best)
-            found = self.predictor.candidates(
-                encoded, vocabulary, floor=settings.threshold,
-                most=candidates_for(settings.max_boxes),
-            )  # fmt: skip
-        own = [vocabulary.thresholds.get(i, settings.threshold) for i in range(len(best))]
-        detections = select(
-            found, threshold=own, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes
-        )
-        return detections, best
-
-    def _fill_best(
-        self, encoded: EncodedImage, vocabulary: Vocabulary, best: list[float | None]
-    ) -> None:
-        """Look for the best score of classes that the cap left without one, each alone."""
-        negatives = tuple(concept for concept in vocabulary.classes if concept.negative)
-        for index, concept in enumerate(vocabulary.returned):
-            if best[index] is None:
-                alone = Vocabulary((concept, *negatives))
-                scores = self.predictor.candidates(encoded, alone, floor=0.0).scores
-                best[index] = float(scores[0]) if len(scores) else None
+        table = self._tables.get((key, bare.hash, settings.tiles))
+        if table is None:
+            table = self.predictor.score_table(encoded, bare)
+            self._tables.put((key, bare.hash, settings.tiles), table)
+        detections = table.select(
+            threshold=settings.threshold, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes,
+            vocabulary=vocabulary,
+        )  # fmt: skip
+        return detections, table.best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,10 +11,19 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A mapping that forgets what was not used for longest."""
+    """A mapping that forgets what was not used for longest.
 
-    def __init__(self, capacity: int) -> None:
+    Args:
+        capacity: how many values are kept.
+        weight: what a value weighs, where their sum is bounded, too.
+        most: the bound; the value used last is kept whatever it weighs.
+    """
+
+    def __init__(
+        self, capacity: int, weight: Callable[[V], int] | None = None, most: int = 0
+    ) -> None:
         self.capacity = capacity
+        self._weight, self._most = weight, most
         self._items: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -27,5 +37,10 @@ class Recent(Generic[K, V]):
         """Keep a value, and forget the oldest where there are too many."""
         self._items[key] = value
         self._items.move_to_end(key)
-        while len(self._items) > self.capacity:
+        while len(self._items) > self.capacity or (len(self._items) > 1 and self._heavy()):
             self._items.popitem(last=False)
+
+    def _heavy(self) -> bool:
+        return self._weight is not None and self._most < sum(
+            map(self._weight, self._items.values())
+        )

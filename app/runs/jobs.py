@@ -50,9 +50,8 @@ def look(
 ) -> sv.Detections:  # fmt: skip
     """All boxes of a picture from `floor` up, after suppression within their class.
 
-    Candidates are capped at `MAX_CANDIDATES`, where strong classes can crowd weak ones out; then
-    those above the thresholds are looked for alone and added, so that what the thresholds show is
-    what `Predictor.predict` shows.
+    Of very many the best are stored, where strong classes can crowd weak ones out. Those that the
+    thresholds show are always among them: they are selected alone as `Predictor.predict` does.
     """
     import numpy as np
     import supervision as sv
@@ -60,13 +59,13 @@ def look(
     from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 
     encoded = detector.encode_image(image, size, tiles)
-    bare = vocabulary.without_thresholds()
-    found = detector.candidates(encoded, bare, floor=floor)
+    table = detector.score_table(encoded, vocabulary.without_thresholds())
+    found = table.candidates(floor, MAX_CANDIDATES)
     boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
     if len(found.scores) < MAX_CANDIDATES:
         return boxes
     most = candidates_for(max_boxes)
-    above = detector.candidates(encoded, vocabulary, floor=threshold, most=most)
+    above = table.candidates(threshold, most, vocabulary)
     extra = select(above, threshold=threshold, nms_iou=nms_iou, max_boxes=most)
     merged: sv.Detections = sv.Detections.merge([boxes, extra])
     assert merged.class_id is not None and merged.confidence is not None

@@ -27,6 +27,7 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.inference.predictor import Prompts
+from detclipv2.inference.score_table import ScoreTable
 from detclipv2.inference.slot import Slot
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
@@ -65,6 +66,9 @@ class Detector(Protocol[Encoded]):
         self, encoded: Encoded, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES
     ) -> Candidates:
         """Boxes for `postprocess.select`."""
+
+    def score_table(self, encoded: Encoded, prompts: Prompts) -> ScoreTable:
+        """All scores, for thresholds that move."""
 
     def detect(
         self, encoded: Encoded, prompts: Prompts, *, threshold: float = 0.3, nms_iou: float = 0.6,
@@ -213,6 +217,11 @@ class TransformersDetector:
         vocabulary = Vocabulary.coerce(prompts)
         boxes, scores = self.score(encoded, vocabulary.texts)
         return score_candidates(boxes, scores, vocabulary, floor=floor, most=most)
+
+    def score_table(self, encoded: Looked, prompts: Prompts) -> ScoreTable:
+        """See `Predictor.score_table`."""
+        vocabulary = Vocabulary.coerce(prompts)
+        return ScoreTable.of_scores(*self.score(encoded, vocabulary.texts), vocabulary)
 
     def detect(
         self, encoded: Looked, prompts: Prompts, *, threshold: float = 0.3, nms_iou: float = 0.6,

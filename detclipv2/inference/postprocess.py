@@ -98,7 +98,7 @@ def find_candidates(
         calibration: of the scores; `floor` and thresholds are calibrated ones.
         soft_nms: see `ModelConfig.soft_nms`.
     """
-    logits = _best_per_class(logits, vocabulary)
+    logits = best_per_class(logits, vocabulary)
     count = len(vocabulary.returned)
     # Doubles: a vectorised float sigmoid differs in the last bit with the place in the array, and
     # so with the other classes.
@@ -136,7 +136,7 @@ def score_candidates(
     most: int = MAX_CANDIDATES,
 ) -> Candidates:
     """`find_candidates` for detectors that give scores: (A, T) in 0..1, and boxes cut already."""
-    scores = _best_per_class(scores, vocabulary)
+    scores = best_per_class(scores, vocabulary)
     count = len(vocabulary.returned)
     floors = class_thresholds(vocabulary, floor).clamp(max=floor)
     passing = scores[:, :count] >= floors.to(scores.dtype)
@@ -260,7 +260,7 @@ def class_thresholds(vocabulary: Vocabulary, threshold: float | Sequence[float])
     return thresholds
 
 
-def _best_per_class(logits: Tensor, vocabulary: Vocabulary) -> Tensor:
+def best_per_class(logits: Tensor, vocabulary: Vocabulary) -> Tensor:
     """(A, T) → (A, K + negatives): the best of a class's name and aliases."""
     if len(vocabulary.text_counts) == logits.shape[1]:
         return logits

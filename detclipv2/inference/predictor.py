@@ -37,6 +37,7 @@ from detclipv2.inference.postprocess import (
     propose,
     select,
 )
+from detclipv2.inference.score_table import ScoreTable
 from detclipv2.inference.slot import Slot
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
@@ -269,6 +270,31 @@ class Predictor:
                 most=most,
                 calibration=self.calibration,
                 soft_nms=self.model.config.soft_nms,
+            )
+
+    def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
+        """All scores of the classes of `prompts`: any threshold then follows without the model.
+
+        Args:
+            encoded: from `encode_image`.
+            prompts: as for `predict`.
+        """
+        vocabulary = Vocabulary.coerce(prompts)
+        concepts = self.encode_texts(vocabulary.texts)
+        regions = encoded.regions
+        with torch.inference_mode():
+            anchors = choose_anchors(regions.localisation, 0.0, self._anchor_share)
+            logits = self.model.similarity(
+                regions.embeddings[anchors].to(self.device), concepts.to(self.device)
+            )
+            return ScoreTable.of_logits(
+                encoded.letterbox.to_original(regions.boxes[anchors]),
+                logits.float().cpu(),
+                regions.localisation[anchors],
+                vocabulary,
+                encoded.size,
+                self.calibration,
+                self.model.config.soft_nms,
             )
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
