@@ -31,12 +31,22 @@ MOVED = 0.05
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a detector, the words, and the sentence round them (None: its own)."""
+    """One of the two.
+
+    Attributes:
+        detector: what looks.
+        vocabulary: the words.
+        template: the sentence round them; None for the detector's own.
+        settings: what filters boxes.
+        size: long side of what the detector sees; None for its own. Detectors of transformers
+            always have their own.
+    """
 
     detector: Detector[Any]
     vocabulary: Vocabulary
     template: str | None = None
     settings: Settings = field(default_factory=Settings)
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if self.template is None:
@@ -45,6 +55,11 @@ class Side:
             raise EngineError(f"{self.detector.name} has no template of its own; leave it empty")
         if "{}" not in self.template:
             raise EngineError(f"the template {self.template!r} has no {{}} for the words")
+
+    def look(self, path: Path) -> Any:
+        """The photo as the detector has it."""
+        size = self.size if isinstance(self.detector, Predictor) else None
+        return self.detector.encode_image(path, size)
 
 
 @dataclass(frozen=True)
@@ -79,8 +94,9 @@ def compare(paths: Iterable[Path], before: Side, after: Side) -> Iterator[Compar
     """Look at each photo with both sides; the image tower of a detector runs once a photo."""
     for path in paths:
         try:
-            seen = before.detector.encode_image(path)
-            again = seen if after.detector is before.detector else after.detector.encode_image(path)
+            seen = before.look(path)
+            same = (after.detector, after.size) == (before.detector, before.size)
+            again = seen if same else after.look(path)
         except ImageError as error:
             yield Comparison(path, (), str(error).replace(str(path), path.name))
             continue

@@ -45,6 +45,10 @@ class Engine:
             model's own looks.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
+
+    Attributes:
+        asked_size: `size` as it was asked for, which holds for all that the engine's predictor is
+            handed to; None for the model's own looks.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Engine:
         self.size = own.size if size is None else size
         self.looks = own.looks if size is None else (size,)
         self.evidence = evidence
-        self._asked = size
+        self.asked_size = size
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
         self._photos = KnownPhotos(predictor, size, photos)
@@ -177,7 +181,7 @@ class Engine:
             threshold=settings.threshold,
             nms_iou=settings.nms_iou,
             max_boxes=settings.max_boxes,
-            size=self._asked,
+            size=self.asked_size,
             tiles=settings.tiles,
         )
 

@@ -38,9 +38,15 @@ def runs_folder() -> Path:
     return user_data_path("detclipv2", appauthor=False) / "browse"
 
 
-def run_of(source: Path, checkpoint: str, folder: Path | None = None) -> BrowseRun:
-    """The run of a data set under a checkpoint: always the same folder, so that it goes on."""
-    told = hashlib.sha256(f"{source.resolve()}\0{checkpoint}".encode()).hexdigest()[:16]
+def run_of(
+    source: Path, checkpoint: str, folder: Path | None = None, size: int | None = None
+) -> BrowseRun:
+    """The run of a data set under a checkpoint: always the same folder, so that it goes on.
+
+    Photos that are looked at in another `size` than the model's own make a run of their own.
+    """
+    looks = f"\0{size}" if size else ""
+    told = hashlib.sha256(f"{source.resolve()}\0{checkpoint}{looks}".encode()).hexdigest()[:16]
     return BrowseRun((folder or runs_folder()) / told)
 
 
@@ -61,9 +67,12 @@ class BrowseJob:
         error: why it ended early; empty where it did not.
     """
 
-    def __init__(self, run: BrowseRun, source: Path, predictor: Predictor, model: str) -> None:
+    def __init__(
+        self, run: BrowseRun, source: Path, predictor: Predictor, model: str,
+        size: int | None = None,
+    ) -> None:  # fmt: skip
         self.run, self.error = run, ""
-        self._source, self._predictor, self._model = source, predictor, model
+        self._source, self._predictor, self._model, self._size = source, predictor, model, size
         self._stop = threading.Event()
         self._done, self._began = 0, time.monotonic()
         self._thread = threading.Thread(target=self._work, daemon=True, name="browse")
@@ -133,7 +142,8 @@ class BrowseJob:
             self.run.write_state(number, "empty", "the caption names nothing")
             return
         try:
-            found = self._predictor.align(photo.read(), phrases, caption=photo.caption)
+            encoded = self._predictor.first_look(photo.read(), self._size)
+            found = self._predictor.align(encoded, phrases, caption=photo.caption)
         except (ImageError, OSError, ValueError) as error:
             self.run.write_state(number, "failed", str(error)[:300])
             return

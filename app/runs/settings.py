@@ -108,12 +108,13 @@ def look_suffix(size: int | None, tiles: int) -> str:
 
 
 def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
-    """The settings of a run that begins now with this engine."""
+    """The settings of a run that begins now with this engine, at the engine's size."""
     from datetime import UTC, datetime
 
     return RunSettings(
         engine.name, engine.fingerprint, prompts,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), versions=_versions(), **settings,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), versions=_versions(),
+        **{"size": engine.asked_size, **settings},
     )  # fmt: skip
 
 

@@ -81,8 +81,9 @@ class BatchActions:
             )
             tell = self.stops.teller("Measuring", progress, visitor)
             seconds = estimate(
-                images, self.engine.predictor, read, prompts, tiles=int(tiles), tell=tell
-            )
+                images, self.engine.predictor, read, prompts, self.engine.asked_size,
+                tiles=int(tiles), tell=tell,
+            )  # fmt: skip
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status("idle", f"{len(images):,} photos, about {render.duration(seconds)}")

@@ -59,8 +59,9 @@ class BrowseActions:
                 return self._say(
                     "Another data set is being aligned; cancel it or wait for its end."
                 )
-            run = run_of(path, self.engine.fingerprint)
-            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name)
+            size = self.engine.asked_size
+            run = run_of(path, self.engine.fingerprint, size=size)
+            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, size)
             self._job.start()
         return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
 

@@ -192,7 +192,7 @@ class CompareActions:
             raise VocabularyError(f"side {name}, {error}") from error
         return Side(
             self._detector(model.strip()), vocabulary, template.strip() or None,
-            Settings(threshold),
+            Settings(threshold), self.engine.asked_size,
         )  # fmt: skip
 
     def _detector(self, model: str) -> Detector[Any]:
