@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from app.render import PALETTE, encode, text_colour_on
+from app.render import colour_of, encode, text_colour_on
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ def view(aligned: Aligned, photo: Image.Image, evidence: float) -> dict[str, Any
     told = aligned.alignment.to_json()
     whole = (0, len(told["caption"]))
     for index, phrase in enumerate(told["phrases"]):
-        colour = PALETTE[index % len(PALETTE)]
+        colour = colour_of(index)
         phrase["colour"], phrase["ink"] = colour, text_colour_on(colour)
         phrase["whole"] = phrase["span"] is not None and tuple(phrase["span"]) == whole
     return {

@@ -1,8 +1,7 @@
-"""Boxes on a picture: supervision's annotators in colours that belong to the words."""
+"""Boxes on a picture: supervision's annotators in colours by the order of the list."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,14 +24,18 @@ _FONTS = (
 )  # fmt: skip
 
 
-def colour_of(name: str) -> str:
-    """The colour of a class, "#RRGGBB": a function of its own words only.
+def colour_of(index: int) -> str:
+    """The colour of a list's class number `index`, "#RRGGBB".
 
-    Another class added to the list therefore never recolours this one; two classes can share a
-    colour, which is why every box carries its words as well.
+    The first 16 classes have colours of their own; those of later ones are lighter, then darker,
+    and after 48 begin again. Every box carries its words as well.
     """
-    digest = hashlib.sha256(" ".join(name.lower().split()).encode("utf-8")).digest()
-    return PALETTE[int.from_bytes(digest[:4], "big") % len(PALETTE)]
+    base, tone = PALETTE[index % len(PALETTE)], index // len(PALETTE) % 3
+    if tone == 0:
+        return base
+    other, share = (255, 0.5) if tone == 1 else (0, 0.4)
+    channels = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(c + share * (other - c)):02X}" for c in channels)
 
 
 def text_colour_on(colour: str) -> str:
@@ -48,7 +51,7 @@ def draw(image: Image.Image, detections: sv.Detections) -> Image.Image:
 
     Args:
         image: upright RGB picture.
-        detections: xyxy in this picture's pixels, with `class_name` in `data`.
+        detections: xyxy in this picture's pixels, with `class_id`, and `class_name` in `data`.
     """
     import supervision as sv
 
@@ -56,14 +59,14 @@ def draw(image: Image.Image, detections: sv.Detections) -> Image.Image:
     if scene is image:
         scene = image.copy()
     scores = detections.confidence
-    if len(detections) == 0 or scores is None:
+    if len(detections) == 0 or scores is None or detections.class_id is None:
         return scene
     # the best box last, so that its label lies on top where labels meet
     order = np.argsort(scores, kind="stable")
     names = [str(name) for name in np.asarray(detections.data["class_name"])[order]]
     labels = [f"{name} {score:.2f}" for name, score in zip(names, scores[order], strict=True)]
+    colours = [colour_of(int(index)) for index in detections.class_id[order]]
     detections = sv.Detections(detections.xyxy[order])
-    colours = [colour_of(name) for name in names]
     fill = sv.ColorPalette.from_hex(colours)
     text = sv.ColorPalette.from_hex([text_colour_on(colour) for colour in colours])
     long_side = max(scene.size)

@@ -159,7 +159,8 @@ class AlignActions:
 
     @staticmethod
     def _say(text: str) -> Outputs:
-        return render.status("error", text), gr.skip(), gr.skip()
+        """An error in place of what was aligned before, which was something else."""
+        return render.status("error", text), None, gr.skip()
 
 
 def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, ...]:

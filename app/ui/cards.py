@@ -9,7 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from app.browse.store import AlignedPhoto
-from app.render import PALETTE, encode, text_colour_on
+from app.render import colour_of, encode, text_colour_on
 from app.ui import render
 from detclipv2.captions import Captioned
 from detclipv2.inference.images import ImageError, ImageSource, open_image
@@ -65,7 +65,7 @@ def card(
     width, height = (max(1, side) for side in size)
     shapes, words = [], []
     for index, phrase in enumerate(phrases):
-        colour = PALETTE[index % len(PALETTE)]
+        colour = colour_of(index)
         x1, y1, x2, y2 = phrase.box
         style, gone = f"border:1px dashed {colour}", " not-here"
         if phrase.here:

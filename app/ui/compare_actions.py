@@ -64,7 +64,7 @@ class CompareActions:
                 self._side(words_b or words_a, template_b, model_b, threshold, "B"),
             )
         except (EngineError, VocabularyError, ValueError) as error:
-            yield render.status("error", str(error)), gr.skip(), gr.skip(), gr.skip()
+            yield render.status("error", str(error)), [], "", Compared()
             return
         root = Path(folder.strip()).expanduser() if folder.strip() else None
         done = Compared((), len(paths), root, row)

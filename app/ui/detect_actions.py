@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
@@ -22,6 +22,9 @@ from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.assets import FOLDER
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import VocabularyError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DEMO = FOLDER / "demo"
 
@@ -77,7 +80,7 @@ class Actions:
             settings = Settings(threshold, nms_iou, int(max_boxes), int(tiles))
             result = self._find(source, prompts, settings, progress)
         except _TROUBLE as error:
-            return self._say("error", str(error))
+            return self._failed(photo, source, str(error))
         assert source is not None
         return self._show(source, result)
 
@@ -109,7 +112,7 @@ class Actions:
         try:
             text = with_thresholds(prompts, rows)
         except VocabularyError as error:
-            return (*self._say("error", str(error)), gr.skip())
+            return (*self._failed(session.source, session.source, str(error)), gr.skip())
         return (*self.refilter(session, text, threshold, nms_iou, max_boxes, tiles), text)
 
     def pick_sample(
@@ -136,9 +139,7 @@ class Actions:
             preview, (width, height) = self.engine.look(photo)
         except ImageError as error:
             return (None, render.status("error", str(error)), *self._nothing(Session()))
-        shown: Any = gr.skip()
-        if Path(photo).suffix.lower() not in _BROWSER_SHOWS:
-            shown = str(self._file(encode(preview, "JPEG"), "photo.jpg"))
+        shown = gr.skip() if _browser_shows(photo) else self._copy(preview)
         text = f"Photo ready ({width} x {height} px). Say what to look for and press Detect."
         return (shown, render.status("idle", text), *self._nothing(Session(source=photo)))
 
@@ -248,6 +249,16 @@ class Actions:
         photo, _, *others = self._same()
         return (photo, render.status(kind, text), *others)
 
+    def _failed(self, panel: str | None, source: str | None, text: str) -> Outputs:
+        """An error in place of earlier boxes, which were of other words: the plain photo again."""
+        shown: Any = gr.skip()
+        if source is not None and source != panel:
+            shown = source if _browser_shows(source) else self._copy(self.engine.look(source)[0])
+        return (shown, render.status("error", text), *self._nothing(Session(source)))
+
+    def _copy(self, preview: Image.Image) -> str:
+        return str(self._file(encode(preview, "JPEG"), "photo.jpg"))
+
     @staticmethod
     def _same() -> Outputs:
         return tuple(gr.skip() for _ in range(7))
@@ -268,3 +279,7 @@ class Actions:
         if session.result is None or session.source is None:
             raise toast("Nothing to download yet: press Detect first.")
         return session.result, session.source
+
+
+def _browser_shows(photo: str) -> bool:
+    return Path(photo).suffix.lower() in _BROWSER_SHOWS

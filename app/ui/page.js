@@ -62,3 +62,38 @@
     if (file && panel()) { event.preventDefault(); event.stopPropagation(); put(file); }
   }, true);
 })();
+
+// Results of other words than those that stand there now are marked until they are made anew.
+(() => {
+  const tabs = [
+    { asked: "#prompts", run: "#detect", status: "#status", shown: "#boxes, #classes, #photo img" },
+    { asked: "#align-caption", run: "#align", status: "#align-status", shown: "#inspector" },
+    {
+      asked: "[id^=compare-words], [id^=compare-template], [id^=compare-model], #compare-threshold",
+      run: "#compare", status: "#compare-status", shown: "#compare-results",
+    },
+  ];
+  const mark = (tab, stale) => {
+    document.querySelector(tab.status)?.classList.toggle("stale-status", stale);
+    document.querySelectorAll(tab.shown).forEach((part) => part.classList.toggle("stale", stale));
+  };
+  const found = (tab) => document.querySelector(`${tab.status} .status:is(.ok, .hint)`);
+  const waiting = new Map();
+  const fresh = (tab) => {
+    waiting.get(tab)?.disconnect();
+    waiting.delete(tab);
+    mark(tab, false);
+  };
+  document.addEventListener("input", (event) => {
+    const tab = tabs.find((one) => event.target.closest(one.asked));
+    if (!tab || waiting.has(tab) || !found(tab)) return;
+    mark(tab, true);
+    const told = new MutationObserver(() => fresh(tab));
+    told.observe(document.querySelector(tab.status), { childList: true, subtree: true, characterData: true });
+    waiting.set(tab, told);
+  }, true);
+  document.addEventListener("click", (event) => {
+    const tab = tabs.find((one) => event.target.closest(one.run));
+    if (tab) fresh(tab);
+  }, true);
+})();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ from app.render import colour_of, text_colour_on
 
 if TYPE_CHECKING:
     from app.engine import Engine
-    from app.results import Result
+    from app.results import ClassReport, Result
 
 Kind = Literal["idle", "ok", "hint", "error"]
 
@@ -73,10 +73,11 @@ def summary(result: Result) -> str:
     found = len(result.detections)
     if found == 0:
         return nothing_found(result)
+    named = sorted(enumerate(result.classes), key=lambda entry: -entry[1].boxes)[:_MOST_NAMED]
     counts = "".join(
-        f'<span class="tag" style="background:{colour_of(c.name)};'
-        f'color:{text_colour_on(colour_of(c.name))}">{escape(c.name)} {c.boxes}</span>'
-        for c in sorted(result.classes, key=lambda c: -c.boxes)[:_MOST_NAMED]
+        f'<span class="tag" style="background:{colour_of(index)};'
+        f'color:{text_colour_on(colour_of(index))}">{escape(c.name)} {c.boxes}</span>'
+        for index, c in named
         if c.boxes
     )
     time = f"{1000 * result.seconds:.0f} ms" + ("" if result.image_ran else ", photo remembered")
@@ -87,8 +88,21 @@ def summary(result: Result) -> str:
         missing = f"<p>Below their threshold: {_best_scores(silent)}.</p>"
     return (
         '<div class="status ok" role="status" aria-live="polite">'
-        f"<span>{found} {plural} · {time}</span><div>{counts}</div>{missing}</div>"
+        f"<span>{found} {plural} · {time}</span><div>{counts}</div>{missing}"
+        f"{_ruled(result.classes)}</div>"
     )
+
+
+def _ruled(classes: Sequence[ClassReport]) -> str:
+    """Which classes the slider does not move, since they have a threshold of their own."""
+    own = [c for c in classes if c.threshold is not None]
+    if not own:
+        return ""
+    if len(own) == len(classes):
+        return "<p>Every class has its own @ threshold, so the slider moves none.</p>"
+    named = ", ".join(f"{escape(c.name)} @{c.threshold:g}" for c in own[:_MOST_NAMED])
+    more = f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else ""
+    return f"<p>The slider does not move {named}{more}.</p>"
 
 
 def nothing_found(result: Result) -> str:
@@ -104,11 +118,15 @@ def nothing_found(result: Result) -> str:
     lines = []
     for c in sorted(seen, key=lambda c: -(c.best or 0.0))[:_MOST_NAMED]:
         where = "its own @ threshold" if c.threshold is not None else "the threshold"
-        lines.append(
-            f"{c.name}: best score {c.best:.3f}, shown when {where} is {shows_at(c.best):.2f}"
+        at = shows_at(c.best)
+        advice = (
+            f"shown when {where} is {at:.2f}" if at else "far below any threshold worth setting"
         )
+        lines.append(f"{c.name}: best score {c.best:.3f}, {advice}")
     if len(seen) > _MOST_NAMED:
         lines.append(f"… and {len(seen) - _MOST_NAMED} more, all lower")
+    if not any(shows_at(c.best) for c in seen):
+        return status("hint", "Nothing in this photo is like these words. Try others.", lines)
     return status("hint", "Nothing above the threshold. Lower it, or use other words.", lines)
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from app import render
 from app.engine import Engine
-from app.results import Settings
+from app.results import ClassReport, Result, Settings
 from app.ui import render as page
 from app.ui.vocabulary_rows import with_thresholds
-from detclipv2.language.vocabulary import VocabularyError
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
@@ -24,7 +24,7 @@ def box(name: str, corners: tuple[int, int, int, int]) -> sv.Detections:
     return sv.Detections(
         xyxy=np.array([corners], dtype=float),
         confidence=np.array([0.83]),
-        class_id=np.array([0]),
+        class_id=np.array([2]),
         data={"class_name": np.array([name])},
     )
 
@@ -35,12 +35,15 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_a_colour_depends_on_the_words_only() -> None:
-    assert render.colour_of("Red  Mug") == render.colour_of("red mug")
-    assert len({render.colour_of(f"thing {i}") for i in range(200)}) == len(render.PALETTE)
+COLOURS = [render.colour_of(index) for index in range(48)]
 
 
-@pytest.mark.parametrize("colour", render.PALETTE)
+def test_classes_of_a_list_have_colours_of_their_own() -> None:
+    assert tuple(COLOURS[:16]) == render.PALETTE
+    assert len(set(COLOURS)) == 48 and render.colour_of(48) == COLOURS[0]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
 def test_label_text_has_contrast(colour: str) -> None:
     pair = sorted((luminance(colour), luminance(render.text_colour_on(colour))))
     assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
@@ -50,7 +53,7 @@ def test_label_text_has_contrast(colour: str) -> None:
 def test_a_box_is_drawn_in_its_classes_colour(name: str) -> None:
     photo = Image.new("RGB", (200, 160), "white")
     drawn = render.draw(photo, box(name, (40, 60, 150, 140)))
-    colour = tuple(int(render.colour_of(name)[i : i + 2], 16) for i in (1, 3, 5))
+    colour = tuple(int(render.colour_of(2)[i : i + 2], 16) for i in (1, 3, 5))
     assert colour in {drawn.getpixel((x, 100)) for x in range(36, 45)}
     assert photo.getextrema() == ((255, 255), (255, 255), (255, 255)), "the photo itself is kept"
 
@@ -82,6 +85,29 @@ def test_the_advised_threshold_is_a_step_of_the_slider(
     best: float | None, threshold: float
 ) -> None:
     assert page.shows_at(best) == threshold
+
+
+def told(shared_engine: Engine, words: str, threshold: float) -> str:
+    return page.summary(shared_engine.detect(DEMO / "coffee.jpg", words, Settings(threshold)))
+
+
+def test_classes_that_the_slider_does_not_move_are_named(shared_engine: Engine) -> None:
+    assert "slider" not in told(shared_engine, "cup, spoon", LOW)
+    assert "does not move cup @0.02." in told(shared_engine, "cup @0.02, spoon", LOW)
+    assert "the slider moves none" in told(shared_engine, "cup @0.02, spoon @0.03", LOW)
+
+
+def test_a_threshold_of_nothing_is_no_advice() -> None:
+    def nothing(best: float) -> str:
+        report = ClassReport("cup", None, 0, best)
+        empty = sv.Detections.empty()
+        return page.nothing_found(
+            Result(empty, (report,), Vocabulary.of(["cup"]), Settings(), (9, 9), "", 0.1, True)
+        )
+
+    assert "shown when the threshold is 0.25" in nothing(0.25)
+    for best in (0.009, 0.0):
+        assert "0.00" not in nothing(best).replace("score 0.00", "") and "others" in nothing(best)
 
 
 def test_table_thresholds_are_written_behind_the_classes() -> None:

@@ -222,3 +222,42 @@ def test_no_tab_is_wider_than_the_page_and_all_are_as_wide(page: Page, width: in
         widths.add(page.evaluate("document.querySelector('#tabs').offsetWidth"))
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert len(widths) == 1 and min(widths) > width - 80
+
+
+def test_results_of_other_words_are_marked_until_they_are_made_anew(page: Page) -> None:
+    detect_coffee(page)
+    stale = page.locator("#status.stale-status")
+    expect(stale).to_have_count(0)
+    page.locator("#prompts textarea").press_sequentially(", dog")
+    expect(stale).to_have_count(1)
+    expect(page.locator("#boxes.stale")).to_have_count(1)
+    page.press("#prompts textarea", "Control+Enter")
+    expect(stale).to_have_count(0)
+    expect(page.locator(".stale")).to_have_count(0)
+
+
+def test_an_error_takes_the_place_of_earlier_boxes(page: Page) -> None:
+    detect_coffee(page)
+    drawn = page.locator("#photo img").get_attribute("src") or ""
+    page.fill("#prompts textarea", "cat @high")
+    page.click("#detect")
+    expect(page.locator("#status .status.error")).to_be_visible()
+    for gone in ("#boxes", "#classes", "#get-json"):
+        expect(page.locator(gone)).to_be_hidden()
+    expect(page.locator("#photo img")).not_to_have_attribute("src", drawn)
+    page.fill("#prompts textarea", "cup")
+    page.click("#detect")
+    expect(page.locator("#boxes")).to_be_visible()
+
+
+@pytest.mark.parametrize("panel", ["#photo"])
+def test_full_screen_fills_the_screen(page: Page, panel: str) -> None:
+    detect_coffee(page)
+    page.locator(f"{panel} button[title*=ullscreen], {panel} [aria-label*=ullscreen]").first.click()
+    expect(page.locator(panel)).to_have_class(re.compile("fullscreen"))
+    page.wait_for_function(
+        f"document.querySelector('{panel}').getBoundingClientRect().height >= innerHeight - 1"
+    )
+    box, size = page.locator(f"{panel} img").bounding_box(), page.viewport_size
+    assert box and size
+    assert box["width"] > 0.9 * size["width"] or box["height"] > 0.9 * size["height"]
