@@ -23,7 +23,7 @@ from app.runs import sources
 from app.runs.export import FORMATS, export
 from app.runs.files import SourceError
 from app.runs.jobs import Job, estimate
-from app.runs.records import ImageRef, RunError
+from app.runs.records import Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui import render
@@ -160,16 +160,15 @@ class BatchActions:
     def apply(self, name: str | None, threshold: float, visitor: gr.Request) -> str:
         """Filter a run's boxes by another threshold; no model runs."""
         try:
-            run, job = self.runs.open(name, visitor), self.runs.job(name, visitor)
-            if job is not None and not job.progress().over:
-                raise RunError("this run still goes on; wait for its end, or cancel it")
+            run = self.runs.open(name, visitor)
             before = sum(run.class_counts().values())
-            counts = run.apply(run.view.prompts, threshold)
+            counts = self._filter(run, name, threshold, visitor)
             after = sum(run.class_counts().values())
         except TROUBLE as error:
             return render.status("error", str(error))
         photos = f"{counts.done} of {counts.done + counts.empty} photos"
-        return render.status("ok", f"{before} boxes became {after}, on {photos}")
+        words = f"{before} boxes became {after}, on {photos}"
+        return render.status("ok", words, _unmoved(run))
 
     def status(self, name: str | None, visitor: gr.Request) -> str:
         """Where a run stands, as HTML."""
@@ -223,12 +222,18 @@ class BatchActions:
         return rows
 
     def export(
-        self, name: str | None, kind: str, connection: Connection | None, visitor: gr.Request,
-        progress: gr.Progress = PROGRESS,
-    ) -> Any:  # fmt: skip
-        """A file of that format to download; folders are packed into a zip archive."""
+        self, name: str | None, threshold: float, kind: str, connection: Connection | None,
+        visitor: gr.Request, progress: gr.Progress = PROGRESS,
+    ) -> tuple[Any, str]:  # fmt: skip
+        """A file of that format to download, and what is in it; folders are packed into a zip
+        archive.
+
+        The boxes are those of the slider: its threshold becomes the run's, as by `apply`.
+        """
         try:
             run = self.runs.open(name, visitor)
+            if threshold != run.view.threshold:
+                self._filter(run, name, threshold, visitor)
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
             read = self.reader("", connection, visitor)
@@ -240,11 +245,16 @@ class BatchActions:
             if missed:
                 warn(f"{len(missed)} photos are missing in it. {missed[0]}")
             if made.is_dir():
-                packed = shutil.make_archive(str(folder / made.name), "zip", made)
-                return gr.File(packed, visible=True)
-            return gr.File(str(made), visible=True)
+                made = Path(shutil.make_archive(str(folder / made.name), "zip", made))
+            return gr.File(str(made), visible=True), _exported(run)
         except TROUBLE as error:
             raise toast(error) from error
+
+    def _filter(self, run: Run, name: str | None, threshold: float, visitor: gr.Request) -> Counts:
+        job = self.runs.job(name, visitor)
+        if job is not None and not job.progress().over:
+            raise RunError("this run still goes on; wait for its end, or cancel it")
+        return run.apply(run.view.prompts, threshold)
 
     def _work(self, run: Run, read: Callable[[ImageRef], bytes]) -> None:
         job = Job(run, self.engine.predictor, read)
@@ -291,3 +301,24 @@ class BatchActions:
                 raise SourceError(str(error)) from error
 
         return read
+
+
+def _exported(run: Run) -> str:
+    """What an export holds, and what of the run it does not."""
+    counts = run.counts()
+    boxes, photos = sum(run.class_counts().values()), counts.done + counts.empty
+    words = f"Exported {boxes:,} boxes of {photos:,} photos at threshold {run.view.threshold:g}"
+    missing = [
+        f"{number:,} photos are not in it: {why}"
+        for number, why in ((counts.pending, "not looked at yet"), (counts.failed, "failed"))
+        if number
+    ]
+    return render.status("hint" if missing else "ok", words, missing)
+
+
+def _unmoved(run: Run) -> list[str]:
+    """Why a run's threshold may change nothing."""
+    own = run.view.vocabulary.thresholds
+    if len(own) < len(run.view.vocabulary.returned):
+        return []
+    return ["Every class has its own @ threshold, so this one changes nothing."]

@@ -87,7 +87,8 @@ def build(
             shown_from = gr.Slider(
                 0, 1, Settings().threshold, step=0.01, label="Another threshold for this run",
                 elem_id="batch-shown",
-                info="The photo follows at once, the run with Apply. A class's own @ goes first.",
+                info="The photo follows at once, the run with Apply or Export. A class's own @ goes"
+                " first.",
             )  # fmt: skip
             apply = gr.Button("Apply", elem_id="batch-apply")
             applied = gr.HTML("", elem_id="batch-applied", elem_classes="plain")
@@ -134,8 +135,8 @@ def build(
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
     stoppable(
-        actions.export_stops, make.click, actions.export, [chosen, kind, connection], file,
-        button=give_up, show_progress_on=[status], **PRIVATE,
+        actions.export_stops, make.click, actions.export, [chosen, shown_from, kind, connection],
+        [file, applied], button=give_up, show_progress_on=[applied], **PRIVATE,
     )  # fmt: skip
     give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]

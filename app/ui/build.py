@@ -110,9 +110,14 @@ def theme() -> themes.Base:
         block_background_fill_dark="*neutral_900",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="*neutral_400",
+        # 4.5 : 1 on all backgrounds, which gradio's own do not reach
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_600",
+        input_placeholder_color_dark="*neutral_300",
     )

@@ -247,8 +247,8 @@ def test_no_tab_hands_out_a_run_of_others(
     assert batch.rows("mine", ELSEWHERE) == [] and len(batch.rows("mine", HERE)) == 4
     assert dict(batch.refresh("mine", ELSEWHERE)[0].choices).keys() == {"open", "uploads"}
     with pytest.raises(gr.Error, match=refused):
-        batch.export("mine", "YOLO", None, ELSEWHERE)
-    batch.export("open", "YOLO", None, ELSEWHERE)
+        batch.export("mine", 0.3, "YOLO", None, ELSEWHERE)
+    batch.export("open", 0.3, "YOLO", None, ELSEWHERE)
 
 
 def test_a_job_of_others_goes_on(runs: RunFolders, shared_engine: Engine, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import supervision as sv
@@ -86,8 +88,37 @@ def test_an_export_leaves_out_photos_that_are_gone(
 ) -> None:
     (photos / "coffee.jpg").unlink()
     with pytest.warns(UserWarning, match=r"1 photos are missing in it\. coffee\.jpg: not copied"):
-        file = actions.export("finished", "YOLO", None, HERE)
+        file, _ = actions.export("finished", 0.3, "YOLO", None, HERE)
     with zipfile.ZipFile(file.value["path"]) as packed:
         names = packed.namelist()
     assert len([name for name in names if name.endswith(".txt")]) == 3
     assert len([name for name in names if name.endswith(".jpg")]) == 2
+
+
+def test_an_export_has_the_boxes_that_the_slider_shows(
+    actions: BatchActions, finished: Run
+) -> None:
+    for threshold, boxes in ((0.3, 6), (0.5, 3), (0.3, 6)):
+        file, said = actions.export("finished", threshold, "COCO", None, HERE)
+        told = json.loads(Path(file.value["path"]).read_text())
+        assert len(told["annotations"]) == boxes
+        assert told["info"]["threshold"] == threshold == finished.view.threshold
+        assert f"Exported {boxes} boxes of 3 photos at threshold {threshold:g}" in said
+    with pytest.raises(gr.Error, match=r"0\.05"):
+        actions.export("finished", 0.01, "COCO", None, HERE)
+
+
+def test_an_export_says_what_is_not_in_it(actions: BatchActions, finished: Run) -> None:
+    with finished._db as ledger:
+        ledger.execute("UPDATE images SET state = 'pending' WHERE id = 1")
+        ledger.execute("UPDATE images SET state = 'failed' WHERE id = 2")
+    said = actions.export("finished", 0.3, "COCO", None, HERE)[1]
+    assert "of 1 photos" in said
+    assert "1 photos are not in it: not looked at yet" in said
+    assert "1 photos are not in it: failed" in said
+
+
+def test_a_threshold_that_changes_nothing_says_so(actions: BatchActions, finished: Run) -> None:
+    assert "changes nothing" not in actions.apply("finished", 0.5, HERE)
+    finished.apply("cat @0.2, cup @0.3", 0.5)
+    assert "Every class has its own @" in actions.apply("finished", 0.6, HERE)

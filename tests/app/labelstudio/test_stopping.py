@@ -90,12 +90,12 @@ def test_estimate_and_export_stop(
     said = actions.estimate(None, "", 1, project, True, "", "cat", 1, connection, VISITOR, bar)
     assert "Stopped after 10 of 25" in said
     bar = Bar(actions.export_stops)
-    actions.export(run.folder.name, "COCO", connection, VISITOR, bar)
+    actions.export(run.folder.name, 0.3, "COCO", connection, VISITOR, bar)
     assert [done for done, _ in bar.told] == [(i, 25) for i in range(1, 26)]
     actions.export_stops.begin(VISITOR)
     bar = Bar(actions.export_stops, at=7)
     with pytest.raises(gr.Error, match="Stopped after 7 of 25"):
-        actions.export(run.folder.name, "COCO", connection, VISITOR, bar)
+        actions.export(run.folder.name, 0.3, "COCO", connection, VISITOR, bar)
 
 
 def test_a_stop_counts_from_the_click_on_also_while_the_work_waits() -> None:
