@@ -19,7 +19,7 @@ MEASURE = """() => {
   const told = { measured: 0, low: [] };
   for (const e of document.querySelectorAll("body *")) {
     const own = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.textContent.trim());
-    const field = e.matches("textarea, input:not([type=range], [type=checkbox], [type=file])");
+    const field = e.matches("textarea, input:is([type=text], [type=number], [type=password])");
     const words = field ? e.value || e.placeholder : own.join(" ").trim();
     if (!words || e.closest("svg, [disabled], [aria-disabled=true]")) continue;
     if (!e.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
