@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from detclipv2.captions import Captioned
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
     from detclipv2.inference.alignment import Alignment

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
 _COMMENT = re.compile(r"(?<!\S)#.*")  # not in "C# book"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+
+from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,6 @@ CHUNK = 64
 MEMORY_TEXTS = 50_000
 """Embeddings kept in memory: 75 MB at 384 floats."""
 
-_ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)")
-
 
 def default_cache_dir() -> Path:
     """`$DETCLIPV2_CACHE`, or the system's place for an application's cache."""
@@ -42,16 +41,6 @@ def default_cache_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("detclipv2", appauthor=False)
-
-
-def prompt_text(template: str, text: str) -> str:
-    """The sentence the text tower reads for a prompt; training uses the same.
-
-    Case, runs of spaces, underscores of dataset names and a leading article make no difference:
-    "A  red_mug" in "a photo of a {}" gives "a photo of a red mug".
-    """
-    words = " ".join(text.replace("_", " ").split()).lower()
-    return template.replace("{}", _ARTICLE.sub("", words))
 
 
 class TextEmbeddings:
