@@ -60,21 +60,23 @@ def merge(entries: Iterable[Entry], notes: Notes) -> list[ConceptClass]:
         VocabularyError: they contradict each other.
     """
     names: dict[str, Entry] = {}
+    others: dict[str, dict[str, None]] = {}
     for entry in entries:
         key = same_words(entry.concept.name)
         known = names.get(key)
         names[key] = entry if known is None else _one_of(known, entry, notes)
+        others.setdefault(key, {}).update(dict.fromkeys(entry.concept.aliases))
     taken = dict.fromkeys(names, "")
     merged = []
     for key, entry in names.items():
         concept = entry.concept
-        if len(concept.aliases) > MAX_ALIASES:
+        if len(others[key]) > MAX_ALIASES:
             raise VocabularyError(
-                f"{entry.place}{concept.name!r} has {len(concept.aliases):,} aliases, at most "
+                f"{entry.place}{concept.name!r} has {len(others[key]):,} aliases, at most "
                 f"{MAX_ALIASES} are possible"
             )
         aliases = []
-        for alias in concept.aliases:
+        for alias in others[key]:
             word = same_words(alias)
             if word not in taken:
                 aliases.append(alias)
@@ -87,7 +89,7 @@ def merge(entries: Iterable[Entry], notes: Notes) -> list[ConceptClass]:
 
 
 def _one_of(first: Entry, second: Entry, notes: Notes) -> Entry:
-    """The first of two classes that say the same, with what only the second has."""
+    """The first of two classes that say the same, with the marks that only the second has."""
     one, two = first.concept, second.concept
     where = "" if first.line is None else f" of line {first.line}"
     if one.negative != two.negative or (
@@ -107,7 +109,7 @@ def _one_of(first: Entry, second: Entry, notes: Notes) -> Entry:
         said += f", with the threshold @{one.threshold:g}"
     notes.add(said)
     merged = replace(
-        one, aliases=(*one.aliases, *two.aliases), definition=one.definition or two.definition,
+        one, definition=one.definition or two.definition,
         threshold=two.threshold if one.threshold is None else one.threshold,
     )  # fmt: skip
     return Entry(merged, first.line)

@@ -26,8 +26,9 @@ _DEFINES = " = "
 # Whatever else a list may be written with, and the words that such lists begin or end with.
 _PLAIN = re.compile(r"[^\W\d_][\w\u0300-\u036f]*(?:['’-]\w+)*(?: \w+(?:['’-]\w+)*)*")
 _SYNTAX_WORDS = re.compile(
-    r"\b(?:and|or)\b|^(?:etc|names|class(?:es)?[ _]?(?:names?)?|labels?|categor(?:ies|y)|prompts?|"
-    r"objects|nc|n\d{8}\b.*)$",
+    r"\b(?:and|or)\b|^etc$|^n\d{8}\b|\b(?:names?|class|classes|classlist|labels?|category|categories|"
+    r"prompts?|objects?|tools|shapes|nc|list|find|detect|look for|id2label|label2id|class_names|"
+    r"thing_classes)$",
     re.IGNORECASE,
 )
 _QUOTED_ALWAYS = re.compile(r'[,:@"#=]|^!|\.$|[^\S ]|  |\b(?:and|or)\b', re.IGNORECASE)
