@@ -114,7 +114,7 @@ class Engine:
         # not `progress or …`: gr.Progress has a length, 0, and so counts as false
         tell = (lambda *_, **__: None) if progress is None else progress
         start = time.perf_counter()
-        vocabulary = Vocabulary.coerce(prompts)
+        vocabulary = self.predictor.vocabulary(prompts)
         with self._lock:
             passes = self.image_passes
             photo, encoded = self._photos.look(source, tell, settings.tiles)
@@ -185,7 +185,7 @@ class Engine:
     def measure(self, source: str | Path, prompts: str) -> float:
         """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
         image = open_photo(source)
-        vocabulary, settings = Vocabulary.parse(prompts), Settings()
+        vocabulary, settings = self.predictor.vocabulary(prompts), Settings()
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
         self.predict(open_photo(source), vocabulary, settings)
@@ -214,6 +214,7 @@ class Engine:
             "looks": list(self.looks),
             "prompts": vocabulary.serialise(),
             "vocabulary": vocabulary.hash,
+            "notes": list(vocabulary.notes),
             "threshold": settings.threshold,
             "nms_iou": settings.nms_iou,
             "max_boxes": settings.max_boxes,

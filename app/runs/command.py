@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.runs import sources
-from app.runs.arguments import LOOK, MODEL, UsageError, look_of, prompts_of
+from app.runs.arguments import LOOK, MODEL, UsageError, look_of, vocabulary_of
 from app.runs.export import export, to_coco
 from app.runs.files import SourceError, readable
 from app.runs.pictures import Pictures
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from app.vocabulary_told import tell
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -102,7 +103,7 @@ def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
 def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
     """A new run, in a folder that `stack` removes if nobody named one; cheap mistakes go first."""
     from app.results import EngineError, Settings
-    from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+    from detclipv2.language.vocabulary import VocabularyError
 
     if arguments.out is None and arguments.run is None:
         raise UsageError("one of the arguments --out --run --resume is required")
@@ -119,11 +120,13 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     images = _images(arguments)
     look = look_of(arguments)
     try:
-        vocabulary = Vocabulary.parse(prompts_of(arguments))
+        vocabulary = vocabulary_of(arguments)
         Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size, len(images))
+    vocabulary = engine.predictor.vocabulary(vocabulary)
+    tell(vocabulary, lambda line: print(line, file=sys.stderr))
     source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine, vocabulary.serialise(), **look,

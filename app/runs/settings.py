@@ -65,7 +65,7 @@ class RunSettings:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
+        return Vocabulary.deserialise(self.prompts)
 
     @property
     def lowest(self) -> float:
@@ -88,7 +88,7 @@ class View:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
+        return Vocabulary.deserialise(self.prompts)
 
     @cached_property
     def thresholds(self) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ from app.ui.access import Access, AccessError, origin
 from app.ui.projects import Project, number
 from app.ui.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.stopping import PROGRESS, Stops
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 TROUBLE = (
     RunError, SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
@@ -73,7 +73,7 @@ class BatchActions:
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
         try:
-            Vocabulary.parse(prompts)
+            self.engine.predictor.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
             tell = self.stops.teller("Listing photos", progress, visitor)
             images = self._images(
@@ -95,7 +95,7 @@ class BatchActions:
         """Begin a run; returns the list of runs and the status."""
         try:
             with self.runs.new(name) as folder:
-                vocabulary = Vocabulary.parse(prompts)
+                vocabulary = self.engine.predictor.vocabulary(prompts)
                 read = self.reader(hosts, connection, visitor)
                 images = self._images(
                     files, places, every, project, unlabelled, connection, visitor,

@@ -25,7 +25,7 @@ from app.ui.compare_table import NO_ROW, Compared, summary
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.stopping import PROGRESS
 from detclipv2.inference.detectors import Detector
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 Outputs = tuple[Any, ...]
 
@@ -186,14 +186,12 @@ class CompareActions:
     def _side(self, words: str, template: str, model: str, threshold: float, name: str) -> Side:
         if not words.strip():
             raise EngineError(f"side {name} has no words yet; type what to look for")
+        detector = self._detector(model.strip())
         try:
-            vocabulary = Vocabulary.parse(words)
+            vocabulary = detector.vocabulary(words)
         except VocabularyError as error:
             raise VocabularyError(f"side {name}, {error}") from error
-        return Side(
-            self._detector(model.strip()), vocabulary, template.strip() or None,
-            Settings(threshold),
-        )  # fmt: skip
+        return Side(detector, vocabulary, template.strip() or None, Settings(threshold))
 
     def _detector(self, model: str) -> Detector[Any]:
         if model in ("", self.engine.name):

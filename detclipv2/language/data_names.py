@@ -42,7 +42,7 @@ def classes_of(data: Any, notes: Notes, *, within: int = 0) -> list[ConceptClass
         if "label" in lower and within:  # Datumaro: categories, label, labels
             return classes_of(data[lower["label"]], notes, within=within + 1)
         return _mapped(data, notes)
-    if isinstance(data, str) and data and within:
+    if isinstance(data, str) and within and any(sign.isalpha() for sign in data):
         data = data.split(",")
     if not isinstance(data, Sequence) or isinstance(data, str) or not data:
         raise VocabularyError(

@@ -47,10 +47,15 @@ class Notes:
         return (*self._said, *more)
 
 
+def brief(text: str, most: int = 60) -> str:
+    """The text, or its beginning and end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
+
+
 def listed(words: Iterable[str], most: int = 5) -> str:
     """Words in quotes for a note: 'cat', 'dog' …"""
     shown = list(words)
-    return ", ".join(f"'{word:.60}'" for word in shown[:most]) + (" …" if shown[most:] else "")
+    return ", ".join(f"'{brief(word)}'" for word in shown[:most]) + (" …" if shown[most:] else "")
 
 
 def merge(entries: Iterable[Entry], notes: Notes) -> list[ConceptClass]:

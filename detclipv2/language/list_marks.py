@@ -51,7 +51,8 @@ def without_marks(rows: list[Row], notes: Notes) -> list[Row]:
 
 
 def _unbulleted(rows: list[Row], notes: Notes) -> list[Row]:
-    kept, marks = [], {}
+    kept: list[Row] = []
+    marks: dict[str, None] = {}
     for row in rows:
         text = row.text
         for pattern in (_BULLET, _KEYCAP, _CHECK_BOX):

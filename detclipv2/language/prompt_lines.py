@@ -57,6 +57,14 @@ def read_lines(text: str, notes: Notes) -> list[Entry]:
     return list(_told(entries, set(quoted.texts), notes))
 
 
+def comments_in(text: str) -> list[str]:
+    """The comments of a written list, each as it stands there."""
+    quoted = Quoted()
+    lines = (quoted.hide(line.strip()) for line in text.splitlines())
+    found = (_COMMENT.search(line) for line in lines)
+    return [quoted.written(match[0]) for match in found if match and match[0].startswith("#")]
+
+
 def _rows(text: str, quoted: Quoted, notes: Notes) -> Iterator[Row]:
     """Lines that say something, quoted words out of the way, comments gone."""
     for number, line in enumerate(text.splitlines(), start=1):
