@@ -42,11 +42,12 @@ class Engine:
             model's own looks.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
+        weights: the checkpoint folder, an absolute path; empty for a shipped model.
     """
 
     def __init__(
         self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8,
-        evidence: float = EVIDENCE,
+        evidence: float = EVIDENCE, weights: str = "",
     ) -> None:  # fmt: skip
         own = predictor.model.config.image
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
@@ -56,6 +57,7 @@ class Engine:
             )
         self.predictor = predictor
         self.name = name
+        self.weights = weights
         self.size = own.size if size is None else size
         self.looks = own.looks if size is None else (size,)
         self.evidence = evidence
@@ -76,12 +78,14 @@ class Engine:
             EngineError: no such model, a damaged one, an impossible size, or one that cannot run
                 on the device.
         """
-        from app.detectors import open_predictor
+        from app.detectors import is_shipped, open_predictor
         from detclipv2.checkpoint import inspect
 
         predictor = open_predictor(model, device=device, photos=photos)
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
-        return cls(predictor, name=Path(model).name or model, size=size, evidence=float(measured))
+        folder = "" if is_shipped(model) else str(Path(model).resolve())
+        name = Path(model).name if Path(model).name not in ("", "..") else Path(folder).name
+        return cls(predictor, name=name, size=size, evidence=float(measured), weights=folder)
 
     @property
     def checkpoint(self) -> str:

@@ -74,12 +74,27 @@ def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     _check_unchanged(arguments, run)
     # Of all its images, so that it ends as if it had never stopped.
     whole = run.counts().total
-    engine = _load(arguments.model or run.settings.model, run.settings.size, whole)
+    engine = _load(arguments.model or _model_of(run), run.settings.size, whole)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
         run.retry_failed()
     return run, engine
+
+
+def _model_of(run: Run) -> str:
+    """Where the run's checkpoint lies; that it is the same one is checked by its digest.
+
+    Raises:
+        RunError: a folder that is not there any more.
+    """
+    weights = run.settings.weights
+    if weights and not Path(weights).exists():
+        raise RunError(
+            f"the checkpoint folder {weights} is gone, which {run.folder} was begun with; put it "
+            "back, or say with --model where it is now"
+        )
+    return weights or run.settings.model
 
 
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
@@ -224,6 +239,9 @@ def _work(
         code = INTERRUPTED if pressed else SOME_FAILED
         why = "" if pressed else f" ({error})"
         say(f"stopped after {done} of {counts.total} images{why}; what is done is written{again}")
+    finally:
+        if pictures is not None:
+            pictures.room.release()
     try:
         written = _write(run, read, arguments, pictures, miss)
     except KeyboardInterrupt:
@@ -236,12 +254,19 @@ def _write(
     run: Run, read: Callable[[ImageRef], bytes], arguments: argparse.Namespace,
     pictures: Pictures | None, miss: Say,
 ) -> list[Path]:  # fmt: skip
-    """Pictures that are missing or out of date, COCO, exports; returns what to look at."""
+    """COCO, pictures that are missing or out of date, exports; returns what to look at."""
     written = []
     if arguments.out is not None:
+        # The boxes first: pictures may take the room that is left.
+        file = arguments.out / "detections.json"
+        written.append(to_coco(run, file))
         drawn = {} if pictures is None else pictures.complete(read)
         extra = {image: {"picture": f"pictures/{path.name}"} for image, path in drawn.items()}
-        written.append(to_coco(run, arguments.out / "detections.json", extra=extra))
+        if extra:
+            try:
+                to_coco(run, file, extra=extra)
+            except OSError as error:
+                miss(f"the names of the pictures, in {file}: {error}")
     folder = (run.folder if _kept(arguments) else arguments.out) / "exports"
     for kind in arguments.formats:
         try:

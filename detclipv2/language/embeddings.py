@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detclipv2.database import DatabaseError, Kind, connect, create
 from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ CHUNK = 64
 """Texts encoded at once."""
 MEMORY_TEXTS = 50_000
 """Embeddings kept in memory: 75 MB at 384 floats."""
+
+_CACHE = Kind(
+    "a cache of text embeddings", 0x44435245, 1,
+    "CREATE TABLE embeddings (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID", ("embeddings",),
+)  # fmt: skip
 
 
 def default_cache_dir() -> Path:
@@ -143,7 +149,7 @@ class _Disk:
                         row = np.frombuffer(vector, "<f4")
                         if np.isfinite(row).all():
                             rows[key] = row
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, DatabaseError) as error:
             self._give_up(error)
         return rows
 
@@ -155,19 +161,15 @@ class _Disk:
         try:
             with closing(self._connect()) as connection, connection:
                 connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", values)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, DatabaseError) as error:
             self._give_up(error)
 
     def _connect(self) -> sqlite3.Connection:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._file, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a power cut costs the last rows, no more
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings "
-            "(key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
-        )
-        return connection
+        if not os.path.lexists(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # of a process that begins at the same time
+                create(self._file, _CACHE)
+        return connect(self._file, _CACHE)
 
     def _give_up(self, error: Exception) -> None:
         if self._usable:  # said once

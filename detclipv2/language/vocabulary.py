@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
@@ -33,7 +33,7 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         check_counts(len(self.classes), sum(len(concept.words) for concept in self.classes))
-        _reject_repeats(self.classes)
+        _reject_repeats(self.classes, lambda text: " ".join(text.casefold().split()))
         if not self.returned:
             raise VocabularyError(
                 f"only negatives ({', '.join(map(repr, self.negatives[:20]))}), so nothing could "
@@ -148,7 +148,9 @@ def _parse(text: str, form: Form | None) -> Vocabulary:
 @lru_cache(maxsize=32)
 def _of(names: tuple[str, ...]) -> Vocabulary:
     """Cached: callers hand the same 1,203 names with every picture."""
-    return Vocabulary(tuple(ConceptClass(" ".join(_text(name).split())) for name in names))
+    classes = tuple(ConceptClass(" ".join(_text(name).split())) for name in names)
+    _reject_repeats(classes, reads_as)
+    return Vocabulary(classes)
 
 
 def _text(name: object) -> str:
@@ -157,12 +159,12 @@ def _text(name: object) -> str:
     return name
 
 
-def _reject_repeats(classes: Iterable[ConceptClass]) -> None:
-    """A text twice, as the model reads it, would make two boxes of every box of it."""
+def _reject_repeats(classes: Iterable[ConceptClass], key_of: Callable[[str], str]) -> None:
+    """A text twice would make two boxes of every box of it."""
     seen: dict[str, str] = {}
     for concept in classes:
         for text in concept.words:
-            key = reads_as(text)
+            key = key_of(text)
             if key in seen:
                 known = seen[key]
                 raise VocabularyError(

@@ -74,7 +74,7 @@ def test_yolo(run: Run, tmp_path: Path) -> None:
 def test_voc(run: Run, tmp_path: Path) -> None:
     folder = export(run, "voc", tmp_path, read=sources.read)
     dataset = sv.DetectionDataset.from_pascal_voc(
-        str(folder / "images"), str(folder / "annotations")
+        str(folder / "JPEGImages"), str(folder / "Annotations")
     )
     order = [dataset.classes.index(name) for name in run.view.vocabulary.names]
     read = {}
@@ -183,8 +183,8 @@ def test_photos_that_are_gone_are_told(placed: Run, tmp_path: Path) -> None:
         return sources.read(image)
 
     folder = export(placed, "voc", tmp_path, read=read, missed=missed.append)
-    assert [path.name for path in (folder / "images").iterdir()] == ["7__1-a.jpg"]
-    assert len(list((folder / "annotations").iterdir())) == 6
+    assert [path.name for path in (folder / "JPEGImages").iterdir()] == ["7__1-a.jpg"]
+    assert len(list((folder / "Annotations").iterdir())) == 6
     assert len(missed) == 5 and missed[-1].startswith("out.jpg: not copied to ")
 
 
