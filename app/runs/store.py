@@ -293,9 +293,9 @@ class Run:
 def find_runs(folder: Path) -> list[Path]:
     """Run folders directly below `folder`, newest first."""
     found = []
-    for path in folder.glob(f"*/{_SETTINGS}"):
-        with suppress(OSError):  # gone meanwhile
-            found.append((path.lstat().st_mtime, path.parent))
+    for run in folder.iterdir():
+        with suppress(OSError):  # no run; what cannot be read is one all the same
+            found.append(((run / _SETTINGS).lstat().st_mtime, run))
     return [path for _, path in sorted(found, key=lambda entry: entry[0], reverse=True)]
 
 

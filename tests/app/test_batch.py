@@ -92,5 +92,7 @@ def test_an_export_leaves_out_photos_that_are_gone(
         file = actions.export("finished", "YOLO", None, HERE)
     with zipfile.ZipFile(file.value["path"]) as packed:
         names = packed.namelist()
-    assert len([name for name in names if name.endswith(".txt")]) == 3
+    assert (
+        len([name for name in names if name.startswith("labels/") and name.endswith(".txt")]) == 3
+    )
     assert len([name for name in names if name.endswith(".jpg")]) == 2
