@@ -84,7 +84,8 @@ class CocoDataset:
                     "bbox": [x1, y1, w, h],
                     "area": round(w * h, _DECIMALS),
                     "iscrowd": 0,
-                    "segmentation": [],
+                    # The box as a polygon, as pycocotools makes it: an empty list has no mask.
+                    "segmentation": [[x1, y1, x1, y2, x2, y2, x2, y1]],
                     "score": round(float(score), 6),
                 }
             )
@@ -101,26 +102,28 @@ class CocoDataset:
         }
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
     """Write `content` to `path` atomically: the old file or the whole new one, nothing between.
 
     The temporary file lies beside the target, because a rename is atomic only inside one volume.
+    What is `private` only its owner may read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        # mkstemp makes the file private; results get the mode that a plain open() would give
-        os.chmod(temporary, 0o666 & ~umask)
+        if not private:  # as mkstemp makes it; results get the mode that open() would give
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: dict[str, Any], *, private: bool = False) -> None:
     """Write `value` as UTF-8 JSON, atomically; class names stay readable in any script."""
-    write_bytes(path, json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8"))
+    content = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8")
+    write_bytes(path, content, private=private)

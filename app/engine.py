@@ -45,6 +45,7 @@ class Engine:
             model's own looks.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
+        weights: the checkpoint folder, an absolute path; empty for a shipped model.
 
     Attributes:
         asked_size: `size` as it was asked for, which holds for all that the engine's predictor is
@@ -53,7 +54,7 @@ class Engine:
 
     def __init__(
         self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8,
-        evidence: float = EVIDENCE,
+        evidence: float = EVIDENCE, weights: str = "",
     ) -> None:  # fmt: skip
         own = predictor.model.config.image
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
@@ -63,6 +64,7 @@ class Engine:
             )
         self.predictor = predictor
         self.name = name
+        self.weights = weights
         self.size = own.size if size is None else size
         self.looks = own.looks if size is None else (size,)
         self.evidence = evidence
@@ -85,12 +87,14 @@ class Engine:
             EngineError: no such model, a damaged one, an impossible size, or one that cannot run
                 on the device.
         """
-        from app.detectors import open_predictor
+        from app.detectors import is_shipped, open_predictor
         from detclipv2.checkpoint import inspect
 
         predictor = open_predictor(model, device=device, photos=photos)
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
-        return cls(predictor, name=Path(model).name or model, size=size, evidence=float(measured))
+        folder = "" if is_shipped(model) else str(Path(model).resolve())
+        name = Path(model).name if Path(model).name not in ("", "..") else Path(folder).name
+        return cls(predictor, name=name, size=size, evidence=float(measured), weights=folder)
 
     @property
     def checkpoint(self) -> str:
@@ -123,7 +127,7 @@ class Engine:
         # not `progress or …`: gr.Progress has a length, 0, and so counts as false
         tell = (lambda *_, **__: None) if progress is None else progress
         start = time.perf_counter()
-        vocabulary = Vocabulary.coerce(prompts)
+        vocabulary = self.predictor.vocabulary(prompts)
         with self._lock:
             passes = self.image_passes
             photo, encoded = self._photos.look(source, tell, settings.tiles)
@@ -194,7 +198,7 @@ class Engine:
     def measure(self, source: str | Path, prompts: str) -> float:
         """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
         image = open_photo(source)
-        vocabulary, settings = Vocabulary.parse(prompts), Settings()
+        vocabulary, settings = self.predictor.vocabulary(prompts), Settings()
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
         self.predict(open_photo(source), vocabulary, settings)
@@ -223,6 +227,7 @@ class Engine:
             "looks": list(self.looks),
             "prompts": vocabulary.serialise(),
             "vocabulary": vocabulary.hash,
+            "notes": list(vocabulary.notes),
             "threshold": settings.threshold,
             "nms_iou": settings.nms_iou,
             "max_boxes": settings.max_boxes,

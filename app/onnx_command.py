@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from app.results import Settings
-from app.runs.arguments import MODEL, UsageError, add_prompts, prompts_of
+from app.runs.arguments import MODEL, UsageError, add_prompts, vocabulary_of
 from app.runs.files import readable
+from app.vocabulary_told import tell
 
 EXAMPLE = """\
 example:
@@ -61,13 +63,14 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     from detclipv2 import DetCLIPv2, Predictor
     from detclipv2.checkpoint import CheckpointError
     from detclipv2.inference.onnx_export import ExportError, export_onnx
-    from detclipv2.language.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.parse(prompts_of(arguments))
+    vocabulary = vocabulary_of(arguments)
     if not arguments.out.parent.is_dir():
         raise UsageError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try:
         predictor = Predictor(DetCLIPv2.from_pretrained(arguments.model), device="cpu")
+        vocabulary = predictor.vocabulary(vocabulary)
+        tell(vocabulary, lambda line: print(line, file=sys.stderr))
         width, height = export_onnx(
             predictor, vocabulary, arguments.out, canvas=arguments.canvas,
             threshold=arguments.threshold, nms_iou=arguments.nms_iou,

@@ -1,98 +1,51 @@
-"""Vocabularies from files: our own text, COCO, LVIS, YOLO and Label Studio configurations."""
+"""Vocabularies from files: whatever `Vocabulary.parse` reads, and what a file's name says of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.language.limits import MAX_TEXT
+from detclipv2.language.prompt_lists import MAX_JSON, Form
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
-SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".xml")
+_FORMS: dict[str, Form] = {
+    ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".xml": "xml",
+}  # fmt: skip
+SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".xml", ".csv", ".tsv", ".names", ".pbtxt", ".md")
+"""What the page's file dialogue offers; any text is read."""
+_KNOWN = (
+    "known are COCO and LVIS .json, YOLO's data.yaml, Label Studio's .xml, TensorFlow's .pbtxt, "
+    ".csv with a column of names, and .txt with one class a line"
+)
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 
 def read_vocabulary(path: str | Path) -> Vocabulary:
-    """The classes a file names.
-
-    COCO and LVIS files give their categories in the order of their ids, LVIS with synonyms as
-    aliases; data.yaml its `names`; a labelling configuration the labels of its box controls. Any
-    other text is our own written form.
+    """The classes a file names; the vocabulary's notes say how they were read.
 
     Raises:
         VocabularyError: a file that cannot be read or names nothing; the message names the file.
     """
     path = Path(path)
+    form = _FORMS.get(path.suffix.lower())
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            return _distinct(_categories(json.loads(text)))
-        if path.suffix.lower() in (".yaml", ".yml"):
-            return _distinct((name, ()) for name in _yolo_names(text))
-        if path.suffix.lower() == ".xml" or text.lstrip().startswith("<"):
-            return _distinct((name, ()) for name in _labels(text))
-        return Vocabulary.parse(text)
+        return Vocabulary.parse(_text(path, form), form)
     except VocabularyError as error:
-        raise VocabularyError(f"{path.name}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VocabularyError(
-            f"{path.name} holds no vocabulary ({error or type(error).__name__}); known are COCO "
-            "and LVIS .json, YOLO's data.yaml, Label Studio's .xml, and .txt with one class a line"
-        ) from error
+        said = str(error) if form is None else f"{error}; {_KNOWN}"
+        raise VocabularyError(f"{path.name}: {said}") from error
+    except (OSError, ValueError) as error:
+        raise VocabularyError(f"{path.name} cannot be read ({error}); {_KNOWN}") from error
 
 
-def _categories(data: Any) -> list[tuple[str, Sequence[str]]]:
-    if not isinstance(data, dict) or not isinstance(data.get("categories"), list):
-        raise ValueError("no list of categories")
-    rows = sorted(data["categories"], key=lambda row: row.get("id", 0))
-    return [(_plain(row["name"]), [_plain(s) for s in row.get("synonyms", ())]) for row in rows]
-
-
-def _yolo_names(text: str) -> list[str]:
-    import yaml
-
+def _text(path: Path, form: Form | None) -> str:
+    """The file's text, if it is not too large to be a list."""
+    most = 4 * (MAX_JSON if form == "json" else MAX_TEXT)  # a character has at most four bytes
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise VocabularyError(f"the file has over {most // 2**20} MB; cut it down to its names")
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    names = data.get("names") if isinstance(data, dict) else None
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names)]
-    if not isinstance(names, list) or not names:
-        raise ValueError("no list of names")
-    return [_plain(name) for name in names]
-
-
-def _labels(text: str) -> list[str]:
-    from label_studio_sdk.label_interface.interface import LabelInterface
-
-    try:
-        controls = LabelInterface(text).controls
-    except Exception as error:  # the parser meets broken XML with exceptions of several libraries
-        raise ValueError(f"no labelling configuration: {error}") from error
-    boxes = [c for c in controls if c.tag.lower().startswith("rectangle")] or list(controls)
-    names = [str(label) for control in boxes for label in control.labels]
-    if not names:
-        raise ValueError("its controls have no labels")
-    return names
-
-
-def _distinct(entries: Iterable[tuple[str, Sequence[str]]]) -> Vocabulary:
-    """Each text once, the names before the aliases: two classes of LVIS may share a synonym."""
-    rows = list(entries)
-    taken: set[str] = set()
-    names = []
-    for name, synonyms in rows:
-        if name.casefold() not in taken:
-            taken.add(name.casefold())
-            names.append((name, synonyms))
-    classes = []
-    for name, synonyms in names:
-        free = tuple(dict.fromkeys(s for s in synonyms if s and s.casefold() not in taken))
-        taken.update(s.casefold() for s in free)
-        classes.append(ConceptClass(name, free))
-    return Vocabulary(tuple(classes))
-
-
-def _plain(name: object) -> str:
-    return " ".join(str(name).replace("_", " ").split())
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise VocabularyError(f"the text is not UTF-8 ({error}); save it as UTF-8") from error

@@ -41,7 +41,7 @@ from train.experiment import Experiment, describe, override
 from train.pretrain import pretrain
 from train.report import ASKED, FAILED, FIGURES, write_report
 from train.run_log import speed
-from train.state import SHARDS, STATE
+from train.state import remove_state
 
 logger = logging.getLogger(__name__)
 
@@ -176,8 +176,7 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
         _write(folder / FIGURES, told)
         (folder / FAILED).unlink(missing_ok=True)
         _take_back(folder, shared)
-        (folder / STATE).unlink(missing_ok=True)
-        shutil.rmtree(folder / SHARDS, ignore_errors=True)
+        remove_state(folder)
     here.barrier()
     return True
 

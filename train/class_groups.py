@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from detclipv2.language.concepts import ConceptDictionary, readings
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from train.data.sample import Sample
 
 Group = Literal["boxed", "named", "unseen"]

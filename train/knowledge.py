@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone, imagenet_weights, load_imagenet
 from detclipv2.nn.knowledge import imagenet_names

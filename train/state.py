@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -13,16 +14,24 @@ from torch import nn
 from train.distributed import World
 from train.optim import MovingAverage
 
+logger = logging.getLogger(__name__)
+
 STATE = "last.pt"
 SHARDS = "last.shards"
+_BEFORE = "last.before.pt"
+_SHARDS_BEFORE = "last.shards.old"
 _META = "meta.pt"
+
+
+class StateError(ValueError):
+    """A run whose states are all damaged; the message names them and says what to do."""
 
 
 def save_state(
     folder: Path, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer,
     world: World, sharded: bool,
 ) -> None:  # fmt: skip
-    """Write a run's state; a kill at any moment leaves the old one or the new one.
+    """Write a run's state and keep the one before; a kill at any moment leaves one that is whole.
 
     Args:
         folder: of the run.
@@ -34,9 +43,7 @@ def save_state(
     """
     if not sharded:
         if world.main:
-            partial = folder / (STATE + ".partial")
-            torch.save(state, partial)
-            os.replace(partial, folder / STATE)
+            _write(folder, state)
         world.barrier()
         return
     from torch.distributed.checkpoint.state_dict_saver import save
@@ -51,12 +58,13 @@ def save_state(
         small = {k: v for k, v in state.items() if k not in ("model", "optimizer", "average")}
         small["updates"] = state["average"]["updates"]
         torch.save(small, partial / _META)
-        old = folder / (SHARDS + ".old")
-        shutil.rmtree(old, ignore_errors=True)
+        for path in (*partial.iterdir(), partial):
+            _to_disk(path)
         if final.exists():
-            os.replace(final, old)
+            shutil.rmtree(folder / _SHARDS_BEFORE, ignore_errors=True)
+            os.replace(final, folder / _SHARDS_BEFORE)
         os.replace(partial, final)
-        shutil.rmtree(old, ignore_errors=True)
+        _to_disk(folder)
     world.barrier()
 
 
@@ -66,13 +74,17 @@ def load_state(
 ) -> dict[str, Any] | None:  # fmt: skip
     """Put a run's state back in place; the rest of it is returned, None where there is none.
 
-    A sharded state can be read by another number of processes than wrote it.
+    Where the last one is damaged, the run goes on from the one before, and says so. A sharded state
+    can be read by another number of processes than wrote it.
+
+    Raises:
+        StateError: all are damaged.
     """
     if sharded:
         return _load_shards(folder, model, optimizer, average)
-    if not (folder / STATE).is_file():
+    state = _read(folder)
+    if state is None:
         return None
-    state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu")
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in state.pop("model").items():
@@ -82,24 +94,99 @@ def load_state(
     return {"scaler": {}, **state}
 
 
+def remove_state(folder: Path) -> None:
+    """Remove the states of a run that is finished."""
+    for name in (STATE, _BEFORE):
+        (folder / name).unlink(missing_ok=True)
+    for name in (SHARDS, _SHARDS_BEFORE):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _write(folder: Path, state: dict[str, Any]) -> None:
+    partial = folder / (STATE + ".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # e.g. a full disk: the states that are there stay
+        partial.unlink(missing_ok=True)
+        raise
+    if (folder / STATE).exists():
+        os.replace(folder / STATE, folder / _BEFORE)
+    os.replace(partial, folder / STATE)
+    _to_disk(folder)
+
+
+def _to_disk(path: Path) -> None:
+    """Make what was written, or renamed in a folder, outlast a power cut."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """The last state that is whole."""
+    found = [path for path in (folder / STATE, folder / _BEFORE) if path.is_file()]
+    problems = []
+    for path in found:
+        try:
+            state = torch.load(path, map_location="cpu")
+            missing = {"step", "model", "optimizer", "average"} - set(state)
+            if missing:
+                raise ValueError(f"it has no {min(missing)!r}")
+        except Exception as error:  # torch has no error of its own for half a file
+            problems.append(_damaged(path, error))
+            continue
+        return dict(state)
+    _check_none(problems)
+    return None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    problem = f"{path} is damaged ({' '.join(str(error).split())[:120] or type(error).__name__})"
+    logger.warning("%s; looking for the state before it", problem)
+    return problem
+
+
+def _check_none(problems: list[str]) -> None:
+    """Without any state a run begins; with damaged ones only, it must not begin anew by itself."""
+    if problems:
+        raise StateError(
+            f"{'; '.join(problems)}; remove the damaged states to begin this run anew, or put back "
+            "a copy"
+        )
+
+
 def _load_shards(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage
 ) -> dict[str, Any] | None:
     from torch.distributed.checkpoint.state_dict import set_state_dict
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    # A kill between two renames leaves the old shards under their other name.
-    found = [p for p in (folder / SHARDS, folder / (SHARDS + ".old")) if (p / _META).is_file()]
-    if not found:
-        return None
-    parts = _sharded_parts(model, optimizer, average.state_dict())
-    load(parts, checkpoint_id=found[0])
-    set_state_dict(
-        model, optimizer, model_state_dict=parts["model"], optim_state_dict=parts["optimizer"]
-    )
-    meta: dict[str, Any] = torch.load(found[0] / _META, map_location="cpu")
-    average.load_state_dict({"updates": meta.pop("updates"), "shadow": parts["average"]})
-    return meta
+    # A kill between two renames leaves the one before alone.
+    found = [p for p in (folder / SHARDS, folder / _SHARDS_BEFORE) if (p / _META).is_file()]
+    problems = []
+    for path in found:
+        parts = _sharded_parts(model, optimizer, average.state_dict())
+        try:
+            meta: dict[str, Any] = torch.load(path / _META, map_location="cpu")
+            load(parts, checkpoint_id=path)
+        except Exception as error:  # every process meets it: the plan is made together
+            problems.append(_damaged(path, error))
+            continue
+        set_state_dict(
+            model, optimizer, model_state_dict=parts["model"], optim_state_dict=parts["optimizer"]
+        )
+        average.load_state_dict({"updates": meta.pop("updates"), "shadow": parts["average"]})
+        return meta
+    _check_none(problems)
+    return None
 
 
 def _sharded_parts(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detclipv2.language.concepts import ConceptDictionary
 from detclipv2.language.definitions import Definitions
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from detclipv2.model import DetCLIPv2
 from train.data.sample import Sample
 from train.data.shards import Shards

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,17 +49,18 @@ def run_of(
     """
     looks = f"\0{size}" if size else ""
     told = hashlib.sha256(f"{source.resolve()}\0{checkpoint}{looks}".encode()).hexdigest()[:16]
-    return BrowseRun((folder or runs_folder()) / told)
+    return BrowseRun.make((folder or runs_folder()) / told)
 
 
 def known_runs(folder: Path | None = None) -> list[BrowseRun]:
-    """All runs, the last used first."""
-    files = sorted(
-        (folder or runs_folder()).glob("*/alignments.sqlite"),
-        key=lambda f: f.stat().st_mtime, reverse=True,
-    )  # fmt: skip
-    runs = [BrowseRun(file.parent) for file in files]
-    return [run for run in runs if run.about is not None]
+    """All runs that can be read, the last used first."""
+    found = []
+    for file in (folder or runs_folder()).glob("*/alignments.sqlite"):
+        run = BrowseRun(file.parent)
+        with suppress(OSError, TypeError, ValueError, sqlite3.Error):  # one may be damaged
+            if run.about is not None:
+                found.append((file.stat().st_mtime, run))
+    return [run for _, run in sorted(found, key=lambda entry: entry[0], reverse=True)]
 
 
 class BrowseJob:

@@ -6,15 +6,17 @@ Every photo is written in one transaction, so a run stopped at any moment goes o
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from detclipv2.captions import Captioned
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.database import Kind, connect, create
+from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
     from detclipv2.inference.alignment import Alignment
@@ -27,19 +29,20 @@ ORDERS: dict[Order, str] = {
     "data set": "id",
 }
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS photos(
+CREATE TABLE photos(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, first INTEGER, bytes INTEGER,
     caption TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'pending', reason TEXT,
     width INTEGER, height INTEGER, similarity REAL, evidence REAL, weakest REAL);
-CREATE INDEX IF NOT EXISTS photos_by_evidence ON photos(state, evidence);
-CREATE TABLE IF NOT EXISTS phrases(
+CREATE INDEX photos_by_evidence ON photos(state, evidence);
+CREATE TABLE phrases(
     photo INTEGER NOT NULL, rank INTEGER NOT NULL, text TEXT NOT NULL, key TEXT NOT NULL,
     first INTEGER, last INTEGER, evidence REAL NOT NULL, match REAL NOT NULL,
     x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
     PRIMARY KEY(photo, rank)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS phrases_by_key ON phrases(key);
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE INDEX phrases_by_key ON phrases(key);
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_KIND = Kind("a browse run", 0x44435242, 1, _SCHEMA, ("photos", "phrases", "meta"))
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,27 @@ class Counts:
 
 
 class BrowseRun:
-    """The run in `folder`; safe to use from several threads."""
+    """The run in `folder`; safe to use from several threads.
+
+    Its methods raise `DatabaseError` where the folder holds none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with self._open() as db:
-            db.executescript(_SCHEMA)
+
+    @classmethod
+    def make(cls, folder: Path) -> BrowseRun:
+        """The run in `folder`, an empty one where there is none.
+
+        Raises:
+            DatabaseError: another file is in its place.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.path.lexists(folder / FILE):
+            with suppress(FileExistsError):
+                create(folder / FILE, _KIND)
+        connect(folder / FILE, _KIND).close()
+        return cls(folder)
 
     def begin(self, photos: Iterable[Captioned], about: About) -> None:
         """Enter a data set's photos, unless they are there already."""
@@ -230,10 +247,8 @@ class BrowseRun:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.folder / FILE, timeout=30)) as db:
+        with closing(connect(self.folder / FILE, _KIND)) as db:
             db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
             with db:
                 yield db
 

@@ -10,6 +10,8 @@ from app.runs import sources
 from app.runs.export import FORMATS
 from app.runs.settings import FLOOR, THRESHOLD
 from app.runs.video import EVERY
+from app.vocabulary_files import read_vocabulary
+from detclipv2.language.vocabulary import Vocabulary
 
 MODEL = "nano"
 """The model when none is named."""
@@ -27,6 +29,7 @@ prompts:
       cat
       cup: mug, tumbler @0.35
       !shadow
+  lists pasted from other tools are read as well; docs/prompts.md has the rules
 
 examples:
   python -m app.cli detect photos/ --prompts "cat, a red mug" --out result
@@ -51,25 +54,22 @@ def add_prompts(parser: argparse.ArgumentParser, required: bool = True) -> None:
     words = parser.add_mutually_exclusive_group(required=required)
     words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')
     words.add_argument(
-        "--prompts-file", type=Path, metavar="FILE", help="UTF-8 text file with the classes"
+        "--prompts-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the classes: text, data.yaml, COCO .json, Label Studio .xml, .csv ...",
     )
 
 
-def prompts_of(arguments: argparse.Namespace) -> str:
+def vocabulary_of(arguments: argparse.Namespace) -> Vocabulary:
     """What was written, or what the file holds.
 
     Raises:
-        UsageError: the file cannot be read.
+        VocabularyError: it cannot be used.
     """
     if arguments.prompts is not None:
-        return str(arguments.prompts)
-    try:
-        text: str = arguments.prompts_file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--prompts-file {arguments.prompts_file}: {error}; name a UTF-8 text file"
-        ) from error
-    return text
+        return Vocabulary.parse(arguments.prompts)
+    return read_vocabulary(arguments.prompts_file)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

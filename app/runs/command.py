@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.runs import sources
-from app.runs.arguments import LOOK, MODEL, UsageError, look_of, prompts_of
+from app.runs.arguments import LOOK, MODEL, UsageError, look_of, vocabulary_of
 from app.runs.export import export, to_coco
 from app.runs.files import SourceError, readable
 from app.runs.pictures import Pictures
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from app.vocabulary_told import tell
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -73,12 +74,27 @@ def _resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     _check_unchanged(arguments, run)
     # Of all its images, so that it ends as if it had never stopped.
     whole = run.counts().total
-    engine = _load(arguments.model or run.settings.model, run.settings.size, whole)
+    engine = _load(arguments.model or _model_of(run), run.settings.size, whole)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
         run.retry_failed()
     return run, engine
+
+
+def _model_of(run: Run) -> str:
+    """Where the run's checkpoint lies; that it is the same one is checked by its digest.
+
+    Raises:
+        RunError: a folder that is not there any more.
+    """
+    weights = run.settings.weights
+    if weights and not Path(weights).exists():
+        raise RunError(
+            f"the checkpoint folder {weights} is gone, which {run.folder} was begun with; put it "
+            "back, or say with --model where it is now"
+        )
+    return weights or run.settings.model
 
 
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
@@ -102,7 +118,7 @@ def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
 def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
     """A new run, in a folder that `stack` removes if nobody named one; cheap mistakes go first."""
     from app.results import EngineError, Settings
-    from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+    from detclipv2.language.vocabulary import VocabularyError
 
     if arguments.out is None and arguments.run is None:
         raise UsageError("one of the arguments --out --run --resume is required")
@@ -119,11 +135,13 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
     images = _images(arguments)
     look = look_of(arguments)
     try:
-        vocabulary = Vocabulary.parse(prompts_of(arguments))
+        vocabulary = vocabulary_of(arguments)
         Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
     except (VocabularyError, EngineError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size, len(images))
+    vocabulary = engine.predictor.vocabulary(vocabulary)
+    tell(vocabulary, lambda line: print(line, file=sys.stderr))
     source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine, vocabulary.serialise(), **look,
@@ -221,6 +239,9 @@ def _work(
         code = INTERRUPTED if pressed else SOME_FAILED
         why = "" if pressed else f" ({error})"
         say(f"stopped after {done} of {counts.total} images{why}; what is done is written{again}")
+    finally:
+        if pictures is not None:
+            pictures.room.release()
     try:
         written = _write(run, read, arguments, pictures, miss)
     except KeyboardInterrupt:
@@ -233,12 +254,19 @@ def _write(
     run: Run, read: Callable[[ImageRef], bytes], arguments: argparse.Namespace,
     pictures: Pictures | None, miss: Say,
 ) -> list[Path]:  # fmt: skip
-    """Pictures that are missing or out of date, COCO, exports; returns what to look at."""
+    """COCO, pictures that are missing or out of date, exports; returns what to look at."""
     written = []
     if arguments.out is not None:
+        # The boxes first: pictures may take the room that is left.
+        file = arguments.out / "detections.json"
+        written.append(to_coco(run, file))
         drawn = {} if pictures is None else pictures.complete(read)
         extra = {image: {"picture": f"pictures/{path.name}"} for image, path in drawn.items()}
-        written.append(to_coco(run, arguments.out / "detections.json", extra=extra))
+        if extra:
+            try:
+                to_coco(run, file, extra=extra)
+            except OSError as error:
+                miss(f"the names of the pictures, in {file}: {error}")
     folder = (run.folder if _kept(arguments) else arguments.out) / "exports"
     for kind in arguments.formats:
         try:

@@ -90,15 +90,24 @@ def to_yolo(
     run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
     missed: Missed = log.warning,
 ) -> Path:  # fmt: skip
-    """Ultralytics' layout: data.yaml, labels/*.txt, images/*; class ids follow the prompts."""
-    from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
+    """Ultralytics' layout: data.yaml, classes.txt, labels/*.txt, images/*; ids follow the prompts.
+
+    An empty `path` means data.yaml's own folder, wherever that is moved to. Nothing says which
+    photos are to be held back, so all are in both sets.
+    """
+    import yaml
+    from supervision.dataset.formats.yolo import detections_to_yolo_annotations
 
     def lines(detections: sv.Detections, image: ImageRow, name: str) -> str:
         width, height = image.size
         return "\n".join(detections_to_yolo_annotations(detections, (height, width)))
 
     _write_each(run, folder / "labels", ".txt", lines, tell)
-    save_data_yaml(str(folder / "data.yaml"), list(run.view.vocabulary.names))
+    names = list(run.view.vocabulary.names)
+    told = {"path": "", "train": "images", "val": "images", "nc": len(names), "names": names}
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=1000)
+    write_bytes(folder / "data.yaml", text.encode())
+    write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in names).encode())
     _write_images(run, folder / "images", read, tell, missed)
     return folder
 
@@ -107,7 +116,10 @@ def to_voc(
     run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
     missed: Missed = log.warning,
 ) -> Path:  # fmt: skip
-    """Pascal VOC: annotations/*.xml and images/*; corners are whole pixels counted from 1."""
+    """Pascal VOC: Annotations/*.xml, JPEGImages/*, and the names in every set of ImageSets/Main.
+
+    Corners are whole pixels counted from 1. Photos keep their format, which need not be JPEG.
+    """
     from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 
     names = list(run.view.vocabulary.names)
@@ -116,8 +128,11 @@ def to_voc(
         width, height = image.size
         return detections_to_pascal_voc(detections, names, name, (height, width, 3))
 
-    _write_each(run, folder / "annotations", ".xml", document, tell)
-    _write_images(run, folder / "images", read, tell, missed)
+    _write_each(run, folder / "Annotations", ".xml", document, tell)
+    stems = "".join(f"{path.stem}\n" for path in sorted((folder / "Annotations").iterdir()))
+    for part in ("train", "val", "trainval"):
+        write_bytes(folder / "ImageSets" / "Main" / f"{part}.txt", stems.encode())
+    _write_images(run, folder / "JPEGImages", read, tell, missed)
     return folder
 
 
@@ -213,7 +228,7 @@ def _write_each(
     for image in _told(images, tell):
         name = names[image.id]
         text = content(run.detections(image, view), image, name)
-        (folder / name).with_suffix(suffix).write_text(text, encoding="utf-8")
+        (folder / (Path(name).stem + suffix)).write_text(text, encoding="utf-8")
 
 
 def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell, missed: Missed) -> None:

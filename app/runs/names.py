@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from unicodedata import normalize
 
 from app.runs.records import ImageRef, ImageRow
 
@@ -11,10 +13,16 @@ _STEM, _SUFFIX = 180, 20
 """Most bytes of each. File systems take 255 for a whole name, and unfinished files have longer
 names than finished ones."""
 
+_FOREIGN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_RESERVED = frozenset(
+    ["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))]
+)
+
 
 def picture_names(images: Sequence[ImageRef]) -> list[str]:
     """A file name for each drawn picture, unique also on file systems that ignore case."""
-    return [f"{stem}.jpg" for stem in _unique(Path(image.file_name).stem for image in images)]
+    stems = _unique(PurePosixPath(image.file_name).stem for image in images)
+    return [f"{stem}.jpg" for stem in stems]
 
 
 def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
@@ -22,24 +30,40 @@ def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
     paths = [PurePosixPath(image.file_name) for image in images]
     stems = _unique("__".join((*path.parts[:-1], path.stem)) for path in paths)
     return {
-        image.id: stem + _cut(path.suffix, _SUFFIX)
+        image.id: stem + _cut(_FOREIGN.sub("-", path.suffix).rstrip(". "), _SUFFIX)
         for image, path, stem in zip(images, paths, stems, strict=True)
     }
 
 
 def _unique(stems: Iterable[str]) -> list[str]:
-    """Stems that fit; one that meets an earlier one gets a number."""
+    """Stems that fit every file system; one that meets an earlier one gets a number."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     names = []
     for wanted in stems:
-        stem, count = _cut(wanted, _STEM), 1
-        name = stem
-        while name.lower() in taken:
+        stem = _cut(_portable(wanted), _STEM)
+        name, key = stem, _key(stem)
+        count = counts.get(key, 1)
+        while _key(name) in taken:
             count += 1
             name = f"{stem}-{count}"
-        taken.add(name.lower())
+        counts[key] = count
+        taken.add(_key(name))
         names.append(name)
     return names
+
+
+def _key(name: str) -> str:
+    """Equal for names that are one file somewhere: case is ignored, so is how é is composed."""
+    return normalize("NFC", normalize("NFC", name).casefold())
+
+
+def _portable(stem: str) -> str:
+    """Without what Windows takes in no name: "12:30", "what?", "con", a dot at the end."""
+    stem = _FOREIGN.sub("-", stem).rstrip(". ")
+    if stem.split(".")[0].rstrip().upper() in _RESERVED:
+        stem = f"_{stem}"
+    return stem or "_"
 
 
 def _cut(text: str, most: int) -> str:

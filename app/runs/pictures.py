@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 from app.coco import write_bytes
 from app.runs.names import picture_names
 from app.runs.records import ImageRef, ImageRow
+from app.runs.room import Room
 from app.runs.sources import PHOTO_ERRORS
 from app.runs.store import Run
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_HEAD, _PHOTO, _BOX = 20_000, 400, 700
+"""Bytes of the boxes' file, at most: its head, what it says of a photo, and of a box."""
 
 
 class Pictures:
@@ -35,10 +39,15 @@ class Pictures:
         self._run = run
         self._missed = missed
         self._failed: set[int] = set()
+        self.room = Room(folder.parent)
+        names_size = sum(4 * len(row.file_name) for row in rows)
+        self._size = _HEAD + 4 * len(run.settings.prompts) + names_size + _PHOTO * len(rows)
 
     def draw(self, row: ImageRow, image: Image.Image) -> None:
-        """Draw the boxes of a photo that count."""
+        """Draw the boxes of a photo that count; their own file keeps its room on the disk."""
+        self._size += _BOX * len(self._run.boxes(row))
         with self._naming(row):
+            self.room.keep(self._size)
             self._write(row, image)
 
     def complete(self, read: Callable[[ImageRef], bytes]) -> dict[int, Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.runs.records import RunError
 from detclipv2.inference.tiles import MAX_TILES
-from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -26,6 +27,7 @@ class RunSettings:
     Attributes:
         model: the detector's name.
         checkpoint: hex digest of its weights.
+        weights: the checkpoint folder, as an absolute path; empty for a shipped model.
         prompts: the written vocabulary.
         threshold: lowest score of classes without their own, in 0..1.
         nms_iou: of two boxes of one class that overlap more, the weaker went.
@@ -51,6 +53,7 @@ class RunSettings:
     source: str = ""
     created: str = ""
     begun_by: str = ""
+    weights: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,12 +68,59 @@ class RunSettings:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
+        return Vocabulary.deserialise(self.prompts)
 
     @property
     def lowest(self) -> float:
         """Lowest score that is stored: the floor, unless a threshold lies lower."""
         return min((self.floor, self.threshold, *self.vocabulary.thresholds.values()))
+
+
+def settings_from(stored: Any) -> RunSettings:
+    """The settings of a run as its file holds them.
+
+    Raises:
+        RunError: a key is missing, unknown, or has a value of another kind; the message names it.
+    """
+    return _checked(RunSettings, stored)
+
+
+def view_from(stored: Any) -> View:
+    """The view of a run as its ledger holds it.
+
+    Raises:
+        RunError: as `settings_from`.
+    """
+    return _checked(View, stored)
+
+
+Stored = TypeVar("Stored")
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "int | None": (int, NoneType),
+    "dict[str, str]": (dict,),
+}  # fmt: skip
+
+
+def _checked(kind: type[Stored], stored: Any) -> Stored:
+    if not isinstance(stored, dict):
+        raise RunError(f"it holds {type(stored).__name__} where a map of settings should be")
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := stored.keys() - known.keys():
+        raise RunError(f"the key {min(unknown, key=str)!r} is not known; remove it")
+    for name, field_ in known.items():
+        if name not in stored:
+            if field_.default is MISSING and field_.default_factory is MISSING:
+                raise RunError(f"the key {name!r} is missing")
+            continue
+        value, kinds = stored[name], _KINDS[str(field_.type)]
+        if not isinstance(value, kinds) or (isinstance(value, bool)):
+            raise RunError(f"{name} is {value!r:.60}, not {field_.type}")
+    try:
+        made = kind(**stored)
+        made.vocabulary  # type: ignore[attr-defined]  # noqa: B018
+    except VocabularyError as error:
+        raise RunError(f"prompts: {error}") from error
+    return made
 
 
 @dataclass(frozen=True)
@@ -84,11 +134,13 @@ class View:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise RunError(f"threshold must lie in 0..1, got {self.threshold:g}")
+        if self.max_boxes < 1:
+            raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.parse(self.prompts)
+        return Vocabulary.deserialise(self.prompts)
 
     @cached_property
     def thresholds(self) -> tuple[float, ...]:
@@ -112,7 +164,7 @@ def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
     from datetime import UTC, datetime
 
     return RunSettings(
-        engine.name, engine.fingerprint, prompts,
+        engine.name, engine.fingerprint, prompts, weights=engine.weights,
         created=datetime.now(UTC).isoformat(timespec="seconds"), versions=_versions(),
         **{"size": engine.asked_size, **settings},
     )  # fmt: skip

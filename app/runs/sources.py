@@ -11,7 +11,7 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from app.runs import archive, video
@@ -219,13 +219,15 @@ def _name(files: Sequence[Path]) -> list[ImageRef]:
 def _unique(images: Sequence[ImageRef]) -> list[ImageRef]:
     """Names of two archives or hosts may meet; the later one gets a number."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     named = []
     for image in images:
-        stem, dot, suffix = image.file_name.rpartition(".")
-        name, count = image.file_name, 1
+        path = PurePosixPath(image.file_name)
+        name, count = image.file_name, counts.get(image.file_name, 1)
         while name in taken:
             count += 1
-            name = f"{stem}-{count}{dot}{suffix}"
+            name = str(path.with_name(f"{path.stem}-{count}{path.suffix}"))
+        counts[image.file_name] = count
         taken.add(name)
         named.append(ImageRef(name, image.place, image.member, image.task))
     return named

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from app.coco import write_json
-from app.runs.ledger import connect
+from app.runs.ledger import connect, create
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import RunSettings, View, look_suffix
+from app.runs.settings import RunSettings, View, look_suffix, settings_from, view_from
 from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
@@ -35,18 +35,8 @@ class Run:
     """An open run folder. Thread-safe; several readers and one worker may have it open."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / _SETTINGS
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunError(f"{folder} is no run folder: it has no {_SETTINGS}") from error
-        except (OSError, ValueError) as error:
-            raise RunError(f"cannot read {path}: {error}") from error
-        if stored.pop("format", None) != _FORMAT:
-            raise RunError(f"{path} was written by another version; use the version that made it")
         self.folder = folder
-        stored.pop("vocabulary")
-        self.settings = RunSettings(**stored)
+        self.settings = _read_settings(folder)
         self._lock = Lock()
         self._db = connect(folder / _LEDGER)
         begun = self.settings
@@ -63,11 +53,9 @@ class Run:
         """
         if (folder / _SETTINGS).exists():
             raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{_LEDGER}*"):  # of a creation that was killed
-            left.unlink()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         vocabulary = settings.vocabulary
-        with closing(connect(folder / _LEDGER)) as db, db:
+        with closing(create(folder / _LEDGER)) as db, db:
             try:
                 db.executemany(
                     "INSERT INTO images(file_name, place, member, task) VALUES (?,?,?,?)",
@@ -78,7 +66,7 @@ class Run:
             if not db.execute("SELECT count(*) FROM images").fetchone()[0]:
                 raise RunError("there are no images to look at")
         stored = {"format": _FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
-        write_json(folder / _SETTINGS, stored)
+        write_json(folder / _SETTINGS, stored, private=True)
         return cls(folder)
 
     @property
@@ -87,7 +75,10 @@ class Run:
         with self._lock:
             row = self._db.execute("SELECT value FROM meta WHERE key = 'view'").fetchone()
         if row is not None and row[0] != self._view[0]:
-            self._view = row[0], View(**json.loads(row[0]))
+            try:
+                self._view = row[0], view_from(json.loads(row[0]))
+            except ValueError as error:
+                raise RunError(f"{self.folder / _LEDGER}: the stored view: {error}") from error
         return self._view[1]
 
     @property
@@ -148,7 +139,10 @@ class Run:
         """Images by state."""
         with self._lock:
             rows = self._db.execute("SELECT state, count(*) FROM images GROUP BY state")
-            return Counts(**dict(rows))
+            counts = dict(rows)
+        if unknown := counts.keys() - {field.name for field in fields(Counts)}:
+            raise RunError(f"{self.folder / _LEDGER}: unknown state of an image: {min(unknown)!r}")
+        return Counts(**counts)
 
     def images(self, *states: State) -> Iterator[ImageRow]:
         """Rows in the order of the run, of these states or all; a page at a time."""
@@ -283,6 +277,8 @@ class Run:
                 "SELECT class, score, x1, y1, x2, y2 FROM boxes WHERE image = ? ORDER BY rank",
                 (image,),
             ).fetchall()
+        if any(not 0 <= row[0] < len(names) for row in rows):
+            raise RunError(f"{self.folder / _LEDGER} has boxes of more classes than {_SETTINGS}")
         found = [
             (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]
         ]
@@ -296,5 +292,30 @@ class Run:
 
 def find_runs(folder: Path) -> list[Path]:
     """Run folders directly below `folder`, newest first."""
-    found = [path.parent for path in folder.glob(f"*/{_SETTINGS}")]
-    return sorted(found, key=lambda path: (path / _SETTINGS).stat().st_mtime, reverse=True)
+    found = []
+    for run in folder.iterdir():
+        with suppress(OSError):  # no run; what cannot be read is one all the same
+            found.append(((run / _SETTINGS).lstat().st_mtime, run))
+    return [path for _, path in sorted(found, key=lambda entry: entry[0], reverse=True)]
+
+
+def _read_settings(folder: Path) -> RunSettings:
+    path = folder / _SETTINGS
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} is no run folder: it has no {_SETTINGS}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error
+    if not isinstance(stored, dict) or stored.pop("format", None) != _FORMAT:
+        raise RunError(f"{path} was written by another version; use the version that made it")
+    version = stored.pop("vocabulary", None)
+    try:
+        settings = settings_from(stored)
+    except RunError as error:
+        raise RunError(f"{path}: {error}; put back what the run wrote") from error
+    if settings.vocabulary.hash != version:
+        raise RunError(
+            f"{path}: the prompts are not those the run began with; put back what the run wrote"
+        )
+    return settings

@@ -41,7 +41,7 @@ class Annotation(TypedDict):
 class Detected(TypedDict):
     """/detect, in COCO's format; `info` says how it came about."""
 
-    info: dict[str, str | float | list[int] | None]
+    info: dict[str, str | float | list[int] | list[str] | None]
     licenses: list[str]
     images: list[Picture]
     categories: list[Category]

@@ -32,7 +32,7 @@ from app.ui.projects import Project, number
 from app.ui.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.stopping import PROGRESS, Stops
 from app.ui.toasts import toast, warn
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 TROUBLE = (
     RunError, SourceError, VocabularyError, LabelStudioError, ConfigError, OSError,
@@ -73,7 +73,7 @@ class BatchActions:
     ) -> str:  # fmt: skip
         """How many photos there are and how long they will take, measured on three of them."""
         try:
-            Vocabulary.parse(prompts)
+            self.engine.predictor.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
             tell = self.stops.teller("Listing photos", progress, visitor)
             images = self._images(
@@ -96,7 +96,7 @@ class BatchActions:
         """Begin a run; returns the list of runs and the status."""
         try:
             with self.runs.new(name) as folder:
-                vocabulary = Vocabulary.parse(prompts)
+                vocabulary = self.engine.predictor.vocabulary(prompts)
                 read = self.reader(hosts, connection, visitor)
                 images = self._images(
                     files, places, every, project, unlabelled, connection, visitor,
@@ -112,7 +112,7 @@ class BatchActions:
             return gr.skip(), render.status("error", str(error))
         self._work(run, read)
         said = render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs.")
-        return gr.Dropdown(choices=self.runs.names(visitor), value=folder.name), said
+        return gr.Dropdown(choices=self.runs.choices(visitor), value=folder.name), said
 
     def resume(
         self, name: str | None, hosts: str, retry: bool, connection: Connection | None,
@@ -154,7 +154,7 @@ class BatchActions:
         """The slider at a run's present threshold."""
         try:
             return gr.Slider(value=self.runs.open(name, visitor).view.threshold)
-        except RunError:
+        except (RunError, OSError, sqlite3.Error):
             return gr.skip()
 
     def apply(self, name: str | None, threshold: float, visitor: gr.Request) -> str:
@@ -174,10 +174,10 @@ class BatchActions:
         """Where a run stands, as HTML."""
         try:
             run = self.runs.open(name, visitor)
-        except RunError as error:
-            return render.status("idle", str(error))
+            counts, version = run.counts(), run.model_version
+        except (RunError, OSError, sqlite3.Error) as error:
+            return render.status("error" if name else "idle", str(error))
         job = self.runs.job(name, visitor)
-        counts = run.counts()
         phase = "stopped" if counts.pending else "finished"
         left, problem = None, ""
         if job is not None:
@@ -188,7 +188,7 @@ class BatchActions:
             words += f", about {render.duration(left)} left"
         lines = [
             f"{counts.done} with boxes · {counts.empty} empty · {counts.failed} failed",
-            f"threshold {run.view.threshold:g} · version {run.model_version}",
+            f"threshold {run.view.threshold:g} · version {version}",
         ]
         if problem:
             return render.status("error", f"{words}. {problem}", lines)
@@ -197,9 +197,10 @@ class BatchActions:
 
     def refresh(self, name: str | None, visitor: gr.Request) -> tuple[Any, ...]:
         """The list of runs again, and the chosen one's status and table."""
-        names = self.runs.names(visitor)
+        choices = self.runs.choices(visitor)
+        names = [name for _, name in choices]
         chosen = name if name in names else (names[0] if names else None)
-        return gr.Dropdown(choices=names, value=chosen), *self.tick(chosen, visitor)
+        return gr.Dropdown(choices=choices, value=chosen), *self.tick(chosen, visitor)
 
     def tick(self, name: str | None, visitor: gr.Request) -> tuple[str, list[list[Any]]]:
         """A run's status and table, again and again."""
@@ -209,10 +210,10 @@ class BatchActions:
         """Photos of a run: failed ones first, each with why."""
         try:
             run = self.runs.open(name, visitor)
-        except RunError:
+            view = run.view
+        except (RunError, OSError, sqlite3.Error):
             return []
         rows = []
-        view = run.view
         for states in (("failed",), ("done", "empty")):
             for image in run.images(*states):
                 boxes = 0 if image.state == "failed" else len(run.boxes(image, view))

@@ -7,7 +7,7 @@ import gradio as gr
 from app.engine import Engine
 from app.results import Settings
 from app.runs.video import EVERY
-from app.ui import render
+from app.ui import render, vocabulary_chips
 from app.ui.access import Access
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
 from app.ui.detect_tab import closer_look
@@ -55,6 +55,7 @@ def build(
                 label="What to look for", lines=4, max_lines=12, elem_id="batch-prompts",
                 placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
             )  # fmt: skip
+            vocabulary_chips.build(prompts, "batch-prompts", engine.predictor.vocabulary)
             threshold = gr.Slider(
                 0.05, 1, Settings().threshold, step=0.01, label="Threshold",
                 elem_id="batch-threshold", info="Lower boxes are kept, so it can change later.",

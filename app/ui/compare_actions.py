@@ -26,7 +26,7 @@ from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.stopping import PROGRESS
 from app.ui.toasts import refusal, toast
 from detclipv2.inference.detectors import Detector
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 Outputs = tuple[Any, ...]
 
@@ -186,13 +186,14 @@ class CompareActions:
     def _side(self, words: str, template: str, model: str, threshold: float, name: str) -> Side:
         if not words.strip():
             raise EngineError(f"side {name} has no words yet; type what to look for")
+        detector = self._detector(model.strip())
         try:
-            vocabulary = Vocabulary.parse(words)
+            vocabulary = detector.vocabulary(words)
         except VocabularyError as error:
             raise VocabularyError(f"side {name}, {error}") from error
         return Side(
-            self._detector(model.strip()), vocabulary, template.strip() or None,
-            Settings(threshold), self.engine.asked_size,
+            detector, vocabulary, template.strip() or None, Settings(threshold),
+            self.engine.asked_size,
         )  # fmt: skip
 
     def _detector(self, model: str) -> Detector[Any]:

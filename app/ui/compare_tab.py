@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.engine import Engine
 from app.results import Settings
-from app.ui import answers, render, vocabulary_editor
+from app.ui import answers, render, vocabulary_chips, vocabulary_editor
 from app.ui.access import Access
 from app.ui.answers import answer
 from app.ui.compare_actions import CompareActions
@@ -54,6 +54,9 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                         placeholder=hint,
                         elem_id=f"compare-words-{side}",
                     )
+                )
+                vocabulary_chips.build(
+                    words[-1], f"compare-words-{side}", engine.predictor.vocabulary
                 )
                 with gr.Accordion("Template and model", open=False):
                     templates.append(

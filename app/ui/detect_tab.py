@@ -14,7 +14,7 @@ from PIL import Image
 from app.engine import Engine
 from app.render import encode
 from app.results import Settings
-from app.ui import answers, render, vocabulary_editor
+from app.ui import answers, render, vocabulary_chips, vocabulary_editor
 from app.ui.answers import answer
 from app.ui.detect_actions import DEMO, SAMPLES, Actions, Session
 from app.ui.events import MODEL, PRIVATE
@@ -32,6 +32,9 @@ Separate classes with **commas** or **new lines**. Any words will do.
 | `cup: mug, tumbler @0.35` | … with its own threshold |
 | `!shadow` | a distractor: it competes for boxes and is never shown |
 | `crane = machine that lifts loads` | a definition, read by the model behind the name |
+
+Lists pasted from elsewhere are read as well: bullets, numbers, JSON, YAML, tables. What was read
+stands below the box.
 
 **Ctrl + Enter** detects.
 """
@@ -74,6 +77,7 @@ def build(engine: Engine) -> DetectParts:
                 label="What to look for", lines=4, max_lines=12, elem_id="prompts",
                 placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
             )  # fmt: skip
+            vocabulary_chips.build(prompts, "prompts", engine.predictor.vocabulary)
             with gr.Accordion("How to write prompts", open=False):
                 gr.Markdown(SYNTAX)
             folder = cache_folder()

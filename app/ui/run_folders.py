@@ -50,11 +50,19 @@ class RunFolders:
             return []
         return [f.name for f in find_runs(self.root) if self._may_open(f, visitor)]
 
+    def choices(self, visitor: gr.Request) -> list[tuple[str, str]]:
+        """The names as a list shows them: runs that nobody can read are said to be so."""
+        return [
+            (f"{name} (cannot be read)" if self._problem(name) else name, name)
+            for name in self.names(visitor)
+        ]
+
     def listed(self, chosen: str | None, visitor: gr.Request) -> gr.Dropdown:
         """The list of runs for a page that has just come up; the newest is chosen if none was."""
-        names = self.names(visitor)
+        choices = self.choices(visitor)
+        names = [name for _, name in choices]
         fallback = names[0] if names else None
-        return gr.Dropdown(choices=names, value=chosen if chosen in names else fallback)
+        return gr.Dropdown(choices=choices, value=chosen if chosen in names else fallback)
 
     def open(self, name: str | None, visitor: gr.Request) -> Run:
         """The run of that name.
@@ -90,17 +98,28 @@ class RunFolders:
 
         kept = "".join(c if c.isalnum() or c in "-_ " else "-" for c in wanted).strip(" -")[:60]
         name = kept or datetime.now().strftime("run-%Y%m%d-%H%M%S")
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for free in chain([name], (f"{name}-{number}" for number in count(2))):
             folder = self.root / free
             with suppress(FileExistsError):  # also of a run that is only about to begin
-                folder.mkdir()
+                folder.mkdir(mode=0o700)
                 break
         try:
             yield folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _problem(self, name: str) -> str:
+        """Why a run cannot be opened; empty where it can."""
+        if name in self.jobs:
+            return ""
+        folder = self.root / name
+        try:
+            ledger = (folder / "ledger.sqlite").lstat().st_mtime_ns
+            return _problem_of(folder, (folder / "run.json").lstat().st_mtime_ns, ledger)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            return str(error)
 
     def _may_open(self, folder: Path, visitor: gr.Request) -> bool:
         if self.access.is_operator(visitor):
@@ -111,6 +130,17 @@ class RunFolders:
             return open_to_all or bool(begun_by and begun_by == self.access.origin(visitor))
         except (OSError, ValueError, sqlite3.Error):  # none, or one that nobody can open
             return False
+
+
+@lru_cache(maxsize=10_000)
+def _problem_of(folder: Path, _settings_made: int, _ledger_made: int) -> str:
+    try:
+        with closing(Run(folder)) as run:
+            run.counts()
+            run.view  # noqa: B018  # it is read from the ledger
+    except (OSError, ValueError, sqlite3.Error) as error:
+        return str(error)
+    return ""
 
 
 @lru_cache(maxsize=10_000)

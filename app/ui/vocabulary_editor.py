@@ -78,7 +78,8 @@ class VocabularyActions:
         except VocabularyError as error:
             return gr.skip(), gr.skip(), render.status("error", str(error))
         said = f"{len(vocabulary.classes)} classes from {Path(file).name}"
-        return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], render.status("ok", said)
+        told = render.status("ok", said, vocabulary.notes)
+        return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], told
 
     def save(self, text: str) -> str:
         """The text as a file."""
@@ -116,7 +117,7 @@ def build(prompts: gr.Textbox, prefix: str, folder: Path, lead: str = "") -> Non
             save = gr.Button("Save", elem_id=f"{prefix}-save", size="sm")
             file = gr.DownloadButton(elem_id=f"{prefix}-file", elem_classes="hidden-part")
         said = gr.HTML(
-            render.status("idle", "Import: .txt, COCO or LVIS .json, data.yaml, Label Studio .xml"),
+            render.status("idle", "Import: text, .csv, COCO or LVIS .json, YOLO, Label Studio"),
             elem_id=f"{prefix}-editor-status",
         )  # fmt: skip
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.prompt_lines import comments_in
+from detclipv2.language.sentence import prompt_text
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
-
-_COMMENT = re.compile(r"(?<!\S)#.*")  # not in "C# book"
 
 
 def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
@@ -63,9 +61,7 @@ def with_thresholds(prompts: str, rows: Sequence[Sequence[Any]]) -> str:
         else concept
         for concept in vocabulary.classes
     ]
-    lines = (line for line in prompts.splitlines() if '"' not in line)
-    comments = [found[0].rstrip() for line in lines if (found := _COMMENT.search(line))]
-    return "\n".join([*comments, Vocabulary(tuple(classes)).serialise()])
+    return "\n".join([*comments_in(prompts), Vocabulary(tuple(classes)).serialise()])
 
 
 def _threshold(cell: Any, name: str) -> float | None:

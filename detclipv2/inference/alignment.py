@@ -276,6 +276,6 @@ def _row(branch: Tensor | None) -> Tensor | None:
 
 
 def _plain(phrase: str) -> str:
-    from detclipv2.language.embeddings import prompt_text
+    from detclipv2.language.sentence import prompt_text
 
     return prompt_text("{}", phrase)

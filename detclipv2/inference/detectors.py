@@ -59,6 +59,9 @@ class Detector(Protocol[Encoded]):
     def device(self) -> torch.device:
         """Where it runs."""
 
+    def vocabulary(self, prompts: Prompts) -> Vocabulary:
+        """What it makes of prompts; see `Predictor.vocabulary`."""
+
     def encode_image(self, image: ImageSource, size: int | None = None, tiles: int = 1) -> Encoded:
         """All that needs no words."""
 
@@ -168,6 +171,10 @@ class TransformersDetector:
             digest.update(key.encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def vocabulary(self, prompts: Prompts) -> Vocabulary:
+        """The prompts as they are written; how much of them its text tower reads is not told."""
+        return Vocabulary.coerce(prompts)
 
     def encode_image(self, image: ImageSource, size: int | None = None, tiles: int = 1) -> Looked:
         """Run what needs no words.

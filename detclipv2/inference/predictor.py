@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +41,7 @@ from detclipv2.inference.score_table import ScoreTable
 from detclipv2.inference.slot import Slot
 from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
+from detclipv2.language.tower_words import as_the_tower_reads
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Predictor:
         self._anchor_share = anchor_share
         self.calibration = Calibration(model.config.score_scale, model.config.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
+        self._as_read = lru_cache(maxsize=32)(self._read_by_tower)
         self.slot = slot or Slot()
         self.runtime: Runtime = tower.runtime if isinstance(tower, OpenVINOTower) else "torch"
         self._looker = Looker(tower, model.config.image, self.device, self.slot)
@@ -126,6 +128,19 @@ class Predictor:
         if self.runtime != "openvino-bf16":
             return own
         return hashlib.sha256(f"{own} bf16".encode()).hexdigest()
+
+    def vocabulary(self, prompts: Prompts) -> Vocabulary:
+        """What the model makes of prompts: its `notes` say what was merged, left out or cut off.
+
+        Of written text and of a `Vocabulary`, classes that the text tower reads alike become one:
+        each of their boxes would come twice.
+
+        Raises:
+            VocabularyError: prompts that cannot be used; of a list of names, whose places count,
+                also two that are read alike.
+        """
+        by_place = not isinstance(prompts, str | Vocabulary)
+        return self._as_read(read := Vocabulary.coerce(prompts), read.notes, not by_place)
 
     def predict(
         self,
@@ -154,7 +169,7 @@ class Predictor:
             VocabularyError: prompts that cannot be used.
             ImageError: a picture that cannot be used.
         """
-        vocabulary = Vocabulary.coerce(prompts)
+        vocabulary = self._of(prompts)
         check_settings(threshold, nms_iou, max_boxes)
         encoded = self.encode_image(image, size, tiles)
         return self.detect(
@@ -181,7 +196,7 @@ class Predictor:
             on_error: called with a picture that cannot be used and the reason, after which the
                 next follows; without it the ImageError is raised.
         """
-        vocabulary = Vocabulary.coerce(prompts)
+        vocabulary = self._of(prompts)
         check_settings(threshold, nms_iou, max_boxes)
         detect = partial(
             self.detect, prompts=vocabulary, threshold=threshold, nms_iou=nms_iou,
@@ -279,7 +294,7 @@ class Predictor:
             encoded: from `encode_image`.
             prompts: as for `predict`.
         """
-        vocabulary = Vocabulary.coerce(prompts)
+        vocabulary = self._of(prompts)
         concepts = self.encode_texts(vocabulary.texts)
         regions = encoded.regions
         with torch.inference_mode():
@@ -296,6 +311,18 @@ class Predictor:
                 self.calibration,
                 self.model.config.soft_nms,
             )
+
+    def _of(self, prompts: Prompts) -> Vocabulary:
+        """`vocabulary`, which a caller's own `Vocabulary` has been through."""
+        return prompts if isinstance(prompts, Vocabulary) else self.vocabulary(prompts)
+
+    def _read_by_tower(
+        self, vocabulary: Vocabulary, _notes: tuple[str, ...], merge: bool
+    ) -> Vocabulary:
+        """Cached, by the notes as well: vocabularies are equal without them."""
+        text = self.model.config.text
+        read = self.model.text.read
+        return as_the_tower_reads(vocabulary, text.template, text.max_tokens, read, merge=merge)
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
         """(K, D) embeddings of K prompts on the CPU, from the caches where they have them.

@@ -35,6 +35,7 @@ _IRREGULAR = {
     "someone": "person", "crowd": "person", "couple": "person", "group": "person",
     "team": "person", "family": "person", "crew": "person", "human": "person",
 }  # fmt: skip
+_MOST_HEADS = 500_000
 _WORD = re.compile(r"[^\w' .-]+")
 
 
@@ -53,6 +54,7 @@ class ConceptDictionary:
 
     def __init__(self, concepts: list[Concept]) -> None:
         self._by_name = {concept.name: concept for concept in concepts}
+        self._longest = max((len(name.split()) for name in self._by_name), default=0)
         self._heads: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -80,6 +82,8 @@ class ConceptDictionary:
         of unknown phrases the last word.
         """
         if phrase not in self._heads:
+            if len(self._heads) >= _MOST_HEADS:  # a server is asked about words without end
+                self._heads.clear()
             self._heads[phrase] = self._find_head(phrase)
         return self._heads[phrase]
 
@@ -89,7 +93,7 @@ class ConceptDictionary:
         words = _TAIL.split(f"{text} ", maxsplit=1)[0].split()
         if not words:
             return phrase.lower().strip()
-        for start in range(len(words)):
+        for start in range(max(0, len(words) - self._longest), len(words)):
             for ending in readings(words[start:]):
                 if ending in self._by_name:
                     return ending

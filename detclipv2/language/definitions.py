@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from detclipv2.language.concepts import ConceptDictionary
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 
 _CHUNK = 256
 

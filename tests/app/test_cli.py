@@ -177,8 +177,7 @@ def test_resume_takes_the_runs_model_unless_one_is_named(
     assert cli.main(["detect", "--resume", folder, "--model", str(checkpoint)]) == 0
     assert cli.main(["detect", "--resume", folder, "--model", "nano"]) == 2
     assert "was begun with checkpoint" in capsys.readouterr().err
-    assert cli.main(["detect", "--resume", folder]) == 2
-    assert "name the checkpoint with --model" in capsys.readouterr().err
+    assert cli.main(["detect", "--resume", folder]) == 0, "the run knows its checkpoint folder"
     assert cli.main(["detect", "x", "--prompts", "c", "--out", "o", "--retry-failed"]) == 2
     assert "--resume" in capsys.readouterr().err
 

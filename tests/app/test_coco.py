@@ -38,7 +38,8 @@ def test_a_box_becomes_xywh_with_its_area_and_class() -> None:
     assert dataset.to_dict()["annotations"] == [
         {
             "id": 1, "image_id": 1, "category_id": 2, "bbox": [10.0, 20.0, 20.0, 40.0],
-            "area": 800.0, "iscrowd": 0, "segmentation": [], "score": 0.75,
+            "area": 800.0, "iscrowd": 0, "score": 0.75,
+            "segmentation": [[10.0, 20.0, 10.0, 60.0, 30.0, 60.0, 30.0, 20.0]],
         }
     ]  # fmt: skip
 

@@ -147,7 +147,7 @@ def test_a_link_of_compare_runs_the_same_comparison(
 def test_a_link_of_browse_shows_the_same_page_of_the_gallery(
     page: Page, browser: BrowserContext, browse_folder: Path
 ) -> None:
-    run = BrowseRun(browse_folder / "linked")
+    run = BrowseRun.make(browse_folder / "linked")
     run.begin(
         (Captioned(f"{i}.jpg", DEMO / "coffee.jpg", f"mug number {i}") for i in range(40)),
         About("linked", "tiny", "0", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from detclipv2.language.sentence import same_words
 from detclipv2.language.vocabulary import (
     MAX_CHARACTERS,
     ConceptClass,
@@ -96,10 +98,10 @@ def test_marks_hold_for_every_prompt_an_item_joins() -> None:
         ("", ["empty", "at least one prompt"]),
         ("\n # only a comment\n", ["empty"]),
         ("!shadow, !glare", ["'shadow', 'glare'", "without '!'"]),
-        ("cat\n\ndog, Cat", ["line 3", "'Cat' repeats 'cat' of line 1"]),
-        ("cup: mug\ntea: MUG", ["line 2", "'MUG' repeats 'mug' of line 1"]),
-        ("cup: mug, mug", ["'mug' repeats"]),
-        ("red  mug, Red Mug", ["repeats"]),
+        ("cat\n\n!Cat", ["line 3", "'Cat' repeats 'cat' of line 1", "something else"]),
+        ("cup = a\ncup = b", ["line 2", "'cup' repeats 'cup' of line 1"]),
+        ("# kitchen\n#cat", ["no classes are left", "'#cat'", "put quotes round it"]),
+        ("cat: 0.4", ["line 1", "'cat @0.35'"]),
         ("cat\ndog @1.5", ["line 2", "1.5", "'dog'", "0..1"]),
         ("dog @-0.1", ["-0.1", "0..1"]),
         ("dog @nan", ["nan", "0..1"]),
@@ -114,8 +116,6 @@ def test_marks_hold_for_every_prompt_an_item_joins() -> None:
         ("cup:", ["'cup:'", "cup: mug, tumbler"]),
         (": mug", ["': mug'"]),
         ("a: b: c", ["'a: b: c'", "quotes"]),
-        ("cat,, dog", ["'cat,, dog'", "comma too many"]),
-        (", cat", ["comma too many"]),
         ('cat\n"dog, bird', ["line 2", "'\"dog'", "quotes must enclose"]),
         ('"dog" bird', ["'\"dog\" bird'", "quotes must enclose"]),
         ('""', ["empty"]),
@@ -166,6 +166,7 @@ def test_coerce_takes_text_lists_and_vocabularies() -> None:
             Vocabulary.coerce(wrong)  # type: ignore[arg-type]
 
 
+_CLEANED = re.compile(r"[\ufeff\u200b\u2060\xad\u200e\u200f\u202a-\u202e\u2066-\u2069<>&]")
 _text = st.text(
     alphabet=st.one_of(
         st.sampled_from(' aB,:@"#!.0and'),
@@ -194,23 +195,31 @@ def test_serialise_is_the_inverse_of_parse(
         )
     except VocabularyError:
         assume(False)
-    again = Vocabulary.parse(vocabulary.serialise())
+    again = Vocabulary.deserialise(vocabulary.serialise())
     assert again == vocabulary
     assert again.hash == vocabulary.hash
+    words = [text for concept in vocabulary.classes for text in concept.words]
+    if len(set(map(same_words, words))) == len(words) and not _CLEANED.search(" ".join(words)):
+        assert Vocabulary.parse(vocabulary.serialise()) == vocabulary
 
 
 @given(st.text())
 def test_any_text_parses_or_is_refused(text: str) -> None:
     with contextlib.suppress(VocabularyError):
         vocabulary = Vocabulary.parse(text)
-        assert Vocabulary.parse(vocabulary.serialise()) == vocabulary
+        assert Vocabulary.deserialise(vocabulary.serialise()) == vocabulary
+        again = Vocabulary.parse(vocabulary.serialise())
+        assert again == vocabulary
+        assert again.notes == (), "what was read once is not unclear any more"
 
 
 def test_the_hash_is_stable_over_processes_and_sees_everything() -> None:
     text = "cup: mug @0.35\n!shadow"
     code = f"from detclipv2 import Vocabulary; print(Vocabulary.parse({text!r}).hash)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == Vocabulary.parse(text).hash
+    assert other.stdout.strip() == Vocabulary.parse(text).hash == "7d1f265c2379"
+    odd = Vocabulary.of(["cat/dog", "12 eggs", "player #10", "T-shirt (red)"])
+    assert odd.hash == "2ed846f180c0", "runs and versions of earlier releases have it"
     variants = [
         text,
         "cup: mug @0.36\n!shadow",

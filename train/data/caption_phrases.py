@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from detclipv2.language.embeddings import prompt_text
 from detclipv2.language.phrases import Phrase, noun_phrases_of
+from detclipv2.language.sentence import prompt_text
 from train.data.sample import Sample, pair
 
 MOST_PHRASES = 12

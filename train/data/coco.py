@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from train.data.dropped import Dropped, reporting
 from train.data.sample import Sample, boxed
 

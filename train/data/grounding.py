@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from train.data.dropped import Dropped, reporting
 from train.data.sample import Boxes, Sample, boxed, clean_boxes
 

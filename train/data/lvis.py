@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from detclipv2.language.embeddings import prompt_text
+from detclipv2.language.sentence import prompt_text
 from train.data.coco import boxes_by_image
 from train.data.dropped import Dropped, reporting
 from train.data.sample import Sample, boxed

@@ -36,7 +36,7 @@ def alignment(caption: str, phrases: dict[str, float]) -> Alignment:
 
 @pytest.fixture
 def run(tmp_path: Path) -> BrowseRun:
-    found = BrowseRun(tmp_path / "run")
+    found = BrowseRun.make(tmp_path / "run")
     captions = ["a dog on a mat", "two cats", "a dog and 100% wool", "nothing"]
     found.begin((Captioned(f"{i}.jpg", DEMO / "coffee.jpg", c) for i, c in enumerate(captions)),
                 ABOUT)  # fmt: skip
@@ -78,7 +78,7 @@ def test_the_vocabulary_counts_captions(run: BrowseRun) -> None:
 
 
 def test_ten_thousand_photos_page_quickly(tmp_path: Path) -> None:
-    run = BrowseRun(tmp_path / "run")
+    run = BrowseRun.make(tmp_path / "run")
     run.begin((Captioned(f"{i}", DEMO, f"dog {i}") for i in range(10_000)), ABOUT)
     with run._open() as db:
         db.execute("UPDATE photos SET state = 'done', evidence = (id * 7919) % 1000 / 100.0")

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_two_thousand_rows_are_filtered_within_a_second(page: Page, browse_folder: Path) -> None:
-    run = BrowseRun(browse_folder / "generated")
+    run = BrowseRun.make(browse_folder / "generated")
     things = ["dog", "cat", "kite", "mug", "<b>sofa</b>"]
     run.begin(
         (Captioned(f"{i}.jpg", DEMO / "coffee.jpg", f"a {things[i % 5]} number {i}")

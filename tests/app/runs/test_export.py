@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
+import yaml
 from faster_coco_eval import COCO
 from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
@@ -71,10 +72,60 @@ def test_yolo(run: Run, tmp_path: Path) -> None:
     check(run, {Path(path).name: found for path, _, found in dataset}, 0.05)
 
 
+def test_yolo_by_the_rules_of_ultralytics(run: Run, tmp_path: Path) -> None:
+    """`check_det_dataset` and `img2label_paths`, and with the folder moved elsewhere."""
+    made = export(run, "yolo", tmp_path / "made", read=sources.read)
+    folder = made.rename(tmp_path / "moved")
+    data = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+    assert {"path", "train", "val", "nc", "names"} <= data.keys()
+    assert data["nc"] == len(data["names"]) == 2
+    root = Path(data["path"] or folder)  # an empty path: data.yaml's own folder
+    for part in ("train", "val"):
+        images = sorted((root / data[part]).iterdir())
+        assert len(images) == 3
+        for image in images:
+            labels = Path("/labels/".join(str(image).rsplit("/images/", 1))).with_suffix(".txt")
+            for line in labels.read_text(encoding="utf-8").splitlines():
+                index, *box = line.split()
+                assert 0 <= int(index) < 2 and len(box) == 4
+                assert all(0 <= float(value) <= 1 for value in box)
+    names = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+    assert names == data["names"] == ["cat & dog", "<cup>"]
+
+
+def test_label_studios_own_converter_reads_yolo_and_coco(run: Run, tmp_path: Path) -> None:
+    from label_studio_sdk.converter.imports.coco import convert_coco_to_ls
+    from label_studio_sdk.converter.imports.yolo import convert_yolo_to_ls
+
+    folder = export(run, "yolo", tmp_path, read=sources.read)
+    # It asks for one kind of picture at a time.
+    convert_yolo_to_ls(str(folder), str(tmp_path / "yolo.json"), image_ext=".jpg,.png")
+    file = export(run, "coco", tmp_path)
+    convert_coco_to_ls(str(file), str(tmp_path / "coco.json"))
+    for name in ("yolo.json", "coco.json"):
+        tasks = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        assert len(tasks) == 3
+        found = sorted(
+            (round(item["value"]["width"] * item["original_width"] / 100), label)
+            for task in tasks for made in task["annotations"] for item in made["result"]
+            if item["type"] == "rectanglelabels" for label in item["value"]["rectanglelabels"]
+        )  # fmt: skip
+        expected = sorted(
+            (round(box.xyxy[2] - box.xyxy[0]), box.name)
+            for row in run.images("done", "empty") for box in run.boxes(row)
+        )  # fmt: skip
+        assert len(found) == len(expected)
+        for (width, _), (wanted, _) in zip(found, expected, strict=True):
+            assert abs(width - wanted) <= 1
+        assert sorted(label for _, label in found) == sorted(name for _, name in expected)
+
+
 def test_voc(run: Run, tmp_path: Path) -> None:
     folder = export(run, "voc", tmp_path, read=sources.read)
+    names = (folder / "ImageSets" / "Main" / "trainval.txt").read_text().splitlines()
+    assert names == sorted(path.stem for path in (folder / "JPEGImages").iterdir())
     dataset = sv.DetectionDataset.from_pascal_voc(
-        str(folder / "images"), str(folder / "annotations")
+        str(folder / "JPEGImages"), str(folder / "Annotations")
     )
     order = [dataset.classes.index(name) for name in run.view.vocabulary.names]
     read = {}
@@ -95,6 +146,28 @@ def test_coco(run: Run, tmp_path: Path) -> None:
         assert (image["width"], image["height"]) == row.size
     turned = next(i for i in dataset.dataset["images"] if i["file_name"] == "turned.jpg")
     assert (turned["width"], turned["height"]) == (420, 640), "upright"
+
+
+def test_coco_has_masks_for_pycocotools_and_boxes_for_supervision(run: Run, tmp_path: Path) -> None:
+    from pycocotools.coco import COCO as Original
+
+    file = export(run, "coco", tmp_path / "set")
+    dataset = Original(str(file))
+    for annotation in dataset.dataset["annotations"]:
+        mask = dataset.annToMask(annotation)
+        assert abs(int(mask.sum()) - annotation["area"]) <= 2 + 4 * sum(annotation["bbox"][2:])
+    results = [
+        {key: a[key] for key in ("image_id", "category_id", "bbox", "score")}
+        for a in dataset.dataset["annotations"]
+    ]
+    assert len(dataset.loadRes(results).anns) == len(results)
+    photos = Path(next(run.images()).place).parent
+    read = sv.DetectionDataset.from_coco(str(photos), str(file))
+    assert read.classes == ["cat & dog", "<cup>"]
+    by_name = {row.file_name: row for row in run.images("done", "empty")}
+    for path, _, found in read:
+        row = by_name[Path(path).relative_to(photos).as_posix()]
+        np.testing.assert_allclose(found.xyxy, run.detections(row).xyxy, atol=0.02)
 
 
 def test_csv_names_empty_and_failed(run: Run, tmp_path: Path) -> None:
@@ -183,8 +256,8 @@ def test_photos_that_are_gone_are_told(placed: Run, tmp_path: Path) -> None:
         return sources.read(image)
 
     folder = export(placed, "voc", tmp_path, read=read, missed=missed.append)
-    assert [path.name for path in (folder / "images").iterdir()] == ["7__1-a.jpg"]
-    assert len(list((folder / "annotations").iterdir())) == 6
+    assert [path.name for path in (folder / "JPEGImages").iterdir()] == ["7__1-a.jpg"]
+    assert len(list((folder / "Annotations").iterdir())) == 6
     assert len(missed) == 5 and missed[-1].startswith("out.jpg: not copied to ")
 
 

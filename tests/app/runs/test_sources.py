@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+import unicodedata
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +16,9 @@ import pytest
 
 from app.runs import archive
 from app.runs.files import SourceError
-from app.runs.sources import Hosts, find_images, read
+from app.runs.names import flat_names, picture_names
+from app.runs.records import ImageRef, ImageRow
+from app.runs.sources import Hosts, _unique, find_images, read
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,75 @@ def test_an_archive_is_read_in_place_and_cannot_leave_it(photos: Path, tmp_path:
     assert sorted(i.file_name for i in images) == ["a/x.jpg", "a/y.jpg", "abs.jpg", "evil.jpg"]
     assert all(read(image) == content for image in images)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos", "photos.zip"]
+
+
+def test_members_keep_their_names_whatever_signs_are_in_them(tmp_path: Path) -> None:
+    names = [
+        "2024-05-01 12:30:00.webp", "2024-05-01 12:30:01.webp", "2024-05-01 12-30-01.webp",
+        "C:/fotos/a.png", "Café.png", "Cafe\u0301.png", "CAFÉ.PNG", "con.png", "x. .png", "x.png",
+        "what?.png", "../up.png", "/root.png",
+    ]  # fmt: skip
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for number, name in enumerate(names):
+            packed.writestr(name, str(number))
+    found = find_images([archive])
+    assert {image.member: image.file_name for image in found} == {name: name for name in names} | {
+        "C:/fotos/a.png": "fotos/a.png",
+        "../up.png": "up.png",
+        "/root.png": "root.png",
+    }
+    for image in found:
+        assert read(image) == str(names.index(str(image.member))).encode()
+    rows = [row(number, image.file_name) for number, image in enumerate(found)]
+    stems = [Path(name).stem for name in flat_names(rows).values()]
+    assert len({unicodedata.normalize("NFC", stem).casefold() for stem in stems}) == len(names)
+    for stem in (*stems, *(Path(name).stem for name in picture_names(found))):
+        assert not set(stem) & set('<>:"/\\|?*') and stem == stem.rstrip(". ")
+        assert stem.split(".")[0].upper() != "CON"
+
+
+def row(number: int, name: str) -> ImageRow:
+    return ImageRow(number, name, "", None, None, "done", None, None, 8, 8, 0.0)
+
+
+def test_an_archive_is_opened_once_for_all_its_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for number in range(200):
+            packed.writestr(f"{number}.png", str(number))
+    opened, contents_of = [], zipfile.ZipFile._RealGetContents  # type: ignore[attr-defined]
+
+    def counted(self: zipfile.ZipFile) -> None:
+        opened.append(self)
+        contents_of(self)
+
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counted)
+    images = find_images([archive])
+    with ThreadPoolExecutor(4) as threads:
+        contents = list(threads.map(read, images))
+    assert contents == [str(image.file_name).removesuffix(".png").encode() for image in images]
+    assert len(opened) == 2, "once to list, once to read"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("0.png", "another")
+    assert read(images[0]) == b"another"
+    archive.unlink()
+    with pytest.raises(SourceError, match="the archive is gone"):
+        read(images[0])
+
+
+def test_equal_names_are_numbered_in_linear_time(tmp_path: Path) -> None:
+    for count in (2_000, 8_000):
+        images = [ImageRef("a.b/x.png", f"https://h/{n}") for n in range(count)]
+        start = time.process_time()
+        named = _unique(images)
+        flat = flat_names([row(number, "x.png") for number in range(count)])
+        spent = time.process_time() - start
+        assert spent < 2, "quadratic, it takes a minute"
+        assert len({image.file_name for image in named}) == len(set(flat.values())) == count
+    assert named[1].file_name == "a.b/x-2.png"
 
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
