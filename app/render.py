@@ -18,6 +18,9 @@ PALETTE = (
 )  # fmt: skip
 """Okabe and Ito's colours and Tol's muted ones: told apart under the common colour blindnesses."""
 
+PAGE_LABELS = 25
+"""Boxes of a picture on the page that carry their words: more bury the photo, and take longer to
+draw than all else that a moved threshold does. Colours and tables tell of the others."""
 _FONTS = (
     "NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "msyh.ttc",
     "Arial Unicode.ttf", "arialuni.ttf", "arial.ttf",
@@ -46,12 +49,15 @@ def text_colour_on(colour: str) -> str:
     return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#FFFFFF"
 
 
-def draw(image: Image.Image, detections: sv.Detections) -> Image.Image:
+def draw(
+    image: Image.Image, detections: sv.Detections, most_labels: int | None = None
+) -> Image.Image:
     """A copy of `image` with boxes and labels ("cat 0.83"); line and font grow with the picture.
 
     Args:
         image: upright RGB picture.
         detections: xyxy in this picture's pixels, with `class_id`, and `class_name` in `data`.
+        most_labels: so many boxes carry their words, the best ones; None for all.
     """
     import supervision as sv
 
@@ -67,17 +73,18 @@ def draw(image: Image.Image, detections: sv.Detections) -> Image.Image:
     labels = [f"{name} {score:.2f}" for name, score in zip(names, scores[order], strict=True)]
     colours = [colour_of(int(index)) for index in detections.class_id[order]]
     detections = sv.Detections(detections.xyxy[order])
-    fill = sv.ColorPalette.from_hex(colours)
-    text = sv.ColorPalette.from_hex([text_colour_on(colour) for colour in colours])
+    inks = [text_colour_on(colour) for colour in colours]
+    fill, text = sv.ColorPalette.from_hex(colours), sv.ColorPalette.from_hex(inks)
     long_side = max(scene.size)
     thickness = max(2, round(long_side / 280))
     font_size = max(12, round(long_side / 44))
     by_row = sv.ColorLookup.INDEX
     rim = sv.BoxAnnotator(color=text, thickness=thickness + 2, color_lookup=by_row)
     boxes = sv.BoxAnnotator(color=fill, thickness=thickness, color_lookup=by_row)
+    first = 0 if most_labels is None else max(0, len(labels) - most_labels)
     tags = sv.RichLabelAnnotator(
-        color=fill,
-        text_color=text,
+        color=sv.ColorPalette.from_hex(colours[first:]),
+        text_color=sv.ColorPalette.from_hex(inks[first:]),
         color_lookup=by_row,
         font_path=_font_for("".join(sorted(set("".join(labels))))),
         font_size=font_size,
@@ -86,7 +93,9 @@ def draw(image: Image.Image, detections: sv.Detections) -> Image.Image:
     )
     # a thin rim of the opposite tone keeps a colour visible on a photo of the same colour
     scene = boxes.annotate(rim.annotate(scene, detections), detections)
-    return tags.annotate(scene, detections, labels=labels)
+    named = detections[np.arange(first, len(labels))]
+    assert isinstance(named, sv.Detections)
+    return tags.annotate(scene, named, labels=labels[first:])
 
 
 def encode(image: Image.Image, kind: str) -> bytes:

@@ -12,7 +12,7 @@ import gradio as gr
 from app import coco
 from app.engine import Engine
 from app.known import open_photo
-from app.render import draw, encode
+from app.render import PAGE_LABELS, draw, encode
 from app.results import EngineError, Result, Settings
 from app.ui import answers, render
 from app.ui.permalink import NOT_HERE, Link, find_photo, keep_photo
@@ -234,7 +234,7 @@ class Actions:
     def _show(self, source: str, result: Result) -> Outputs:
         preview, _ = self.engine.look(source)
         scaled = result.scaled_to(preview.size)
-        drawn = self._file(encode(draw(preview, scaled), "JPEG"), "boxes.jpg")
+        drawn = self._file(encode(draw(preview, scaled, PAGE_LABELS), "JPEG"), "boxes.jpg")
         return (
             str(drawn),
             render.summary(result),

@@ -117,4 +117,5 @@ def small(image: Image.Image, found: sv.Detections) -> Image.Image:
     """The picture as large as a page needs it, with its boxes drawn."""
     width = image.width
     image.thumbnail((PREVIEW, PREVIEW))
-    return picture.draw(image, replace(found, xyxy=found.xyxy * (image.width / width)))
+    scaled = replace(found, xyxy=found.xyxy * (image.width / width))
+    return picture.draw(image, scaled, picture.PAGE_LABELS)

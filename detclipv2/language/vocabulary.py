@@ -119,6 +119,10 @@ class Vocabulary:
 
         Vocabularies that differ in thresholds only have the same candidates, so one `hash` here.
         """
+        return self._bare
+
+    @cached_property
+    def _bare(self) -> Vocabulary:
         return Vocabulary(tuple(replace(concept, threshold=None) for concept in self.classes))
 
     @property

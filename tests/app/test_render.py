@@ -14,7 +14,7 @@ from app.engine import Engine
 from app.results import ClassReport, Result, Settings
 from app.ui import render as page
 from app.ui.vocabulary_rows import with_thresholds
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
 DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
@@ -67,15 +67,14 @@ def test_no_boxes_give_a_plain_copy() -> None:
 
 def test_users_words_are_escaped(shared_engine: Engine) -> None:
     evil = '<script>alert(1)</script> "&'
+    words = Vocabulary((ConceptClass("<script>x</script>"), ConceptClass("<em>y", threshold=1.0)))
     assert "<script" not in page.status("error", evil, [evil])
     for threshold in (LOW, 1.0):
-        result = shared_engine.detect(
-            DEMO / "coffee.jpg", "<script>x</script>\n<b>y</b> @1.0", Settings(threshold)
-        )
+        result = shared_engine.detect(DEMO / "coffee.jpg", words, Settings(threshold))
         html = page.summary(result)
         assert "&lt;script&gt;" in html
         assert "<script" not in html
-        assert "<b>y" not in html
+        assert "<em>" not in html and "&lt;em&gt;y" in html
 
 
 @pytest.mark.parametrize(
@@ -121,3 +120,17 @@ def test_table_thresholds_are_written_behind_the_classes() -> None:
         with_thresholds("cup", [["cup", "high", 0, 0]])
     with pytest.raises(VocabularyError, match=r"0\.\.1"):
         with_thresholds("cup", [["cup", 7, 0, 0]])
+
+
+def test_on_the_page_the_best_boxes_carry_their_words() -> None:
+    photo = Image.new("RGB", (400, 100), "white")
+    corners = [[10 + 100 * i, 40, 60 + 100 * i, 90] for i in range(3)]
+    found = sv.Detections(
+        np.array(corners, float), confidence=np.array([0.9, 0.8, 0.7]), class_id=np.arange(3),
+        data={"class_name": np.array(["a", "b", "c"])},
+    )  # fmt: skip
+    every, best = (np.asarray(render.draw(photo, found, most)) for most in (None, 2))
+    changed = np.flatnonzero((every != best).any(axis=(0, 2)))
+    assert changed.min() > 200, "the worst box, the third, has lost its words"
+    label = tuple(int(render.colour_of(1)[i : i + 2], 16) for i in (1, 3, 5))
+    assert (best[:35, 100:200] == label).all(axis=2).any(), "the second keeps its own colour"
