@@ -6,6 +6,7 @@ Training and the app read them alike. What cannot be used is told to `report` an
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)")
-_NUMBERED = re.compile(r"(.+)#\d+")  # Flickr8k.token.txt: "1000268201_693b08cb0e.jpg#0"
+_NUMBER = re.compile(r"#\d{1,9}\Z")  # Flickr8k.token.txt: "1000268201_693b08cb0e.jpg#0"
 
 Report = Callable[[str, str], object]
 """Called with why something was left out, and which."""
@@ -147,13 +148,13 @@ def table_captions(table: Path, images: Path, report: Report) -> Iterator[Captio
         for number, row in enumerate(rows, start=1):
             text = row.rstrip("\n")
             cells = text.split("\t") if "\t" in text else text.split(",", maxsplit=1)
-            cells = [_NUMBERED.sub(r"\1", cell.strip()) for cell in cells]
+            cells = [_unnumbered(cell.strip()) for cell in cells]
             picture = next((cell for cell in cells if _is_picture(cell)), None)
             caption = next((cell for cell in cells if cell != picture), "")
             if picture is None or not caption:
                 report("a line without caption and picture", f"{number}: {row.strip()[:150]}")
                 continue
-            path = next((p for p in _places(picture, images) if p.is_file()), None)
+            path = next((p for p in _places(picture, images) if os.path.isfile(p)), None)
             if path is None:
                 report("a photo that is not in the folder", f"{number}: {picture}")
                 continue
@@ -236,6 +237,11 @@ def _caption(content: bytes, *, is_json: bool) -> str:
         return " ".join(caption.split()) if isinstance(caption, str) else ""
     except ValueError:
         return ""
+
+
+def _unnumbered(cell: str) -> str:
+    found = _NUMBER.search(cell, max(1, len(cell) - 10))
+    return cell if found is None else cell[: found.start()]
 
 
 def _is_picture(cell: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def locate(source: str | Path) -> Path:
         CheckpointError: neither.
     """
     for folder in (Path(source), FOLDER / str(source)):
-        if (folder / _CONFIG).is_file():
+        if os.path.isfile(folder / _CONFIG):  # also for texts that no path can be
             return folder
     raise CheckpointError(
         f"no checkpoint {str(source)!r}: give a folder with {_CONFIG} and {_WEIGHTS}, "
@@ -162,11 +163,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, RecursionError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not isinstance(told, dict):
+        raise CheckpointError(f"{path} holds {type(told).__name__} where a map should be")
+    return told
 
 
 def _write_json(path: Path, value: Any) -> None:

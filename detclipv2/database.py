@@ -84,6 +84,12 @@ def connect(path: Path, kind: Kind, *, timeout: float = 30) -> sqlite3.Connectio
             _mark(db, kind)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.OperationalError:  # locked, a full disk: the file may be good
+        db.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise DatabaseError(f"{path} is damaged ({error}); put a copy of it back") from error
     except BaseException:
         db.close()
         raise

@@ -24,7 +24,7 @@ def files_of(source: str) -> str:
     Raises:
         OSError: a hub id whose files are not here.
     """
-    if may_download() or Path(source).is_dir():
+    if may_download() or os.path.isdir(source):
         return source
     from huggingface_hub import try_to_load_from_cache  # `local_files_only` asks the hub, too
     from huggingface_hub.errors import HFValidationError

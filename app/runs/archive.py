@@ -41,6 +41,8 @@ def members(path: Path) -> Iterator[ImageRef]:
         )
     for member in sorted(members, key=lambda m: m.filename):
         parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        if not parts:
+            continue
         hidden = any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
         if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in SUFFIXES:
             continue

@@ -167,14 +167,16 @@ def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, 
     """The phrases of the page's editor; a span counts only where the words really stand.
 
     Raises:
-        ValueError: a phrase without words.
+        ValueError: a phrase without words, or rows that the editor does not make.
     """
     phrases = []
     for row in rows:
-        text, span = " ".join(str(row["text"]).split()), row.get("span")
+        try:
+            text, (start, end) = " ".join(row["text"].split()), map(int, row.get("span") or (0, 0))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{row!r:.80} is no phrase with its place in the caption") from error
         if not text:
             raise ValueError("a phrase is empty")
-        start, end = (int(span[0]), int(span[1])) if span else (0, 0)
         stands = 0 <= start < end <= len(caption) and caption[start:end] == row["text"]
         phrases.append(Phrase(text, start, end) if stands else Phrase(text, 0, 0))
     return tuple(phrases)

@@ -16,7 +16,7 @@ from app.browse.job import BrowseJob, known_runs, run_of
 from app.browse.store import ORDERS, BrowseRun, Filter
 from app.engine import Engine
 from app.ui import render
-from app.ui.access import Access, AccessError
+from app.ui.access import Access, AccessError, place
 from app.ui.cards import cards
 from app.ui.permalink import Link
 from app.ui.photo import cache_folder
@@ -45,10 +45,10 @@ class BrowseActions:
 
     def start(self, source: str, visitor: gr.Request) -> Outputs:
         """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
-        path = Path(source.strip()).expanduser()
         if not source.strip():
             return self._say("Name a data set: a folder or file on the machine that serves this.")
         try:
+            path = place(source)
             self.access.check_paths([source.strip()], visitor)
         except AccessError as error:
             return self._say(str(error))

@@ -25,7 +25,7 @@ _LOOSE = re.compile(
     r"(?P<n>\d{1,6})(?:[.)]|\s*[-–—]\s+|\s*[,;\t]\s*|\s+)(?=[^\W\d]|\x00)|"
     r"(?:[#№]\s?|\[)(?P<m>\d{1,6})(?:[\].:)]\s*|\s+)(?=[^\W\d]|\x00)"
 )
-_BEHIND = re.compile(r"(?P<words>.+?)\s*[,;\t:=]\s*(?P<n>\d{1,6})")
+_DIGITS_BEHIND = re.compile(r"\d{1,6}\Z")
 _WORDNET = re.compile(r"(?P<id>n\d{8})[\s,:;]+(?P<name>[^,]+)(?:,(?P<further>.+))?")
 _FREEBASE = re.compile(r"/[mgt]/[\w-]+\s*[,;\t]\s*(?P<name>.+)")
 _INLINE = re.compile(r"(?:^|[\s,;])\(?(\d{1,3})[.)]\s*(?=[^\W\d]|\x00)")
@@ -124,15 +124,33 @@ def _indexed(rows: list[Row], notes: Notes) -> list[Row] | None:
 
 def _behind(rows: list[Row], notes: Notes) -> list[Row] | None:
     """ "cat,0" or "cat: 0" in every line, by the numbers."""
-    found = [_BEHIND.fullmatch(row.text) for row in rows]
-    if len(rows) < 2 or not all(found):
+    if len(rows) < 2:
         return None
-    numbers = [int(match["n"]) for match in found if match]
-    if not _consecutive(sorted(numbers)):
+    found = []
+    for row in rows:
+        split = _number_behind(row.text)
+        if split is None:
+            return None
+        found.append((split[1], Row(row.line, split[0])))
+    found.sort(key=lambda entry: entry[0])
+    if not _consecutive([number for number, _ in found]):
         return None
-    pairs = sorted(zip(numbers, rows, found, strict=True), key=lambda entry: entry[0])
     notes.add("the numbers behind the entries give the order and are left out")
-    return [Row(row.line, match["words"]) for _, row, match in pairs if match]
+    return [row for _, row in found]
+
+
+def _number_behind(text: str) -> tuple[str, int] | None:
+    """ "cat, 0" as ("cat", 0). No single expression: runs of spaces made it quadratic."""
+    digits = _DIGITS_BEHIND.search(text, max(0, len(text) - 6))
+    if digits is None:
+        return None
+    before = text[: digits.start()]
+    words = before.rstrip()
+    if words.endswith((",", ";", ":", "=")):
+        words = words[:-1].rstrip()
+    elif "\t" not in before[len(words) :]:
+        return None
+    return (words, int(digits[0])) if words else None
 
 
 def _before(rows: list[Row], notes: Notes) -> list[Row] | None:

@@ -228,7 +228,9 @@ def _label_map(text: str) -> list[dict[str, Any]]:
     for item in _MAP_ITEM.finditer(text):
         fields = {name: value.strip("\"'") for name, value in _MAP_FIELD.findall(item[1])}
         name = fields.get("display_name", fields.get("name"))
-        rows.append({"name": name, **({"id": int(fields["id"])} if "id" in fields else {})})
+        number = fields.get("id", "")
+        known = {"id": int(number)} if re.fullmatch(r"[0-9]{1,18}", number) else {}
+        rows.append({"name": name, **known})
     return rows
 
 

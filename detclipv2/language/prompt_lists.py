@@ -27,7 +27,7 @@ MAX_JSON = 32 * 2**20
 _INVISIBLE = dict.fromkeys(
     [0xFEFF, 0x200B, 0x2060, 0x00AD, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
 
 
@@ -62,6 +62,7 @@ def _clean(text: str, form: Form | None) -> str:
     """Without what nobody sees; entities of web pages as the signs they stand for."""
     if control := _CONTROL.search(text):
         kind = "NUL" if control[0] == "\x00" else "control"
+        kind = "torn" if control[0] >= "\ud800" else kind  # half of a pair
         raise VocabularyError(
             f"the text holds {kind} characters ({control[0]!r}); remove them, or save it as UTF-8"
         )

@@ -78,6 +78,24 @@ def test_folders_that_were_allowed_and_nothing_around_them(photos: Path, tmp_pat
         access.check_images(found, ELSEWHERE)
 
 
+@pytest.mark.parametrize("text", ["a" * 5000, "/" + "b/" * 3000, "~nobody-of-that-name/a", "a\0b"])
+def test_texts_that_no_path_can_be_are_refused_in_words(
+    text: str, shared_engine: Engine, tmp_path: Path
+) -> None:
+    for who in (HERE, ELSEWHERE):
+        with pytest.raises(AccessError, match="is no path"):
+            RULES.check_paths([text], who)
+        for said in (
+            told(BrowseActions(shared_engine, RULES).start(text, who)),
+            told(TrainActions(RULES).find(text, who)),
+            told(next(CompareActions(shared_engine, RULES).run(
+                None, text, "cup", "", "", "", "", "", 0.3, who))),
+            told(next(CompareActions(shared_engine, RULES).run(
+                "a.jpg", "", "cup", "", "", "", text, "", 0.3, who))),
+        ):  # fmt: skip
+            assert "is no path" in said
+
+
 def test_hosts_and_keys_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     access = RULES
     monkeypatch.setenv("DETCLIPV2_IMAGE_HOSTS", "photos.example")
