@@ -27,7 +27,8 @@ _STOP_ALONE = re.compile(r"\s\.(?=\s|$)|^\.(?=\s)")
 _STOP = re.compile(r"(?<=[^\W\d])\.(?:\s+|$)")
 _SHORT = frozenset(
     ("st", "mr", "mrs", "ms", "dr", "prof", "jr", "sr", "mt", "ft", "no", "nr", "vs", "approx",
-     "ca", "co", "sgt", "capt", "lt", "gen", "inc", "ltd", "vol", "fig", "ave", "dept", "est", "min", "max")
+     "ca", "co", "sgt", "capt", "lt", "gen", "inc", "ltd", "vol", "fig", "ave", "dept", "est",
+     "min", "max")
 )  # fmt: skip
 """Words that end in a full stop of their own."""
 _UNCLEAR = re.compile(r"\S/\S|\s[/&+–—-]\s|^[-–—]\S|(?<!\S)#[^\W\d]")
