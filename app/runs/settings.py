@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +16,8 @@ from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 if TYPE_CHECKING:
     from app.engine import Engine
 
+FORMAT = 1
+"""Of the settings' file."""
 THRESHOLD = 0.3
 """Lowest score of classes without a threshold of their own, unless somebody says otherwise."""
 FLOOR = 0.05
@@ -76,20 +80,38 @@ class RunSettings:
         return min((self.floor, self.threshold, *self.vocabulary.thresholds.values()))
 
 
-def settings_from(stored: Any) -> RunSettings:
-    """The settings of a run as its file holds them.
+def read_settings(path: Path) -> RunSettings:
+    """The settings of a run from its file.
 
     Raises:
-        RunError: a key is missing, unknown, or has a value of another kind; the message names it.
+        RunError: there is none, a key is missing or unknown, a value is of another kind, or the
+            prompts are others than when the run began; the message names it.
     """
-    return _checked(RunSettings, stored)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path.parent} is no run folder: it has no {path.name}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error
+    if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
+        raise RunError(f"{path} was written by another version; use the version that made it")
+    version = stored.pop("vocabulary", None)
+    try:
+        settings = _checked(RunSettings, stored)
+    except RunError as error:
+        raise RunError(f"{path}: {error}; put back what the run wrote") from error
+    if settings.vocabulary.hash != version:
+        raise RunError(
+            f"{path}: the prompts are not those the run began with; put back what the run wrote"
+        )
+    return settings
 
 
 def view_from(stored: Any) -> View:
     """The view of a run as its ledger holds it.
 
     Raises:
-        RunError: as `settings_from`.
+        RunError: as `read_settings`.
     """
     return _checked(View, stored)
 

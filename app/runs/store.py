@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 from app.coco import write_json
 from app.runs.ledger import connect, create
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import RunSettings, View, look_suffix, settings_from, view_from
+from app.runs.settings import FORMAT, RunSettings, View, look_suffix, read_settings, view_from
 from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
     import supervision as sv
 
-_FORMAT = 1
 _SETTINGS, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
 _COLUMNS = ", ".join(field.name for field in fields(ImageRow))
 
@@ -36,7 +35,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = _read_settings(folder)
+        self.settings = read_settings(folder / _SETTINGS)
         self._lock = Lock()
         self._db = connect(folder / _LEDGER)
         begun = self.settings
@@ -65,7 +64,7 @@ class Run:
                 raise RunError(f"two images have the same name: {error}") from error
             if not db.execute("SELECT count(*) FROM images").fetchone()[0]:
                 raise RunError("there are no images to look at")
-        stored = {"format": _FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
+        stored = {"format": FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
         write_json(folder / _SETTINGS, stored, private=True)
         return cls(folder)
 
@@ -297,25 +296,3 @@ def find_runs(folder: Path) -> list[Path]:
         with suppress(OSError):  # no run; what cannot be read is one all the same
             found.append(((run / _SETTINGS).lstat().st_mtime, run))
     return [path for _, path in sorted(found, key=lambda entry: entry[0], reverse=True)]
-
-
-def _read_settings(folder: Path) -> RunSettings:
-    path = folder / _SETTINGS
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{folder} is no run folder: it has no {_SETTINGS}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"cannot read {path}: {error}") from error
-    if not isinstance(stored, dict) or stored.pop("format", None) != _FORMAT:
-        raise RunError(f"{path} was written by another version; use the version that made it")
-    version = stored.pop("vocabulary", None)
-    try:
-        settings = settings_from(stored)
-    except RunError as error:
-        raise RunError(f"{path}: {error}; put back what the run wrote") from error
-    if settings.vocabulary.hash != version:
-        raise RunError(
-            f"{path}: the prompts are not those the run began with; put back what the run wrote"
-        )
-    return settings

@@ -12,6 +12,8 @@ from detclipv2.language.prompt_lines import comments_in
 from detclipv2.language.sentence import prompt_text
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
+_MOST_IN_A_CELL = 50_000
+
 
 def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
     """One row a class, with the concept dictionary's definition of its name."""
@@ -89,5 +91,7 @@ def _joined(aliases: Sequence[str]) -> str:
 
 
 def _split(cell: str) -> tuple[str, ...]:
+    if len(cell) > _MOST_IN_A_CELL:
+        raise VocabularyError(f"a cell with {len(cell):,} characters is too long; shorten it")
     found = next(csv.reader([" ".join(cell.split())], skipinitialspace=True), [])
     return tuple(text.strip() for text in found if text.strip())

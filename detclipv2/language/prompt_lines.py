@@ -27,7 +27,8 @@ _STOP_ALONE = re.compile(r"\s\.(?=\s|$)|^\.(?=\s)")
 _STOP = re.compile(r"(?<=[^\W\d])\.(?:\s+|$)")
 _SHORT = frozenset(
     ("st", "mr", "mrs", "ms", "dr", "prof", "jr", "sr", "mt", "ft", "no", "nr", "vs", "approx",
-     "ca", "inc", "ltd", "vol", "fig", "ave", "dept", "est", "min", "max")
+     "ca", "co", "sgt", "capt", "lt", "gen", "inc", "ltd", "vol", "fig", "ave", "dept", "est",
+     "min", "max")
 )  # fmt: skip
 """Words that end in a full stop of their own."""
 _UNCLEAR = re.compile(r"\S/\S|\s[/&+–—-]\s|^[-–—]\S|(?<!\S)#[^\W\d]")
@@ -92,6 +93,10 @@ def _without_headings(rows: list[Row], notes: Notes) -> list[Row]:
             continue
         head = found[0].rstrip(" :=")
         if rest and "," not in rest and not any(sign in rest for sign in ";|\t"):
+            notes.add(
+                f"line {row.line}: '{head}' is read as a class, with another word for it; leave it "
+                "out if it is a heading"
+            )
             kept.append(row)
             continue
         notes.add(
@@ -141,7 +146,7 @@ def _at_stops(text: str) -> list[str]:
     for stop in _STOP.finditer(text):
         word = text[max(start, stop.start() - 12) : stop.start()].split()[-1:]
         last = word[0].lower() if word else ""
-        if stop.end() < len(text) and (last in _SHORT or len(last) == 1):
+        if stop.end() < len(text) and (last in _SHORT or len(last) == 1 or "." in last):
             continue
         pieces.append(text[start : stop.start()])
         start = stop.end()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import build_parser
+from app.runs.arguments import vocabulary_of
 from app.ui.vocabulary_chips import chips
 from app.ui.vocabulary_editor import VocabularyActions
-from app.ui.vocabulary_rows import from_rows, to_rows
+from app.ui.vocabulary_rows import from_rows, to_rows, with_thresholds
 from app.vocabulary_files import read_vocabulary
 from app.vocabulary_told import tell
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
@@ -103,6 +105,27 @@ def test_categories_are_checked_one_by_one(
 ) -> None:
     with pytest.raises(VocabularyError, match=message):
         read_vocabulary(write(tmp_path, "a.json", json.dumps({"categories": rows})))
+
+
+def test_the_command_line_reads_files_as_the_page_does(tmp_path: Path) -> None:
+    text = "train: a\nval: b\nnc: 2\nnames: ['person', 'umbrella']\n"
+    path = write(tmp_path, "data.yaml", text)
+    told = build_parser().parse_args(["detect", "x", "--prompts-file", str(path), "--out", "o"])
+    vocabulary = vocabulary_of(told)
+    written, _, said = VocabularyActions(tmp_path).load(str(path))
+    assert vocabulary.names == Vocabulary.parse(written).names == ("person", "umbrella")
+    assert "2 classes from data.yaml" in said
+    typed = build_parser().parse_args(["detect", "x", "--prompts", text, "--out", "o"])
+    assert vocabulary_of(typed) == vocabulary
+
+
+def test_comments_stay_when_thresholds_are_written_back() -> None:
+    text = '# kitchen\nplayer #10, referee  # tail\n"a # b"'
+    assert with_thresholds(text, [["referee", 0.4]]).splitlines() == [
+        "# kitchen", "# tail", '"player #10"', "referee @0.4", '"a # b"',
+    ]  # fmt: skip
+    with pytest.raises(VocabularyError, match="too long"):
+        from_rows([["cup", "mug," * 50_000, None, False, ""]])
 
 
 def test_files_of_other_systems_and_sizes(tmp_path: Path) -> None:

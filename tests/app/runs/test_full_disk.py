@@ -37,10 +37,9 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
     for number, side in enumerate([900] * 6 + [64] * 60):
         pixels = noise.integers(0, 255, (side, side, 3), np.uint8)
         Image.fromarray(pixels).save(photos / f"{number:02}.jpg", quality=40)
-    command = [
-        sys.executable, "-m", "app.cli", "detect", photos, "--prompts", "cat", "--model",
-        checkpoint, "--threshold", "0", "--max-boxes", "5", "--out", disk / "out",
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "app.cli", "detect", photos, "--prompts", "cat", "--model",
+               checkpoint, "--threshold", "0", "--max-boxes", "5",
+               "--out", disk / "out"]  # fmt: skip
     script = (
         f'mount -t tmpfs -o size=4m none "{disk}"; "$@"; code=$?; '
         f'cp "{disk}/out/detections.json" "{kept}"; ls -A "{disk}/out" > "{kept}/listed"; '
