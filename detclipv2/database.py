@@ -87,7 +87,7 @@ def connect(path: Path, kind: Kind, *, timeout: float = 30) -> sqlite3.Connectio
     except sqlite3.OperationalError:  # locked, a full disk: the file may be good
         db.close()
         raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # names in it that are no text
         db.close()
         raise DatabaseError(f"{path} is damaged ({error}); put a copy of it back") from error
     except BaseException:
@@ -140,7 +140,7 @@ def _has_tables(path: Path, kind: Kind) -> bool:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             found = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
     return found.issuperset(kind.tables)
 

@@ -7,6 +7,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class Tally:
 def drive(surface: Surface, seed: int, count: int) -> Tally:
     """Feed `count` inputs, the same for the same seed."""
     tally = Tally()
+    with suppress(Exception):  # what is loaded at first use is no input's time
+        surface.feed(next(surface.inputs(random.Random(f"{surface.name} {seed}"))))
     chance = random.Random(f"{surface.name} {seed}")
     for number, given in zip(range(count), surface.inputs(chance), strict=False):
         faulthandler.dump_traceback_later(HANGS, exit=True)
