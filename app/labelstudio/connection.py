@@ -7,36 +7,29 @@ what it knows best, labeling configurations (`config_map`).
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from app.labelstudio.environment import (
+    KEY_VARIABLES,
+    URL_VARIABLES,
+    environment_address,
+    environment_key,
+    server_address,
+)
+from app.labelstudio.errors import LabelStudioError
+from app.labelstudio.keys import KeyAuth, kind_of_key
 from app.progress import Tell, untold
 
-URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
-KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+__all__ = ["KEY_VARIABLES", "URL_VARIABLES", "Account", "Connection", "LabelStudioError"]
+
 PAGE = 500
 _PROJECTS = 100  # a page; the server gives no more
 _TRIES = 4
-
-
-class LabelStudioError(RuntimeError):
-    """A request that did not succeed; the message says what to do.
-
-    Attributes:
-        status: the HTTP status, None when no answer came.
-        lost: whether a write may have happened all the same.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, lost: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.lost = lost
 
 
 @dataclass(frozen=True)
@@ -63,36 +56,38 @@ class Connection:
     """
 
     def __init__(self, url: str, key: str, *, timeout: float = 100) -> None:
-        parts = urlsplit(url.strip())
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise LabelStudioError(
-                f"{url!r} is no address of a server; write e.g. http://localhost:8080"
-            )
+        self.url = server_address(url)
         if not key.strip():
             raise LabelStudioError(
                 "there is no key; copy one from Label Studio's Account & Settings, or set "
                 f"{KEY_VARIABLES[0]}"
             )
-        self.url = url.strip().rstrip("/")
         self.key_kind = kind_of_key(key.strip())
-        self.auth = _Auth(self.url, key.strip())
+        self.auth = KeyAuth(self.url, key.strip(), self._refused_key)
         self._http = httpx.Client(
             base_url=self.url, auth=self.auth, timeout=httpx.Timeout(timeout, connect=10)
         )
 
     @classmethod
     def from_environment(cls, url: str | None = None, key: str | None = None) -> Connection:
-        """Arguments first, then the environment in either spelling."""
-        url = url or _first(URL_VARIABLES)
-        key = key or _first(KEY_VARIABLES)
-        if not url:
+        """Arguments first, then the environment; its key goes to its own server only.
+
+        Args:
+            url: the server; None for the one that the environment names.
+            key: its key; None for the environment's.
+
+        Raises:
+            LabelStudioError: no address, no key, or a key of the environment for another server.
+        """
+        server = server_address(url) if url else environment_address()
+        if server is None:
             raise LabelStudioError(f"no server is named; use --url or set {URL_VARIABLES[0]}")
-        return cls(url, key or "")
+        return cls(server, key or environment_key(server))
 
     @property
     def sub_path(self) -> str:
         """What the server's addresses begin with: "/labels", or nothing."""
-        return urlsplit(self.url).path
+        return httpx.URL(self.url).raw_path.decode("ascii").rstrip("/")
 
     def __repr__(self) -> str:
         return f"Connection({self.url!r}, {self.key_kind})"
@@ -167,6 +162,9 @@ class Connection:
         """Close its sockets."""
         self._http.close()
 
+    def _refused_key(self, answer: httpx.Response) -> LabelStudioError:
+        return _explain(answer, "the key", self.key_kind, status=401)
+
     def _once(self, method: str, path: str, *, what: str = "", **more: Any) -> Any:
         try:
             answer = self._http.request(method, path, **more)
@@ -192,71 +190,6 @@ class Connection:
                 status=answer.status_code,
                 lost=True,
             ) from error
-
-
-class _Auth(httpx.Auth):
-    """`Token …` for legacy keys; personal tokens are exchanged for access tokens as they expire."""
-
-    requires_response_body = True
-
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
-        self._key = key
-        self._personal = _claims(key).get("token_type") == "refresh"
-        self._access = "" if self._personal else key
-
-    def __repr__(self) -> str:
-        return "<key>"
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        """httpx's way to sign requests."""
-        if not self._personal:
-            bearer = "Bearer" if _claims(self._key) else "Token"
-            request.headers["Authorization"] = f"{bearer} {self._key}"
-            yield request
-            return
-        if not self._access:
-            yield from self._refresh()
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        answer = yield request
-        if answer.status_code == 401:
-            yield from self._refresh()
-            request.headers["Authorization"] = f"Bearer {self._access}"
-            yield request
-
-    def _refresh(self) -> Generator[httpx.Request, httpx.Response]:
-        answer = yield httpx.Request(
-            "POST", f"{self._url}/api/token/refresh/", json={"refresh": self._key}
-        )
-        if answer.status_code == 200:
-            self._access = str(answer.json().get("access", ""))
-        elif answer.status_code in (400, 401, 403):
-            raise _explain(answer, "the key", kind_of_key(self._key), status=401)
-
-
-def kind_of_key(key: str) -> str:
-    """Which of Label Studio's keys it is, from its form alone."""
-    kind = _claims(key).get("token_type")
-    if kind == "refresh":
-        return "personal access token"
-    return "short-lived access token" if kind else "legacy token"
-
-
-def _claims(key: str) -> dict[str, Any]:
-    """What a JWT says of itself, unverified; empty for other keys."""
-    import base64
-    import json
-
-    try:
-        _, body, _ = key.split(".")
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except ValueError:
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _first(names: tuple[str, ...]) -> str | None:
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _explain(
