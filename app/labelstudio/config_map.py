@@ -154,8 +154,8 @@ def labels_of_project(
     connection: Connection, project: int, vocabulary: Vocabulary
 ) -> dict[str, str]:
     """Class name → label of a project; classes without a label are left out."""
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
-    return read_config(found["label_config"], vocabulary).labels
+    found = connection.project(project)
+    return read_config(found.get("label_config") or "", vocabulary).labels
 
 
 def config_for(vocabulary: Vocabulary, target: Target = DEFAULT_TARGET) -> str:

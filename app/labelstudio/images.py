@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_plus
 
 import httpx
 
+from app.answers import Answer, AnswerError
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.progress import Tell, untold
 from app.runs.files import MAX_BYTES, SourceError
@@ -22,6 +23,15 @@ Kind = Literal["local file", "upload", "cloud", "address", "inline"]
 
 _LOCAL = "/data/local-files/"
 _UPLOAD = "/data/upload/"
+_NO_FILES = frozenset({"admin", "api", "django-rq", "logout", "organization", "user"})
+"""What a server's addresses begin with that are no files."""
+_STORAGES = {
+    "s3": r"(^|\.)s3[.-]([a-z0-9-]+\.)*amazonaws\.com(\.cn)?$",
+    "gs": r"(^|\.)storage\.googleapis\.com$",
+    "azure-blob": r"\.blob\.core\.windows\.net$",
+    "azure-spi": r"\.blob\.core\.windows\.net$",
+}
+"""Hosts that the clouds hand files out from, by the scheme of a task's address."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,8 @@ class TaskImages:
     Args:
         connection: the server; its key goes to that server only.
         document_root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT when this machine has it.
-        hosts: other hosts that task data may name.
+        hosts: other hosts that task data, and the server's redirects, may name; the storage of a
+            task in a cloud is one of them already.
     """
 
     def __init__(
@@ -135,6 +146,8 @@ class TaskImages:
         if address.kind == "local file" and self._root is not None:
             path = self.file(address)
             if path.is_file():
+                if path.stat().st_size > MAX_BYTES:
+                    raise SourceError(f"{path}: more than {MAX_BYTES:,} bytes; scale it down")
                 return path.read_bytes()
         if address.kind == "address" and not self._is_own(image.place):
             return fetch(image.place, self._hosts)
@@ -166,35 +179,54 @@ class TaskImages:
         return url.startswith((self._connection.url + "/", "/"))
 
     def _through_server(self, image: ImageRef, address: Address) -> bytes:
+        path = self._path(image, address)
+
+        def elsewhere(url: str) -> None:
+            if address.kind != "cloud" or not _is_storage(url, address.path):
+                self._hosts.check(url)
+
+        try:
+            answer = self._connection.fetch(path, elsewhere)
+        except (AnswerError, LabelStudioError, httpx.HTTPError) as error:
+            raise SourceError(
+                f"{image.place[:500]}: the server does not hand it out ({error})"
+            ) from error
+        if answer.status != 200:
+            raise SourceError(
+                f"{image.place[:500]}: the server answers {answer.status}; "
+                + _advice(address, answer)
+            )
+        return answer.content
+
+    def _path(self, image: ImageRef, address: Address) -> str:
+        """Where the server has the image."""
         if address.kind == "local file":
-            path = local_address(address.path)
-        elif address.kind == "upload":
+            return local_address(address.path)
+        if address.kind == "upload":
             path = _UPLOAD + quote(address.path)
         elif address.kind == "cloud":
             uri = base64.urlsafe_b64encode(address.path.encode()).decode()
-            path = f"/tasks/{image.task}/resolve/?fileuri={uri}"
+            return f"/tasks/{image.task}/resolve/?fileuri={uri}"
         else:
             path = image.place.removeprefix(self._connection.url)
-        try:
-            answer = self._connection.fetch(path)
-            if answer.has_redirect_location and answer.next_request is not None:
-                # A signed address of the cloud that the server chose; without our key.
-                answer = httpx.get(answer.next_request.url, timeout=60)
-        except (httpx.HTTPError, LabelStudioError) as error:
-            raise SourceError(
-                f"{image.place}: the server does not hand it out ({error})"
-            ) from error
-        if answer.status_code != 200:
-            raise SourceError(
-                f"{image.place}: the server answers {answer.status_code}; "
-                + _advice(address, answer)
-            )
-        if len(answer.content) > MAX_BYTES:
-            raise SourceError(f"{image.place}: more than {MAX_BYTES:,} bytes")
-        return answer.content
+        segments = unquote_plus(path).split("?")[0].split("/")
+        # the key must not make requests that whoever wrote the task may not make
+        if ".." in segments or not path.startswith("/") or segments[1] in _NO_FILES:
+            raise SourceError(f"{image.place[:500]}: no address of an image; correct the task")
+        return path
 
 
-def _advice(address: Address, answer: httpx.Response) -> str:
+def _is_storage(url: str, place: str) -> bool:
+    """Whether an address is one that the cloud signs for its own storage."""
+    storage = _STORAGES.get(place.partition("://")[0])
+    parts = httpx.URL(url)
+    return (
+        storage is not None and parts.scheme == "https" and parts.port is None
+        and re.search(storage, parts.host) is not None
+    )  # fmt: skip
+
+
+def _advice(address: Address, answer: Answer) -> str:
     if address.kind == "local file":
         return (
             "the file is gone, LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is off, or no storage "
@@ -202,7 +234,7 @@ def _advice(address: Address, answer: httpx.Response) -> str:
         )
     if address.kind == "cloud":
         return "check the project's cloud storage"
-    return "the file is gone from the server" if answer.status_code == 404 else "check the key"
+    return "the file is gone from the server" if answer.status == 404 else "check the key"
 
 
 def address_of(data: Mapping[str, Any], key: str) -> str | None:
@@ -218,7 +250,7 @@ def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageR
     images: list[ImageRef] = []
     taken: set[str] = set()
     for task in tasks:
-        url = address_of(task["data"], key)
+        url = address_of(task.get("data", {}), key)
         if url is None:
             continue
         address = read_address(url)
@@ -254,8 +286,8 @@ def images_of_project(
 
 def image_key(connection: Connection, project: int) -> str:
     """Which part of a task's data holds the image, by the project's configuration."""
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
-    match = re.search(r"<Image\b[^>]*\bvalue\s*=\s*[\"']\$(\w+)", str(found["label_config"]))
+    found = connection.project(project)
+    match = re.search(r"<Image\b[^>]*\bvalue\s*=\s*[\"']\$(\w+)", found.get("label_config") or "")
     if match is None:
         raise LabelStudioError(
             f'project {project} has no <Image value="$…"> in its labeling configuration'
@@ -276,9 +308,7 @@ def check_images(
         count: how many.
         tell: called page by page while the tasks are read, then after every image.
     """
-    from io import BytesIO
-
-    from PIL import Image, ImageOps
+    from detclipv2.inference.images import open_image
 
     refs = images_of_project(connection, project, tell=tell)
     chosen = refs[:: max(1, len(refs) // count)][:count]
@@ -289,10 +319,9 @@ def check_images(
         place = "nowhere"
         try:
             place = images.place(ref.place)
-            with Image.open(BytesIO(images.read(ref))) as file:
-                picture = ImageOps.exif_transpose(file)
+            picture = open_image(images.read(ref))
             status, ok = f"ok, {picture.width} x {picture.height} px", True
-        except (SourceError, OSError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             status, ok = str(error), False
         found.append(Checked(ref.task, ref.place[:200], address.kind, place[:300], status, ok))
         tell(len(found), len(chosen))

@@ -1,80 +1,73 @@
-"""Label Studio's keys: which kind one is, and how requests to its server are signed with it."""
+"""Label Studio's keys: which kind one is, and who may see it."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Generator
 from typing import Any
 
 import httpx
 
+from app.labelstudio.environment import KEY_VARIABLES
 from app.labelstudio.errors import LabelStudioError
 
-Explain = Callable[[httpx.Response], LabelStudioError]
 
+class Key:
+    """A key and the server it belongs to. No message or repr shows it.
 
-class KeyAuth(httpx.Auth):
-    """`Token …` for legacy keys; personal tokens are exchanged for access tokens as they expire.
+    Personal tokens are never sent with a request: they are exchanged for access tokens, which
+    expire.
 
     Args:
-        server: the address that the key belongs to; requests to others are refused, not signed.
+        server: the address that the key belongs to.
         key: a personal access token, a short-lived access token or a legacy token.
-        explain: puts a refusal of the key in words.
+
+    Raises:
+        LabelStudioError: it cannot be a key.
     """
 
-    requires_response_body = True
-
-    def __init__(self, server: str, key: str, explain: Explain) -> None:
-        self._server = httpx.URL(server)
-        self._key = key
-        self._explain = explain
-        self._personal = _claims(key).get("token_type") == "refresh"
-        self._access = "" if self._personal else key
+    def __init__(self, server: str, key: str) -> None:
+        self.server = httpx.URL(server)
+        self._key = key.strip()
+        if not self._key:
+            raise LabelStudioError(
+                "there is no key; copy one from Label Studio's Account & Settings, or set "
+                f"{KEY_VARIABLES[0]}"
+            )
+        if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
+            raise LabelStudioError(
+                "the key has characters that no key has; copy it again from Label Studio's "
+                "Account & Settings"
+            )
+        self.kind = kind_of_key(self._key)
+        self.personal = _claims(self._key).get("token_type") == "refresh"
+        self.access = "" if self.personal else self._key
+        """What signs requests; empty until a personal token was exchanged."""
 
     def __repr__(self) -> str:
-        return "<key>"
+        return f"<{self.kind}>"
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        """httpx's way to sign requests.
+    @property
+    def exchange(self) -> dict[str, str]:
+        """The body of the request that exchanges a personal token."""
+        return {"refresh": self._key}
+
+    def sign(self, url: httpx.URL) -> dict[str, str]:
+        """The header of a request to the key's own server.
 
         Raises:
-            LabelStudioError: the request would leave the key's server.
+            LabelStudioError: the address is of another server.
         """
-        if not is_below(request.url, self._server):
-            raise LabelStudioError(
-                f"the key of {self._server} is not sent to {request.url.scheme}://"
-                f"{request.url.netloc.decode('ascii')}{request.url.path}"
-            )
-        if not self._personal:
-            bearer = "Bearer" if _claims(self._key) else "Token"
-            request.headers["Authorization"] = f"{bearer} {self._key}"
-            yield request
-            return
-        if not self._access:
-            yield from self._refresh()
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        answer = yield request
-        if answer.status_code == 401:
-            yield from self._refresh()
-            request.headers["Authorization"] = f"Bearer {self._access}"
-            yield request
-
-    def _refresh(self) -> Generator[httpx.Request, httpx.Response]:
-        answer = yield httpx.Request(
-            "POST", f"{str(self._server).rstrip('/')}/api/token/refresh/",
-            json={"refresh": self._key},
-        )  # fmt: skip
-        if answer.status_code == 200:
-            self._access = str(answer.json().get("access", ""))
-        elif answer.status_code in (400, 401, 403):
-            raise self._explain(answer)
+        if not is_below(url, self.server):
+            raise LabelStudioError(f"the key of {self.server} is not sent to {_origin(url)}")
+        bearer = "Bearer" if _claims(self.access) else "Token"
+        return {"Authorization": f"{bearer} {self.access}"}
 
 
 def is_below(url: httpx.URL, server: httpx.URL) -> bool:
     """Whether an address is of this server: the same scheme, host and port, and its sub-path."""
     same = (url.scheme, url.host, url.port) == (server.scheme, server.host, server.port)
-    if not same or ".." in url.path.split("/"):
+    if not same or url.userinfo or ".." in url.path.split("/"):
         return False
     return f"{url.path}/".startswith(f"{server.path.rstrip('/')}/")
 
@@ -87,11 +80,15 @@ def kind_of_key(key: str) -> str:
     return "short-lived access token" if kind else "legacy token"
 
 
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{url.path}"
+
+
 def _claims(key: str) -> dict[str, Any]:
     """What a JWT says of itself, unverified; empty for other keys."""
     try:
         _, body, _ = key.split(".")
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}

@@ -10,7 +10,8 @@ from typing import Any
 
 from app.runs.records import Box
 
-_SIDES = {"x", "y", "width", "height"}
+_SIDES = ("x", "y", "width", "height")
+_HUGE = 1e9
 _DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
 
 
@@ -109,14 +110,14 @@ def prediction(
     return found if task is None else {"task": task, **found}
 
 
-def fingerprint(item: Mapping[str, Any]) -> str:
-    """Equal for predictions that show the same, whatever keys and order the server gives them.
+def fingerprint(result: Sequence[Mapping[str, Any]]) -> str:
+    """Equal for regions that show the same, whatever keys and order the server gives them.
 
     The score of the whole prediction is left out: the queue writes a task's place into it.
     """
     shown = (
         [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")]
-        for r in item.get("result", [])
+        for r in result
     )
     return _digest(sorted(json.dumps(one, sort_keys=True) for one in shown))
 
@@ -132,24 +133,39 @@ def to_boxes(
     """
     found = []
     for item in result:
-        value = item.get("value", {})
-        label = value.get("rectanglelabels") or value.get("labels")
+        value = item.get("value")
+        if not isinstance(value, Mapping):
+            continue
+        labels = value.get("rectanglelabels") or value.get("labels")
+        sides = [_number(value.get(side)) for side in _SIDES]
         # plain labels name points, ellipses and masks, too, and none of those has all four
-        if not label or not value.keys() >= _SIDES:
+        if not isinstance(labels, list) or not isinstance(labels[0], str) or None in sides:
             continue
         width, height = size or (
-            item.get("original_width") or 100,
-            item.get("original_height") or 100,
+            _number(item.get("original_width")) or 100,
+            _number(item.get("original_height")) or 100,
         )
-        x, y = value["x"] / 100 * width, value["y"] / 100 * height
-        w, h = value["width"] / 100 * width, value["height"] / 100 * height
-        box = Box(label[0], float(item.get("score") or 0.0), (x, y, x + w, y + h))
+        x, y, w, h = (
+            (side or 0) / 100 * whole
+            for side, whole in zip(sides, (width, height, width, height), strict=True)
+        )
+        box = Box(labels[0], _number(item.get("score")) or 0.0, (x, y, x + w, y + h))
         found.append((str(item.get("id", "")), box))
     return found
 
 
-def _rounded(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: round(float(v), 3) if isinstance(v, int | float) else v for k, v in value.items()}
+def _number(value: object) -> float | None:
+    """A number of a size that a picture can have; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _HUGE else None
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    numbers = {key: _number(one) for key, one in value.items()}
+    return {k: v if (n := numbers[k]) is None else round(n, 3) for k, v in value.items()}
 
 
 def _digest(value: Any) -> str:

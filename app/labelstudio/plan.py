@@ -179,9 +179,9 @@ def plan(
         LabelStudioError: the server or the project cannot be used.
         ConfigError: no control of the project takes boxes.
     """
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
+    found = connection.project(project)
     view, version = run.view, run.model_version
-    labels = read_config(found["label_config"], view.vocabulary, control)
+    labels = read_config(found.get("label_config") or "", view.vocabulary, control)
     tasks = _read_tasks(connection, project, tell)
     matching = _match(run, tasks, labels.target.data_key, document_root)
     create, replace, skip = [], [], []
@@ -193,7 +193,7 @@ def plan(
     for row, number in matching.pairs:
         shown = run.boxes(row, view)
         payload = prediction(shown, row.size, labels.target, labels.labels, version, task=number)
-        item = Item(number, payload, fingerprint(payload), row.file_name)
+        item = Item(number, payload, fingerprint(payload["result"]), row.file_name)
         task = tasks[number]
         same = task.of_version(version)
         equal = next((e for e in same if e.shows == item.shows), None)
@@ -220,10 +220,10 @@ def plan(
         boxes.update(box.name for _, box in to_boxes(payload["result"]))
     _validate(labels, [*create, *replace])
     return Plan(
-        connection.url, project, str(found["title"]), version, labels, tuple(create),
+        connection.url, project, found.get("title") or "", version, labels, tuple(create),
         tuple(replace), tuple(skip), tuple(doubled), tuple(older), learned, old,
         matching.unmatched, matching.by_name, dict(boxes), dict(left_out),
-        str(found.get("model_version") or ""), bool(found.get("show_collab_predictions")),
+        found.get("model_version") or "", bool(found.get("show_collab_predictions")),
     )  # fmt: skip
 
 

@@ -104,15 +104,15 @@ def pull(
     for task in connection.pages({"project": project, "fields": "all"}, tell):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
         for annotation in task.get("annotations", ()):
-            made = predictions.get(annotation.get("parent_prediction"))
+            made = predictions.get(annotation.get("parent_prediction") or -1)
             if made is None or annotation.get("was_cancelled"):
                 continue
-            version = str(made.get("model_version") or "")
+            version = made.get("model_version") or ""
             if model_version is not None and version != model_version:
                 continue
             yield ReviewedTask(
-                int(task["id"]), version,
-                review(int(task["id"]), made["result"], annotation["result"]),
+                task["id"], version,
+                review(task["id"], made.get("result", ()), annotation.get("result", ())),
                 annotation.get("lead_time"),
             )  # fmt: skip
 

@@ -83,8 +83,7 @@ def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
 
 
 def _same_configuration(made: Plan, connection: Connection) -> None:
-    now = connection.get(f"/api/projects/{made.project}/", what=f"project {made.project}")
-    if now["label_config"] != made.labels.config:
+    if connection.project(made.project).get("label_config") != made.labels.config:
         raise LabelStudioError(
             f"the labeling configuration of project {made.project} was changed since the dry run; "
             "look at a new dry run, then push"

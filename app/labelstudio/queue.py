@@ -102,9 +102,9 @@ def write_queue(
 def _predictions(connection: Connection, project: int, version: str) -> Mapping[int, int]:
     fields = {"fields": "all", "include": "id,predictions"}
     return {
-        int(task["id"]): int(made["id"])
+        task["id"]: made["id"]
         for task in connection.pages({"project": project, **fields})
-        for made in task["predictions"]
+        for made in task.get("predictions", ())
         if made.get("model_version") == version
     }
 

@@ -9,9 +9,11 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from app.labelstudio import shapes
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.images import address_of, image_key, local_address, read_address
+from app.labelstudio.shapes import checked
 from app.progress import Tell, untold
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
@@ -33,8 +35,9 @@ class TaskReport:
 def create_project(connection: Connection, title: str, vocabulary: Vocabulary) -> int:
     """A project with one label a class; returns its number."""
     body = {"title": title, "label_config": config_for(vocabulary)}
-    made = connection.write("POST", "/api/projects/", json=body, what=f"a project {title!r}")
-    return int(made["id"])
+    what = f"a project {title!r}"
+    made = connection.write("POST", "/api/projects/", json=body, what=what)
+    return checked(shapes.Project, made, what)["id"]
 
 
 def create_local_tasks(
@@ -85,7 +88,7 @@ def upload_tasks(
     """
     key = image_key(connection, project)
     known = {
-        str(task["data"].get("sha256"))
+        str(task.get("data", {}).get("sha256"))
         for task in connection.pages({"project": project, "include": "id,data"})
     }
     created = there = 0
@@ -107,8 +110,9 @@ def upload_tasks(
             "POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"},
             files={"file": file}, what=image.file_name,
         )  # fmt: skip
-        path = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
-        address = str(path) if str(path).startswith("/data/") else f"/data/{path}"
+        (ident, *_) = checked(shapes.Import, sent, image.file_name)["file_upload_ids"]
+        path = connection.read(shapes.FileUpload, f"/api/import/file-upload/{ident}")["file"]
+        address = path if path.startswith("/data/") else f"/data/{path}"
         data = {key: connection.sub_path + address, "sha256": digest, "file_name": image.file_name}
         _import([data], connection, project, lambda task: task.get("sha256"))
         known.add(digest)
@@ -136,9 +140,8 @@ def _create(connection: Connection, project: int, wanted: dict[str, str], tell: 
         url = address_of(data, key)
         return None if url is None else read_address(url).key
 
-    present = {
-        name(task["data"]) for task in connection.pages({"project": project, "include": "id,data"})
-    }
+    tasks = connection.pages({"project": project, "include": "id,data"})
+    present = {name(task.get("data", {})) for task in tasks}
     missing = [{key: address} for image, address in wanted.items() if image not in present]
     for start in range(0, len(missing), _CHUNK):
         _import(missing[start : start + _CHUNK], connection, project, name)
@@ -165,7 +168,7 @@ def _import(
                 raise
         time.sleep(1.0 * 2**attempt)  # the server may still be at it
         tasks = connection.pages({"project": project, "include": "id,data"})
-        present = {name(task["data"]) for task in tasks}
+        present = {name(task.get("data", {})) for task in tasks}
         left = [one for one in left if name(one) not in present]
         if not left:
             return
@@ -175,8 +178,10 @@ def _ensure_storage(
     connection: Connection, project: int, root: Path, relative: Sequence[str]
 ) -> None:
     """The server only hands out local files that a storage of kind "local files" covers."""
-    there = connection.get("/api/storages/localfiles", params={"project": project})
-    covered = [Path(str(storage["path"])) for storage in there]
+    there = connection.read(
+        list[shapes.LocalStorage], "/api/storages/localfiles", params={"project": project}
+    )
+    covered = [Path(path) for storage in there if (path := storage.get("path"))]
     for top in sorted({name.split("/")[0] for name in relative}):
         if any((root / top).is_relative_to(path) for path in covered):
             continue

@@ -231,11 +231,11 @@ def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell, misse
 
 def _upright(content: bytes) -> bytes:
     """An upright copy: not every reader of these formats applies the EXIF orientation."""
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
-    from detclipv2.inference.images import open_image
+    from detclipv2.inference.images import identify, open_image
 
-    with Image.open(io.BytesIO(content)) as picture:
+    with identify(content) as picture:
         turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
         kind = picture.format
     if not turned:

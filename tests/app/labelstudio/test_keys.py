@@ -62,8 +62,8 @@ def listening() -> Iterator[tuple[str, list[str | None]]]:
 def test_every_spelling_of_the_environments_server_gets_its_key(spelling: str) -> None:
     made = Connection.from_environment(spelling)
     assert made.url == OWN
-    request = next(made.auth.auth_flow(httpx.Request("GET", f"{OWN}/api/version")))
-    assert request.headers["Authorization"] == f"Token {KEY}"
+    signed = made._key.sign(httpx.URL(f"{OWN}/api/version"))
+    assert signed == {"Authorization": f"Token {KEY}"}
 
 
 @pytest.mark.parametrize(
@@ -139,19 +139,29 @@ def test_the_key_is_not_sent_to_the_hosts_of_images() -> None:
             with pytest.raises(SourceError):
                 TaskImages(connection).read(ImageRef("a.jpg", place, None, 1))
         assert seen == [None]
+        for path in (f"{url}/a.jpg", f"@{host}/a.jpg"):
+            with pytest.raises(LabelStudioError, match="is no path"):
+                connection.fetch(path, Hosts.of(host).check)
+            with pytest.raises(LabelStudioError, match="is no path"):
+                connection.get(path)
         with pytest.raises(LabelStudioError, match="is not sent to"):
-            connection.fetch(f"{url}/a.jpg")
-        with pytest.raises(LabelStudioError, match="is not sent to"):
-            connection.get(f"{url}/api/version")
+            connection._key.sign(httpx.URL(f"{url}/api/version"))
         assert seen == [None]
 
 
 def test_a_key_stays_below_the_servers_path() -> None:
     with listening() as (url, seen):
         below = Connection(f"{url}/tools", KEY)
-        for path in (f"{url}/other", f"{url}/tools/..%2fother", f"{url}/tools2"):
-            with pytest.raises(LabelStudioError, match="is not sent to"):
-                below.fetch(path)
+        for path in ("/../other", "/..%2fother", "2/other"):
+            with pytest.raises(LabelStudioError, match="is no path"):
+                below.fetch(path, Hosts().check)
         assert seen == []
-        below.fetch("/data/x")
+        below.fetch("/data/x", Hosts().check)
         assert seen == [f"Token {KEY}"]
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\nb", "schlüssel"])
+def test_what_cannot_be_a_key_is_told_and_not_shown(key: str) -> None:
+    with pytest.raises(LabelStudioError, match=r"Account & Settings") as told:
+        Connection(OWN, key)
+    assert not key.strip() or key not in str(told.value)
