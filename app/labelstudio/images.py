@@ -1,28 +1,38 @@
-"""Addresses of images in tasks ↔ files: one resolver for every spelling Label Studio knows."""
+"""The images of a project's tasks, and their content: from disk, the server or allowed hosts."""
 
 from __future__ import annotations
 
 import base64
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote_plus
 
 import httpx
 
 from app.answers import Answer, AnswerError
+from app.labelstudio import shapes
+from app.labelstudio.addresses import UPLOAD, Address, local_address, read_address
+from app.labelstudio.config import ConfigError, ImageTag, read_labeling_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.progress import Tell, untold
 from app.runs.files import MAX_BYTES, SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts, fetch
 
-Kind = Literal["local file", "upload", "cloud", "address", "inline"]
+__all__ = [
+    "Checked", "TaskImages", "check_images", "data_for_photos", "images_of_project",
+    "images_of_tasks", "local_address", "no_images", "read_address", "tags_of",
+]  # fmt: skip
 
-_LOCAL = "/data/local-files/"
-_UPLOAD = "/data/upload/"
+log = logging.getLogger(__name__)
+
+Missed = Callable[[Sequence[int], Sequence[ImageTag]], None]
+"""Told the numbers of tasks without an image, and where one was looked for."""
+
 _NO_FILES = frozenset({"admin", "api", "django-rq", "logout", "organization", "user"})
 """What a server's addresses begin with that are no files."""
 _STORAGES = {
@@ -35,35 +45,6 @@ _STORAGES = {
 
 
 @dataclass(frozen=True)
-class Address:
-    """What an image's address in a task means.
-
-    Attributes:
-        kind: where it leads.
-        path: of a local file relative to the document root, of an upload its name on the server,
-            else the address itself.
-    """
-
-    kind: Kind
-    path: str
-
-    @property
-    def key(self) -> str:
-        """Equal for all spellings of the same image."""
-        return f"{self.kind}:{self.path}"
-
-    @property
-    def file_name(self) -> str:
-        """The image's folders and name; of addresses and clouds without host or bucket."""
-        path = self.path
-        if self.kind == "address":  # elsewhere "#" and "?" are part of the name
-            path = re.split(r"[?#]", path, maxsplit=1)[0]
-        if self.kind in ("address", "cloud") and "://" in path:
-            path = path.split("://", 1)[1].partition("/")[2]
-        return path.strip("/")
-
-
-@dataclass(frozen=True)
 class Checked:
     """One task's image as it was found: address, what it means, and what came of opening it."""
 
@@ -73,44 +54,6 @@ class Checked:
     place: str
     status: str
     ok: bool
-
-
-def read_address(url: str) -> Address:
-    """Take an address apart: host prefixes and sub-paths go, percent signs are decoded."""
-    if url.startswith("data:"):
-        return Address("inline", url)
-    if _LOCAL in url and "?d=" in url:
-        # A raw "#" is part of the name here, though a browser would cut it off.
-        path = unquote_plus(url.split("?d=", 1)[1].split("&", 1)[0]).replace("\\", "/")
-        return Address("local file", str(PurePosixPath(path)).lstrip("/"))
-    if _UPLOAD in url:
-        return Address("upload", unquote_plus(url.split(_UPLOAD, 1)[1].split("?", 1)[0]))
-    if (original := _unresolved(url)) is not None:
-        return Address("cloud", original)
-    if re.match(r"(s3|gs|azure-blob|azure-spi|redis)://", url):
-        return Address("cloud", url)
-    return Address("address", url)
-
-
-def _unresolved(url: str) -> str | None:
-    """The address in a cloud behind the one that the server makes of it for its pages."""
-    found = re.search(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/\?fileuri=([\w=-]+)", url)
-    if found is None:
-        return None
-    try:
-        return base64.urlsafe_b64decode(found[1]).decode()
-    except ValueError:  # somebody else's address that looks like it
-        return None
-
-
-def local_address(relative: str, sub_path: str = "") -> str:
-    """The address that storage sync gives a file.
-
-    Args:
-        relative: its path below the document root.
-        sub_path: of the server, which pages need in front of it.
-    """
-    return f"{sub_path}{_LOCAL}?d={quote(relative)}"
 
 
 class TaskImages:
@@ -203,7 +146,7 @@ class TaskImages:
         if address.kind == "local file":
             return local_address(address.path)
         if address.kind == "upload":
-            path = _UPLOAD + quote(address.path)
+            path = UPLOAD + quote(address.path)
         elif address.kind == "cloud":
             uri = base64.urlsafe_b64encode(address.path.encode()).decode()
             return f"/tasks/{image.task}/resolve/?fileuri={uri}"
@@ -237,35 +180,71 @@ def _advice(address: Address, answer: Answer) -> str:
     return "the file is gone from the server" if answer.status == 404 else "check the key"
 
 
-def address_of(data: Mapping[str, Any], key: str) -> str | None:
-    """The image's address in a task's data; None when the task has none."""
-    value = data.get(key)
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return value if isinstance(value, str) and value else None
+def tags_of(connection: Connection, project: int) -> tuple[ImageTag, ...]:
+    """The images that a project's tasks show: those that boxes can be drawn on, else all.
+
+    Raises:
+        LabelStudioError: its labeling configuration shows none, or cannot be read.
+    """
+    try:
+        read = read_labeling_config(connection.project(project).get("label_config") or "")
+    except ConfigError as error:
+        raise LabelStudioError(f"project {project}: {error}") from error
+    drawn = tuple(dict.fromkeys(control.image for control in read.controls))
+    if not (drawn or read.images):
+        raise LabelStudioError(
+            f'project {project} has no <Image value="$…"> in its labeling configuration'
+        )
+    return drawn or read.images
 
 
-def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageRef]:
-    """One reference a task; tasks without an image are left out, names are unique."""
+def images_of_tasks(
+    tasks: Iterable[shapes.Task], tags: Sequence[ImageTag], missed: Missed | None = None
+) -> list[ImageRef]:
+    """One reference for each image of the tasks; names are unique.
+
+    Args:
+        tasks: as the server tells them.
+        tags: of the labeling configuration.
+        missed: told of the tasks that have no image; None says so in the log.
+    """
     images: list[ImageRef] = []
     taken: set[str] = set()
+    without: list[int] = []
     for task in tasks:
-        url = address_of(task.get("data", {}), key)
-        if url is None:
-            continue
-        address = read_address(url)
-        name = f"{task['id']}.jpg" if address.kind == "inline" else address.file_name
-        name = name or str(task["id"])
-        if name in taken:
-            name = f"{task['id']}/{name}"
-        taken.add(name)
-        images.append(ImageRef(name, url, None, int(task["id"])))
+        number, data = task["id"], task.get("data", {})
+        places = [place for tag in tags for place in tag.addresses(data)]
+        if not places:
+            without.append(number)
+        for index, (_, url) in enumerate(places):
+            address = read_address(url)
+            name = f"{number}.jpg" if address.kind == "inline" else address.file_name
+            name = name or str(number)
+            if name in taken:
+                name = f"{number}/{name}"
+            if name in taken:  # of one task, too
+                name = f"{number}/{index}/{name.partition('/')[2]}"
+            taken.add(name)
+            images.append(ImageRef(name, url, None, number))
+    if without:
+        (missed or _say)(without, tags)
     return images
 
 
+def no_images(tasks: Sequence[int], tags: Sequence[ImageTag]) -> str:
+    """How many tasks have no image, which, and where one was looked for."""
+    named = ", ".join(map(str, tasks[:5])) + (" …" if len(tasks) > 5 else "")
+    where = ", ".join(tag.value for tag in tags)
+    return f"{len(tasks)} tasks have no image in {where} and are left out: {named}"
+
+
+def _say(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+    log.warning("%s", no_images(tasks, tags))
+
+
 def images_of_project(
-    connection: Connection, project: int, *, only_unlabelled: bool = False, key: str | None = None,
-    tell: Tell = untold,
+    connection: Connection, project: int, *, only_unlabelled: bool = False,
+    missed: Missed | None = None, tell: Tell = untold,
 ) -> list[ImageRef]:  # fmt: skip
     """The images of a project's tasks.
 
@@ -273,26 +252,31 @@ def images_of_project(
         connection: the server.
         project: its number.
         only_unlabelled: leave out tasks that have an annotation.
-        key: which part of the task's data holds the image; None asks the configuration.
+        missed: see `images_of_tasks`.
         tell: see `Connection.pages`.
     """
-    if key is None:
-        key = image_key(connection, project)
+    tags = tags_of(connection, project)
     tasks = connection.pages({"project": project, "include": "id,data,total_annotations"}, tell)
-    return images_of_tasks(
-        (t for t in tasks if not (only_unlabelled and t.get("total_annotations"))), key
-    )
+    chosen = (t for t in tasks if not (only_unlabelled and t.get("total_annotations")))
+    return images_of_tasks(chosen, tags, missed)
 
 
-def image_key(connection: Connection, project: int) -> str:
-    """Which part of a task's data holds the image, by the project's configuration."""
-    found = connection.project(project)
-    match = re.search(r"<Image\b[^>]*\bvalue\s*=\s*[\"']\$(\w+)", found.get("label_config") or "")
-    if match is None:
+def data_for_photos(connection: Connection, project: int) -> Callable[[str], dict[str, Any]]:
+    """What makes the data of a task from the address of its only photo.
+
+    Raises:
+        LabelStudioError: a task of this project shows more than one photo.
+    """
+    tags = tags_of(connection, project)
+    (tag, *others) = tags
+    key = tag.key
+    if others or key is None:
+        shown = ", ".join(f"{one.name} ({one.value})" for one in tags)
         raise LabelStudioError(
-            f'project {project} has no <Image value="$…"> in its labeling configuration'
+            f"tasks of project {project} show {shown}, and cannot be made from single photos; "
+            "import them in Label Studio, or name a project with one <Image>"
         )
-    return match[1]
+    return lambda address: {key: [address] if tag.many else address}
 
 
 def check_images(
@@ -310,10 +294,15 @@ def check_images(
     """
     from detclipv2.inference.images import open_image
 
-    refs = images_of_project(connection, project, tell=tell)
-    chosen = refs[:: max(1, len(refs) // count)][:count]
     found: list[Checked] = []
-    for ref in chosen:
+
+    def missed(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+        said = no_images(tasks, tags)
+        found.append(Checked(tasks[0], "", "no image", "nowhere", said, False))
+
+    refs = images_of_project(connection, project, missed=missed, tell=tell)
+    chosen = refs[:: max(1, len(refs) // count)][:count]
+    for done, ref in enumerate(chosen, 1):
         address = read_address(ref.place)
         assert ref.task is not None
         place = "nowhere"
@@ -324,5 +313,5 @@ def check_images(
         except (OSError, ValueError) as error:
             status, ok = str(error), False
         found.append(Checked(ref.task, ref.place[:200], address.kind, place[:300], status, ok))
-        tell(len(found), len(chosen))
+        tell(done, len(chosen))
     return found

@@ -42,14 +42,27 @@ class Report:
         return (self.created + self.replaced) / self.seconds if self.seconds else 0.0
 
 
-def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
+def push(
+    made: Plan, connection: Connection, tell: Tell = untold, *, hollow: bool = False
+) -> Report:
     """Carry a plan out; see the module for what makes it safe to repeat.
+
+    Args:
+        made: the plan.
+        connection: to the server that it was made for.
+        tell: called after every chunk, with predictions.
+        hollow: write predictions also where no label takes what was found, and all are empty.
 
     Raises:
         LabelStudioError: it could not be finished; the message says what to do, and the same push
             goes on where this one stopped.
     """
     made.check_server(connection)
+    if made.writes and made.hollow and not hollow:
+        raise LabelStudioError(
+            f"no label of project {made.project} takes what was found, so every prediction would "
+            "be empty; add labels to its configuration (--add-labels), or say --allow-empty"
+        )
     start = time.perf_counter()
     report = Report(skipped=len(made.skip))
     total = len(made.writes)

@@ -118,6 +118,7 @@ class LocalStorage(TypedDict):
     """`/api/storages/localfiles`."""
 
     id: Ident
+    title: NotRequired[str | None]
     path: NotRequired[str | None]
     regex_filter: NotRequired[str | None]
     use_blob_urls: NotRequired[bool | None]
@@ -173,19 +174,27 @@ def parse_json(content: bytes) -> Any:
     text = content.decode("utf-8")
     if json_depth(content) > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} lists and objects inside one another")
-    return json.loads(text, parse_constant=_no_constant)
+    value = json.loads(text, parse_constant=_no_constant)
+    if _HALF.search(content):  # "\\ud83d" is half a character, and nothing can be written with it
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def json_depth(content: bytes) -> int:
     """How deep lists and objects lie in one another; linear, and exact for valid JSON."""
     outside = re.sub(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z|\\\Z)', b"", content, flags=re.DOTALL)
-    brackets = np.frombuffer(outside.translate(None, delete=_NO_BRACKETS), np.uint8)
-    if not len(brackets):
-        return 0
-    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
-    return max(0, int(np.cumsum(steps).max()))
+    brackets = outside.translate(None, delete=_NO_BRACKETS)
+    depth = deepest = 0
+    for start in range(0, len(brackets), _BLOCK):
+        part = np.frombuffer(brackets[start : start + _BLOCK], np.uint8)
+        steps = np.where((part == ord("[")) | (part == ord("{")), 1, -1)
+        depths = depth + np.cumsum(steps)
+        depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
+    return deepest
 
 
+_BLOCK = 2**16
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
