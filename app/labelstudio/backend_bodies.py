@@ -96,25 +96,23 @@ async def read_body(request: Request) -> Any:
     """The JSON of a request.
 
     Raises:
-        HTTPException: it is too large, too slow, no JSON, or sent by a page.
+        HTTPException: it is too large, too slow, or no JSON.
     """
-    if request.headers.get("origin") is not None:  # Label Studio's server sends none
-        raise HTTPException(403, "pages may not ask this backend; Label Studio's server does")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":  # what pages can send without being allowed to
         raise HTTPException(415, "send application/json")
     told = request.headers.get("content-length", "0")
     if told.isascii() and told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
-        raise HTTPException(413, f"a request may have {MAX_BODY:,} bytes")
+        raise _ended(413, f"a request may have {MAX_BODY:,} bytes")
     content = bytearray()
     try:
         async with asyncio.timeout(_SECONDS):
             async for chunk in request.stream():
                 content += chunk
                 if len(content) > MAX_BODY:
-                    raise HTTPException(413, f"a request may have {MAX_BODY:,} bytes")
+                    raise _ended(413, f"a request may have {MAX_BODY:,} bytes")
     except TimeoutError as error:
-        raise HTTPException(408, f"a request may take {_SECONDS:g} s to arrive") from error
+        raise _ended(408, f"a request may take {_SECONDS:g} s to arrive") from error
     except ClientDisconnect as error:
         raise HTTPException(400, "the request ends too early") from error
     try:
@@ -135,3 +133,8 @@ def checked_body(kind: type[BaseModel], body: object) -> Any:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(map(str, first["loc"]))[:200] or "all of it"
         raise HTTPException(422, f"{field}: {first['msg']}") from error
+
+
+def _ended(status: int, said: str) -> HTTPException:
+    """An answer after which the connection ends: what is still to come is not read."""
+    return HTTPException(status, said, {"Connection": "close"})

@@ -50,6 +50,8 @@ def build_backend(
     async def allowed(
         request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_GUARD)]
     ) -> None:
+        if request.headers.get("origin") is not None:  # Label Studio's server sends none
+            raise HTTPException(403, "pages may not ask this backend; Label Studio's server does")
         if login is None:
             return
         said = (given.username, given.password) if given else ("", "")

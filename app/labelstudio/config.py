@@ -25,8 +25,9 @@ _TAKES = {
     "polygonlabels": "polygons", "polygon": "polygons", "ellipselabels": "ellipses",
     "ellipse": "ellipses", "keypointlabels": "points", "keypoint": "points",
     "vectorlabels": "lines", "vector": "lines", "rectangle": "boxes without names",
+    "videorectangle": "boxes of videos",
 }  # fmt: skip
-"""What other controls on images are for."""
+"""What other controls are for."""
 _VARIABLE = re.compile(r"\$[\w\[\].{}]+")
 
 
@@ -151,7 +152,7 @@ def read_labeling_config(xml: str) -> LabelingConfig:
                 prompts.append((tag.name, on[0].name))
         elif tag.kind in ("rectanglelabels", "labels"):
             refused += _boxes(tag, on, shapes, controls)
-        elif tag.kind in _TAKES and on:
+        elif tag.kind in _TAKES and (on or tag.kind == "videorectangle"):
             refused.append(f"{tag} takes {_TAKES[tag.kind]}")
     drawing = {control.shape for control in controls}
     refused = [one for one in refused if not any(f"{name!r}" in one for name in drawing if name)]

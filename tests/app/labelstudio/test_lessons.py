@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from app.cli import main
 from app.labelstudio.backend import Backend
@@ -46,6 +49,13 @@ def labelled(scores: dict[str, float]) -> tuple[Desk, int]:
             desk.predict(task, {"model_version": version, "result": [region(score)]})
             desk.submit(task)
     return desk, project
+
+
+def inline(size: tuple[int, int] = (64, 48)) -> str:
+    """A photo as an address."""
+    stream = BytesIO()
+    Image.effect_noise(size, 90).convert("RGB").save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def loaded(desk: Desk, memory: Memory) -> Backend:
