@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -46,6 +47,7 @@ class Region:
     Attributes:
         id: the server's.
         box: what it covers, upright, in pixels of the image.
+        unturned: what it would cover without its rotation.
         rotation: degrees that a labeler turned it by, clockwise about its first corner.
         image: name of the image tag, and place in its list of images.
         control: name of the tag with the label.
@@ -53,6 +55,7 @@ class Region:
 
     id: str
     box: Box
+    unturned: Box
     rotation: float
     image: tuple[str, int]
     control: str
@@ -181,10 +184,11 @@ def read_regions(
         corner = (x or 0) / 100 * width, (y or 0) / 100 * height
         extent = (w or 0) / 100 * width, (h or 0) / 100 * height
         rotation = (_number(value.get("rotation")) or 0.0) % 360
-        box = Box(labels[0], _number(item.get("score")) or 0.0, _around(corner, extent, rotation))
+        unturned = Box(labels[0], _number(item.get("score")) or 0.0, _around(corner, extent, 0))
+        box = dataclasses.replace(unturned, xyxy=_around(corner, extent, rotation))
         image = str(item.get("to_name", "")), int(_number(item.get("item_index")) or 0)
         control = str(item.get("from_name", ""))
-        found.append(Region(str(item.get("id", "")), box, rotation, image, control))
+        found.append(Region(str(item.get("id", "")), box, unturned, rotation, image, control))
     return found
 
 

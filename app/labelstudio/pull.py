@@ -74,6 +74,10 @@ def _review_image(
 ) -> Iterator[Reviewed]:
     """`review` for the regions of one image."""
     overlap = iou([region.box for region in before], [region.box for region in after])
+    # one that was only turned is still the same thing, however little of it is left in its place
+    known = np.array([[a.id == b.id != "" for b in after] for a in before], bool)
+    unturned = iou([one.unturned for one in before], [one.unturned for one in after])
+    overlap = np.where(known.reshape(overlap.shape), np.maximum(overlap, unturned), overlap)
     candidates = sorted(
         (
             before[i].box.name != after[j].box.name,

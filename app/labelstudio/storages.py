@@ -53,7 +53,8 @@ def serve(connection: Connection, project: int, root: Path, relative: Sequence[s
     there = storages(connection, project)
     for one in there:
         if _is_own(one) and one.get("regex_filter") != _NOTHING:  # of an older version
-            change = {"regex_filter": _NOTHING}
+            # the server checks the path again, and takes it from the request
+            change = {"path": one.get("path"), "regex_filter": _NOTHING}
             connection.write("PATCH", f"{_PATH}/{one['id']}", json=change, what="storage")
     covered = [Path(path) for one in there if (path := one.get("path"))]
     for top in sorted({name.split("/")[0] for name in relative}):
