@@ -29,6 +29,7 @@ from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.access import Access
+from app.ui.calibrate_tab import build as build_calibrate
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.labelstudio_tab import build
 from app.ui.run_folders import RunFolders
@@ -362,3 +363,21 @@ def test_a_turned_box_is_not_kept(desk: Desk, make_run: MakeRun) -> None:
         desk.tasks[task]["annotations"][0] = annotation
     verdicts = [box.verdict for one in pull(desk.connect(), project) for box in one.boxes]
     assert verdicts == ["kept", "moved", "kept"]
+
+
+def test_no_visitor_waits_for_another_ones_label_studio(tmp_path: Path) -> None:
+    """One dry run of 5,000 tasks once blocked everybody's."""
+    with gr.Blocks() as page:
+        connection, runs = gr.State(None), RunFolders(tmp_path)
+        with gr.Tab("Label Studio") as tab:
+            build(runs, Access(), connection, tab)
+        with gr.Tab("Calibrate") as other:
+            build_calibrate(runs, connection, other)
+    asking = [
+        one for one in page.fns.values()
+        if one.queue is not False and (connection in one.inputs or connection in one.outputs)
+    ]  # fmt: skip
+    assert len(asking) == 12
+    for one in asking:
+        assert one.concurrency_limit == 8, one.name
+        assert one.concurrency_id not in {two.concurrency_id for two in asking if two is not one}
