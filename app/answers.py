@@ -56,7 +56,7 @@ class Answer:
 
 
 @dataclass
-class _Line:
+class _ThreadClient:
     """The client of one thread, and its sockets, which its deadline may shut down."""
 
     client: httpx.Client
@@ -68,7 +68,7 @@ class _Line:
             self.sockets = [one for one in self.sockets if one.fileno() >= 0]
             self.sockets.append(told["return_value"].get_extra_info("socket"))
 
-    def hang_up(self) -> None:
+    def shut_down(self) -> None:
         """End whatever is being read or sent."""
         for one in self.sockets:
             with suppress(OSError):  # closed by now
@@ -86,7 +86,7 @@ class Reader:
     def __init__(self, timeout: float, transport: httpx.BaseTransport | None = None) -> None:
         self._timeout = httpx.Timeout(timeout, connect=min(10.0, timeout))
         self._transport = transport
-        self._own = threading.local()
+        self._local = threading.local()
         self._clients: list[httpx.Client] = []
 
     def ask(
@@ -105,14 +105,14 @@ class Reader:
             AnswerError: the answer breaks a limit.
             httpx.TransportError: there is no answer.
         """
-        line = self._line()
-        with _deadline(line, url, limits.seconds) as late:
+        own = self._thread_client()
+        with _deadline(own, url, limits.seconds) as late:
             for _ in range(limits.redirects + 1):
                 headers = {"Accept-Encoding": "gzip", **check(url)}
-                request = line.client.build_request(method, url, headers=headers, **content)
-                request.extensions["trace"] = line.note
+                request = own.client.build_request(method, url, headers=headers, **content)
+                request.extensions["trace"] = own.note
                 try:
-                    answer = line.client.send(request, stream=True)
+                    answer = own.client.send(request, stream=True)
                 except httpx.InvalidURL as error:  # httpx looks at redirects, too
                     raise AnswerError(f"{url}: redirected to no address ({error})") from error
                 try:
@@ -134,22 +134,22 @@ class Reader:
         for client in self._clients:
             client.close()
 
-    def _line(self) -> _Line:
-        line: _Line | None = getattr(self._own, "line", None)
-        if line is None:
+    def _thread_client(self) -> _ThreadClient:
+        own: _ThreadClient | None = getattr(self._local, "own", None)
+        if own is None:
             client = httpx.Client(timeout=self._timeout, transport=self._transport)
-            line = self._own.line = _Line(client)
+            own = self._local.own = _ThreadClient(client)
             self._clients.append(client)
-        return line
+        return own
 
 
 @contextmanager
-def _deadline(line: _Line, url: httpx.URL, seconds: float) -> Iterator[threading.Event]:
+def _deadline(own: _ThreadClient, url: httpx.URL, seconds: float) -> Iterator[threading.Event]:
     late = threading.Event()
 
     def end() -> None:
         late.set()
-        line.hang_up()
+        own.shut_down()
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -141,9 +141,9 @@ class Memory:
                 for project, one in told["learned"].items()
             }
         except ValueError as error:
+            why = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{file} is damaged ({str(error)[:300]}); remove it to begin without learned "
-                "thresholds"
+                f"{file} is damaged ({why}); remove it to begin without learned thresholds"
             ) from error
         if server != self._server:
             raise ValueError(

@@ -154,7 +154,7 @@ def run_push(arguments: argparse.Namespace) -> int:
         with tqdm(total=len(planned.writes), unit="task", file=sys.stderr) as bar:
             report = push(
                 planned, connection, lambda done, total: bar.update(done - bar.n),
-                hollow=arguments.allow_empty,
+                allow_empty=arguments.allow_empty,
             )  # fmt: skip
     print(
         f"{report.created} created, {report.replaced} replaced, {report.skipped} there already, "

@@ -48,14 +48,14 @@ class LabelMap:
         config: as it is written.
         images: its images that take boxes, and where each class goes there.
         matches: the best place of each class, over all images.
-        grows: the control that missing labels are added to.
+        extended: the control that missing labels are added to.
         refused: other controls for boxes, and why they get none.
     """
 
     config: str
     images: tuple[tuple[ImageTag, Places], ...]
     matches: tuple[Match, ...]
-    grows: str
+    extended: str
     refused: tuple[str, ...] = ()
 
     @cached_property
@@ -81,7 +81,7 @@ class LabelMap:
         tags = [tag_of(element) for element in root.iter() if isinstance(element.tag, str)]
         control = next(
             tag.element for tag in tags
-            if tag.kind in ("rectanglelabels", "labels") and tag.name == self.grows
+            if tag.kind in ("rectanglelabels", "labels") and tag.name == self.extended
         )  # fmt: skip
         there = {tag_of(one).get("value") for one in control.iter(etree.Element)}
         for name in self.missing:
@@ -124,8 +124,8 @@ def read_config(xml: str, vocabulary: Vocabulary, control: str | None = None) ->
             if _QUALITY.index(match.how) < _QUALITY.index(before.how):
                 best[concept.name] = match
         images.append((image, places))
-    grows = max(known, key=lambda name: known[name])
-    return LabelMap(xml, tuple(images), tuple(best.values()), grows, read.refused)
+    extended = max(known, key=lambda name: known[name])
+    return LabelMap(xml, tuple(images), tuple(best.values()), extended, read.refused)
 
 
 def _nothing_takes_boxes(read: LabelingConfig, vocabulary: Vocabulary, control: str | None) -> str:

@@ -60,7 +60,7 @@ class Plan:
             have labels, and what labelers made of them is what thresholds are learned from.
         old: whether they stay.
         unmatched: images of the run without a task.
-        bare: tasks without an image.
+        without_image: tasks without an image.
         by_name: tasks for which nothing but the image's name speaks.
         boxes: regions by label.
         left_out: boxes of classes without a label.
@@ -81,7 +81,7 @@ class Plan:
     learned: int
     old: Old
     unmatched: tuple[str, ...]
-    bare: tuple[int, ...]
+    without_image: tuple[int, ...]
     by_name: int
     boxes: dict[str, int]
     left_out: dict[str, int]
@@ -108,11 +108,11 @@ class Plan:
     def switches(self) -> bool:
         """Whether the project is told to show this version; never one that no task has, nor an
         empty one for want of labels."""
-        there = bool(self.writes or self.skip) and not self.hollow
+        there = bool(self.writes or self.skip) and not self.without_labels
         return there and (self.active != self.model_version or not self.shown)
 
     @property
-    def hollow(self) -> bool:
+    def without_labels(self) -> bool:
         """Whether every prediction is empty because no label takes what was found."""
         return not self.labels.labels or (not self.boxes and bool(self.left_out))
 
@@ -145,7 +145,7 @@ class Plan:
             lost = ", ".join(f"{k} {v}" for k, v in self.left_out.items())
             said.append(f"left out, because no label takes them: {lost}")
         if self.labels.missing:
-            said.append(f"labels to add to {self.labels.grows!r} in the configuration:")
+            said.append(f"labels to add to {self.labels.extended!r} in the configuration:")
             said += self.labels.addition.splitlines()
         said += [f"no boxes for {one}" for one in self.labels.refused]
         if self.unmatched:
@@ -154,8 +154,8 @@ class Plan:
                 f"{len(self.unmatched)} images have no task in the project: {names}; make tasks "
                 "for them first"
             )
-        if self.bare:
-            said.append(no_images(self.bare, [tag for tag, _ in self.labels.images]))
+        if self.without_image:
+            said.append(no_images(self.without_image, [tag for tag, _ in self.labels.images]))
         if self.by_name:
             said.append(
                 f"{self.by_name} tasks were found by the image's name only; open one of them "
@@ -171,7 +171,7 @@ class Plan:
             f"a labeler will see version {self.model_version}: "
             f"{len(self.writes) + len(self.skip) - empty} tasks with boxes, {empty} without"
         )
-        if self.hollow:
+        if self.without_labels:
             said[-1] = f"no label takes what was found, so {said[-1].rpartition(': ')[2]}"
         return said
 
@@ -201,7 +201,9 @@ def plan(
     tasks = _read_tasks(connection, project, tell)
     tags = [tag for tag, _ in labels.images]
     matching = _match(run, tasks, tags, document_root)
-    bare = tuple(t.id for t in tasks.values() if not any(tag.addresses(t.data) for tag in tags))
+    without_image = tuple(
+        t.id for t in tasks.values() if not any(tag.addresses(t.data) for tag in tags)
+    )
     places = {tag.name: where for tag, where in labels.images}
     create, replace, skip = [], [], []
     doubled: list[int] = []
@@ -247,7 +249,7 @@ def plan(
     return Plan(
         connection.url, project, found.get("title") or "", version, labels, tuple(create),
         tuple(replace), tuple(skip), tuple(doubled), tuple(older), learned, old,
-        matching.unmatched, bare, matching.by_name, dict(boxes), dict(left_out),
+        matching.unmatched, without_image, matching.by_name, dict(boxes), dict(left_out),
         found.get("model_version") or "", bool(found.get("show_collab_predictions")),
     )  # fmt: skip
 

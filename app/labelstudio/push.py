@@ -43,7 +43,7 @@ class Report:
 
 
 def push(
-    made: Plan, connection: Connection, tell: Tell = untold, *, hollow: bool = False
+    made: Plan, connection: Connection, tell: Tell = untold, *, allow_empty: bool = False
 ) -> Report:
     """Carry a plan out; see the module for what makes it safe to repeat.
 
@@ -51,17 +51,17 @@ def push(
         made: the plan.
         connection: to the server that it was made for.
         tell: called after every chunk, with predictions.
-        hollow: write predictions also where no label takes what was found, and all are empty.
+        allow_empty: write predictions also where no label takes what was found, and all are empty.
 
     Raises:
         LabelStudioError: it could not be finished; the message says what to do, and the same push
             goes on where this one stopped.
     """
     made.check_server(connection)
-    if made.writes and made.hollow and not hollow:
+    if made.writes and made.without_labels and not allow_empty:
         raise LabelStudioError(
             f"no label of project {made.project} takes what was found, so every prediction would "
-            "be empty; add labels to its configuration (--add-labels), or say --allow-empty"
+            "be empty; add labels to its configuration first (--add-labels, or the page's button)"
         )
     start = time.perf_counter()
     report = Report(skipped=len(made.skip))

@@ -62,7 +62,7 @@ def started(server: Server, tiny_checkpoint: Path, state: Path) -> Iterator[str]
         cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # seconds alone, minutes on a busy machine
     while True:
         try:
             answer = httpx.get(f"{url}/health", auth=("ls", "secret"), timeout=5)

@@ -72,7 +72,7 @@ def test_all_controls_of_all_images_take_boxes() -> None:
 def test_a_label_is_added_once_and_where_most_classes_are() -> None:
     words = Vocabulary.parse("cup, pot, cat, dog")
     found = read_config(TWO, words)
-    assert found.grows == "things"
+    assert found.extended == "things"
     assert found.completed.count('value="dog"') == 1 and "<!--" in found.completed
     root = etree.fromstring(found.completed)
     (control,) = root.xpath("//RectangleLabels[@name='things']")

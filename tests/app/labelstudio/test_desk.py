@@ -296,7 +296,7 @@ def test_nothing_is_pushed_where_no_label_takes_it(
     assert desk.projects[project]["model_version"] == "", "labelers see what they saw before"
     assert all(not task["predictions"][0]["result"] for task in desk.tasks.values())
     made = plan(run, desk.connect(), project)
-    assert made.hollow and not made.switches and (len(made.skip), made.requests) == (3, 0)
+    assert made.without_labels and not made.switches and (len(made.skip), made.requests) == (3, 0)
     assert shell(*command, "--add-labels") == 0
     assert desk.projects[project]["label_config"].count('value="cat"') == 1
     assert desk.projects[project]["model_version"] == run.model_version
