@@ -175,7 +175,9 @@ def read_regions(
         labels = value.get("rectanglelabels") or value.get("labels")
         x, y, w, h = sides = [_number(value.get(side)) for side in _SIDES]
         # plain labels name points, ellipses and masks, too, and none of those has all four
-        if not isinstance(labels, list) or not isinstance(labels[0], str) or None in sides:
+        if not isinstance(labels, list) or not labels or None in sides:
+            continue
+        if not isinstance(labels[0], str):
             continue
         width, height = size or (
             _number(item.get("original_width")) or 100,
