@@ -66,7 +66,7 @@ def push(
     start = time.perf_counter()
     report = Report(skipped=len(made.skip))
     total = len(made.writes)
-    _same_configuration(made, connection)
+    check_configuration(made, connection)
     done = 0
     shaky = []
     for chunk in chunks(made.writes):
@@ -95,7 +95,12 @@ def push(
     return report
 
 
-def _same_configuration(made: Plan, connection: Connection) -> None:
+def check_configuration(made: Plan, connection: Connection) -> None:
+    """Refuse a project whose configuration is another than the plan was made for.
+
+    Raises:
+        LabelStudioError: it is another.
+    """
     if connection.project(made.project).get("label_config") != made.labels.config:
         raise LabelStudioError(
             f"the labeling configuration of project {made.project} was changed since the dry run; "

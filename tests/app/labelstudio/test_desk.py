@@ -381,3 +381,14 @@ def test_no_visitor_waits_for_another_ones_label_studio(tmp_path: Path) -> None:
     for one in asking:
         assert one.concurrency_limit == 8, one.name
         assert one.concurrency_id not in {two.concurrency_id for two in asking if two is not one}
+
+
+def test_labels_are_not_added_to_a_configuration_that_changed(
+    desk: Desk, make_run: MakeRun, tmp_path: Path
+) -> None:
+    project = desk.project(*URLS, config=OTHERS)
+    made = plan(make_run(images_of_project(desk.connect(), project)), desk.connect(), project)
+    desk.projects[project]["label_config"] = CONFIG.replace("cat", "what somebody added")
+    actions = LabelStudioActions(RunFolders(tmp_path), Access())
+    assert "was changed since the dry run" in actions.add_labels(desk.connect(), made)
+    assert "what somebody added" in desk.projects[project]["label_config"]
