@@ -18,7 +18,8 @@ def add_backend(commands: Any) -> None:
         "serve-backend", help="serve the model to Label Studio as a live ML backend",
         description="Label Studio's ML-backend protocol. Connect it in a project's settings, "
         "Model. Prompts come from the project's labels, or from a <TextArea name=\"prompt\"> on "
-        "the image; the prompt “reset” makes the labels count again.",
+        "the image; the prompt “reset”, --forget-prompt ID and the request DELETE /prompt/ID make "
+        "the labels count again.",
     )  # fmt: skip
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")

@@ -360,3 +360,13 @@ def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> N
         found = check_images(at(url), 1, TaskImages(at(url)))
     assert [one.ok for one in found] == [False, True, False]
     assert "not a picture" in found[0].status and found[1].status == "ok, 4 x 8 px"
+
+
+def test_a_file_of_this_machine_has_a_limit_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.labelstudio.images.MAX_BYTES", 10)
+    (tmp_path / "large.jpg").write_bytes(bytes(11))
+    images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
+    with pytest.raises(SourceError, match="more than 10 bytes"):
+        images.read(ImageRef("large.jpg", "/data/local-files/?d=large.jpg", None, 1))
