@@ -221,7 +221,7 @@ class Connection:
         except AnswerError as error:
             raise LabelStudioError(f"{error}; is this Label Studio?", lost=True) from error
         if answer.status >= 400:
-            raise refused(answer.status, _reason(answer), what or path, self.key_kind)
+            raise refused(answer.status, self._reason(answer), what or path, self.key_kind)
         if answer.status >= 300:
             raise LabelStudioError(
                 f"{self.url}{path} answers {answer.status} without saying where to go instead; "
@@ -266,10 +266,9 @@ class Connection:
         answer = self._reader.ask(
             "POST", self._address(path), check, limits, json=self._key.exchange
         )
-        if answer.status in (400, 401, 403):
-            raise refused(401, _reason(answer), "the key", self.key_kind)
         if answer.status != 200:
-            raise refused(answer.status, _reason(answer), "the key", self.key_kind)
+            status = 401 if answer.status in (400, 403) else answer.status
+            raise refused(status, self._reason(answer), "the key", self.key_kind)
         self._key.access = checked(shapes.AccessToken, self._json(answer, path), path)["access"]
 
     def _own(self, url: httpx.URL) -> Mapping[str, str]:
@@ -290,11 +289,11 @@ class Connection:
             raise LabelStudioError(f"{path[:200]!r} is no path on {self.url}; it is not asked for")
         return url
 
-
-def _reason(answer: Answer) -> str:
-    """What the server says went wrong."""
-    try:
-        body = parse_json(answer.content)
-        return str(body.get("validation_errors") or body.get("detail") or body)[:400]
-    except (ValueError, AttributeError):
-        return answer.content[:200].decode("utf-8", "replace")
+    def _reason(self, answer: Answer) -> str:
+        """What the server says went wrong."""
+        try:
+            body = parse_json(answer.content)
+            said = str(body.get("validation_errors") or body.get("detail") or body)
+        except (ValueError, AttributeError):
+            said = answer.content[:2000].decode("utf-8", "replace")
+        return self._key.hidden(said)[:400]

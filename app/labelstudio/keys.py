@@ -52,6 +52,12 @@ class Key:
         """The body of the request that exchanges a personal token."""
         return {"refresh": self._key}
 
+    def hidden(self, text: str) -> str:
+        """The text without the key, which a server may have sent back."""
+        for secret in filter(None, (self._key, self.access)):
+            text = text.replace(secret, "<key>")
+        return text
+
     def sign(self, url: httpx.URL) -> dict[str, str]:
         """The header of a request to the key's own server.
 

@@ -87,6 +87,14 @@ def test_what_is_no_json_is_told(content: bytes, said: str) -> None:
     ask(lambda wire: wire.body(content), said)
 
 
+def test_a_key_that_is_sent_back_is_not_shown() -> None:
+    def echo(wire: Wire) -> None:
+        wire.body(json.dumps({"detail": wire.headers["Authorization"]}).encode(), 400)
+
+    ask(echo, "Token <key>")
+    ask(lambda wire: wire.body(wire.headers["Authorization"].encode(), 403), "Token <key>")
+
+
 def test_redirects_name_the_address_to_use() -> None:
     with hostile(lambda wire: wire.json({})) as (elsewhere, seen):
         to = f"{elsewhere}/api/projects/1/"
