@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.labelstudio.connection import Connection
+from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.payload import Region, read_regions
 from app.progress import Tell, untold
 from app.runs.diff import iou
@@ -21,6 +21,8 @@ MATCH_IOU = 0.5
 """Least overlap at which a labeler's box is about the same thing as a predicted one."""
 SAME_IOU = 0.95
 """From here on a box counts as left where it was; the server rounds, and so does a mouse."""
+MAX_PAIRS = 25_000_000
+"""Predicted times labelled boxes of one image that are compared: 5,000 of each."""
 SAME_TURN = 0.5
 """Degrees up to which a box counts as not turned."""
 
@@ -73,6 +75,11 @@ def _review_image(
     task: int, before: Sequence[Region], after: Sequence[Region]
 ) -> Iterator[Reviewed]:
     """`review` for the regions of one image."""
+    if len(before) * len(after) > MAX_PAIRS:
+        raise LabelStudioError(
+            f"task {task} has {len(before):,} predicted and {len(after):,} labelled boxes on one "
+            "image, too many to compare; delete its predictions, or leave the task out"
+        )
     overlap = iou([region.box for region in before], [region.box for region in after])
     # one that was only turned is still the same thing, however little of it is left in its place
     known = np.array([[a.id == b.id != "" for b in after] for a in before], bool)

@@ -378,3 +378,14 @@ def test_a_file_of_this_machine_has_a_limit_too(
     images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
     with pytest.raises(SourceError, match="more than 10 bytes"):
         images.read(ImageRef("large.jpg", "/data/local-files/?d=large.jpg", None, 1))
+
+
+def test_boxes_without_number_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.labelstudio.pull import review
+
+    value = {"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["cat"]}
+    many = [{"id": str(i), "value": value} for i in range(10)]
+    monkeypatch.setattr("app.labelstudio.pull.MAX_PAIRS", 99)
+    with pytest.raises(LabelStudioError, match="task 7 has 10 predicted and 10 labelled boxes"):
+        review(7, many, many)
+    assert len(review(7, many[:9], many)) == 10
