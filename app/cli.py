@@ -1,7 +1,7 @@
 """`python -m app.cli COMMAND`: the whole app without a browser.
 
-Exit codes: 0 all done · 1 some images or files failed · 2 nothing could be done · 130 stopped with
-Ctrl-C.
+Exit codes: 0 all done · 1 some images, files or classes were left out · 2 nothing could be done ·
+130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations

@@ -9,40 +9,45 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.labelstudio.backend_labels import ConfigLabels, prompted, read_labels, typed_prompt
+from app.labelstudio.backend_labels import (
+    Typed,
+    read_labels,
+    typed_prompt,
+)
+from app.labelstudio.backend_looks import look, look_inside
 from app.labelstudio.backend_memory import Learned, Memory, Prompt
-from app.labelstudio.calibrate import curves, propose, with_thresholds
-from app.labelstudio.config_map import ConfigError, read_config
+from app.labelstudio.backend_wishes import Wish, Wishes
+from app.labelstudio.calibrate import curves, propose
+from app.labelstudio.config import ConfigError, Control, ImageTag, read_labeling_config
+from app.labelstudio.config_map import LabelMap, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import TaskImages, address_of
+from app.labelstudio.images import TaskImages
 from app.labelstudio.lessons import lessons
-from app.labelstudio.payload import prediction
+from app.labelstudio.payload import Region, Target, prediction, read_regions, regions_of
 from app.labelstudio.pull import pull
 from app.runs.files import SourceError
 from app.runs.records import Box, ImageRef
-from app.runs.settings import THRESHOLD, look_suffix
-from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from app.runs.settings import THRESHOLD
+from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from detclipv2.inference.detectors import Detector
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 95.0
+_PATIENCE = 80.0
 """Seconds a prediction may wait for the model to load; the server gives up after 100."""
 
+_TRAININGS = 4
+"""Projects that are learned from at once."""
 
-@dataclass(frozen=True)
-class Wish:
-    """What a request asks for: the words, the lowest score, the version that says so."""
-
-    vocabulary: Vocabulary
-    threshold: float
-    version: str
+Answer = dict[str, Any] | list[Any]
+"""To one task: a prediction, or an empty list for none, after which the server asks again."""
 
 
 class Backend:
@@ -65,12 +70,14 @@ class Backend:
     ) -> None:  # fmt: skip
         self._images = images
         self._connection = connection
-        self._threshold = threshold
         self._size, self._tiles = size, tiles
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
         self._memory = memory or Memory()
+        self._wishes = Wishes(self._memory, threshold, size, tiles)
+        self._training: set[str] = set()
+        self._training_lock = threading.Lock()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
 
     def _load(self, load: Callable[[], Detector[Any]]) -> None:
@@ -94,7 +101,7 @@ class Backend:
     def setup(self, project: str, config: str) -> dict[str, Any]:
         """The version for a project's configuration; does not wait for the model."""
         try:
-            version = self._wish(project, config, "").version
+            version = self._wishes.of(self._detector, project, config).version
         except (ConfigError, VocabularyError) as error:
             log.warning("project %s: %s", project, error)
             version = "detclipv2"
@@ -102,39 +109,51 @@ class Backend:
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], config: str, project: str,
-        context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        """One answer a task, in order, empty where an image cannot be used.
+        context: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """One answer a task, in order.
+
+        Args:
+            tasks: with their data.
+            config: the labeling configuration.
+            project: its number.
+            context: regions that a labeler has just entered, of the only task.
 
         Raises:
             ConfigError: the configuration takes no boxes.
-            VocabularyError: the prompt cannot be used.
+            VocabularyError: its labels cannot be used.
             TimeoutError: the model is not loaded yet, or failed to.
         """
-        typed = typed_prompt(context)
+        read = read_labeling_config(config)
+        typed = typed_prompt(context, read)
         detector = self._wait()
-        wish = self._wish(project, config, typed)
-        labels = read_config(config, wish.vocabulary)
-        if typed:  # only now: what cannot be used must not come back with every request
-            self._memory.keep_prompt(project, Prompt(typed, config))
-        results = []
-        for task in tasks:
-            made: dict[str, Any] = {"model_version": wish.version, "score": 0.0, "result": []}
-            url = address_of(task.get("data", {}), labels.target.data_key)
-            if url is None:
-                log.warning("task %s has no %r", task.get("id"), labels.target.data_key)
-                results.append(made)
-                continue
-            ref = ImageRef(f"task {task.get('id')}", url, None, task.get("id"))
-            try:
-                boxes, size = self._look(detector, self._images.read(ref), wish)
-            except (SourceError, OSError, ValueError) as error:
-                # one answer a task: fewer, and the server throws all of them away
-                log.warning("task %s: %s", task.get("id"), error)
-                results.append(made)
-                continue
-            results.append(prediction(boxes, size, labels.target, labels.labels, wish.version))
-        return {"results": results, "model_version": wish.version}
+        if typed is not None:
+            yield self._typed(detector, typed, tasks, config, project)
+        elif context:
+            yield self._drawn(detector, read_regions(context, (100, 100)), tasks, config, project)
+        else:
+            wish = self._wishes.of(detector, project, config)
+            labels = read_config(config, wish.vocabulary)
+            for task in tasks:
+                yield self._answer(detector, task, labels, wish)
+
+    def told(
+        self, config: str, context: Sequence[Mapping[str, Any]] | None, said: str
+    ) -> Answer | None:
+        """An answer that shows these words to a labeler; None where nothing can show them."""
+        try:
+            typed = typed_prompt(context, read_labeling_config(config))
+        except ConfigError:
+            return None
+        return None if typed is None else prediction([], "detclipv2") | {
+            "result": [typed.answer(said)]
+        }  # fmt: skip
+
+    def forget_prompt(self, project: str) -> bool:
+        """Make the project's labels count again; returns whether a prompt was kept."""
+        kept = self._memory.prompt(project) is not None
+        self._memory.keep_prompt(project, None)
+        return kept
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What the server tells: “Start training” learns thresholds; others are acknowledged.
@@ -146,12 +165,20 @@ class Backend:
         about = event.get("project") or {}
         project = str(about.get("id", ""))
         if action == "START_TRAINING":
-            threading.Thread(target=self._learn, args=(project,), daemon=True).start()
+            self._train(project)
         elif action == "PROJECT_UPDATED":
             prompt = self._memory.prompt(project)
             if prompt is not None and about.get("label_config") != prompt.config:
                 self._memory.keep_prompt(project, None)
         return {"status": "ok", "action": action}
+
+    def _train(self, project: str) -> None:
+        """Begin to learn, unless the same is under way."""
+        with self._training_lock:
+            if project in self._training or len(self._training) >= _TRAININGS:
+                return
+            self._training.add(project)
+        threading.Thread(target=self._learn, args=(project,), daemon=True).start()
 
     def _learn(self, project: str) -> None:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
@@ -160,9 +187,12 @@ class Backend:
             used = lessons(pull(self._connection, int(project)), detector.fingerprint)
             proposals = tuple(propose(curve) for curve in curves(used.tasks).values())
             self._memory.keep_learned(project, Learned(detector.fingerprint, proposals))
-        except (LabelStudioError, OSError, ValueError) as error:
+        except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
+        finally:
+            with self._training_lock:
+                self._training.discard(project)
         log.info("project %s: %s", project, used.sentence())
         for one in proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
@@ -173,60 +203,102 @@ class Backend:
             raise TimeoutError(self._problem or "the model is still loading; try again in a minute")
         return self._detector
 
-    def _wish(self, project: str, config: str, typed: str) -> Wish:
-        """The words: typed now, else typed before under the same labels, else the labels."""
-        labels = read_labels(config)
-        threshold = self._threshold if labels.threshold is None else labels.threshold
-        if typed:
-            vocabulary = prompted(typed, config, labels)
-        elif (remembered := self._remembered(project, config, labels)) is not None:
-            vocabulary = remembered
-        elif labels.words:
-            vocabulary = self._calibrated(project, labels)
-        else:
-            raise ConfigError(
-                "the labeling configuration has no <RectangleLabels> with labels; add some"
-            )
-        weights = self._detector.fingerprint[:8] if self._detector else "loading"
-        name = self._detector.name if self._detector else "model"
-        version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
-        version += look_suffix(self._size, self._tiles)
-        if threshold != THRESHOLD:
-            version += f"@{threshold:g}"
-        return Wish(vocabulary, threshold, version)
+    def _typed(
+        self, detector: Detector[Any], typed: Typed, tasks: Sequence[Mapping[str, Any]],
+        config: str, project: str,
+    ) -> Answer:  # fmt: skip
+        """Follow a prompt, or say why not; it is kept once a label takes one of its classes."""
+        if typed.resets:
+            kept = self.forget_prompt(project)
+            said = "the project's labels count again" if kept else "the project's labels count"
+            return prediction([], "detclipv2") | {"result": [typed.answer(said)]}
+        try:
+            wish = self._wishes.of(detector, project, config, typed.text)
+            labels = read_config(config, wish.vocabulary)
+        except (ConfigError, VocabularyError) as error:
+            return prediction([], "detclipv2") | {"result": [typed.answer(str(error))]}
+        self._memory.keep_prompt(project, Prompt(typed.text, config))
+        answer = self._answer(detector, tasks[0], labels, wish) if tasks else []
+        if isinstance(answer, dict) and labels.missing:
+            said = f"no label takes {', '.join(labels.missing)}; the others are looked for"
+            answer["result"].append(typed.answer(said))
+        return answer
 
-    def _remembered(self, project: str, config: str, labels: ConfigLabels) -> Vocabulary | None:
-        """What was typed before under the same labels, if it still can be used."""
-        before = self._memory.prompt(project)
-        if before is None or before.config != config:
+    def _drawn(
+        self, detector: Detector[Any], drawn: Sequence[Region],
+        tasks: Sequence[Mapping[str, Any]], config: str, project: str,
+    ) -> Answer:  # fmt: skip
+        """What is inside drawn rectangles, in percent, each under its label.
+
+        A rectangle in which nothing is found comes back as it was drawn: the page takes away what
+        it was drawn with once there is an answer.
+        """
+        controls = read_labeling_config(config).controls
+        wish = self._wishes.of(detector, project, config)
+        words = {concept.name: concept for concept in read_labels(config).vocabulary.returned}
+        result: list[dict[str, Any]] = []
+        for region in drawn:
+            control = _control_of(region, controls)
+            if control is None or region.box.name not in words or not tasks:
+                continue
+            places = dict(_places(tasks[0], [control.image]))
+            key = control.image.name, region.image[1] if control.image.many else None
+            picture = self._open(tasks[0], places.get(key))
+            if picture is None:
+                continue
+            name, (x1, y1, x2, y2) = region.box.name, region.box.xyxy
+            w, h = picture.width / 100, picture.height / 100
+            around = Box(name, region.box.score, (x1 * w, y1 * h, x2 * w, y2 * h))
+            alone = Vocabulary((ConceptClass(name, words[name].aliases),))
+            box = look_inside(detector, picture, alone, around, self._size) or around
+            target = Target(control.name, control.image.name, control.shape)
+            result += regions_of([box], picture.size, {name: (target, name)}, key[1])
+        return prediction(result, wish.version) if result else []
+
+    def _answer(
+        self, detector: Detector[Any], task: Mapping[str, Any], labels: LabelMap, wish: Wish
+    ) -> Answer:
+        """The boxes of all images of a task; nothing if one of them cannot be opened."""
+        where = {tag.name: classes for tag, classes in labels.images}
+        places = _places(task, [tag for tag, _ in labels.images])
+        if not places:
+            log.warning("task %s has no image in %s", task.get("id"), [*where])
+        result: list[dict[str, Any]] = []
+        for (name, item), url in places:
+            picture = self._open(task, url)
+            if picture is None:
+                return []
+            boxes = look(
+                detector, picture, wish.vocabulary, wish.threshold, self._size, self._tiles
+            )
+            result += regions_of(boxes, picture.size, where[name], item)
+        return prediction(result, wish.version) if places else []
+
+    def _open(self, task: Mapping[str, Any], url: str | None) -> Image | None:
+        """An image of a task, upright; None where it cannot be had."""
+        from detclipv2.inference.images import open_image
+
+        if url is None:
             return None
         try:
-            return prompted(before.text, config, labels)
-        except VocabularyError as error:
-            log.warning("project %s: what was typed before is ignored: %s", project, error)
+            ref = ImageRef(f"task {task.get('id')}", url, None, task.get("id"))
+            return open_image(self._images.read(ref))
+        except (SourceError, OSError, ValueError) as error:
+            log.warning("task %s: %s", task.get("id"), str(error)[:500])
             return None
 
-    def _calibrated(self, project: str, labels: ConfigLabels) -> Vocabulary:
-        """The labels, with the thresholds that were learned for them."""
-        if self._detector is None:
-            return labels.vocabulary
-        learned = self._memory.learned(project, self._detector.fingerprint)
-        # what the configuration says of a label goes before what was learned
-        free = (one for one in learned if one.name not in labels.thresholds)
-        return with_thresholds(labels.vocabulary, free)
 
-    def _look(
-        self, detector: Detector[Any], content: bytes, wish: Wish
-    ) -> tuple[list[Box], tuple[int, int]]:
-        encoded = detector.encode_image(content, self._size, self._tiles)
-        found = detector.detect(encoded, wish.vocabulary, threshold=wish.threshold)
-        boxes = [
-            Box(str(name), float(score), (float(x1), float(y1), float(x2), float(y2)))
-            for name, score, (x1, y1, x2, y2) in zip(
-                found.data["class_name"],
-                () if found.confidence is None else found.confidence,
-                found.xyxy,
-                strict=True,
-            )
-        ]
-        return boxes, encoded.size
+def _places(
+    task: Mapping[str, Any], tags: Sequence[ImageTag]
+) -> list[tuple[tuple[str, int | None], str]]:
+    """The images of a task: name of the tag and place in its list, and address."""
+    data = task.get("data", {})
+    return [((tag.name, item), url) for tag in tags for item, url in tag.addresses(data)]
+
+
+def _control_of(region: Region, controls: Sequence[Control]) -> Control | None:
+    """The control that a region was drawn with."""
+    for control in controls:
+        if (control.name, control.image.name) == (region.control, region.image[0]):
+            return control
+    return None

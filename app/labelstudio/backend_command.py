@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ def add_backend(commands: Any) -> None:
     serve = commands.add_parser(
         "serve-backend", help="serve the model to Label Studio as a live ML backend",
         description="Label Studio's ML-backend protocol. Connect it in a project's settings, "
-        "Model. Prompts come from the project's labels, or from a <TextArea>.",
+        "Model. Prompts come from the project's labels, or from a <TextArea name=\"prompt\"> on "
+        "the image; the prompt “reset”, --forget-prompt ID and the request DELETE /prompt/ID make "
+        "the labels count again.",
     )  # fmt: skip
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
@@ -44,6 +47,15 @@ def add_backend(commands: Any) -> None:
         metavar="USER",
         help="ask for this user and the password in $BACKEND_PASSWORD",
     )
+    serve.add_argument(
+        "--allow-anyone", action="store_true",
+        help="serve other machines without a password: whoever reaches this port can use the "
+        "model, type prompts and start training",
+    )  # fmt: skip
+    serve.add_argument(
+        "--forget-prompt", action="append", default=[], metavar="ID",
+        help="make a project's labels count again, whatever prompt was typed in it before",
+    )  # fmt: skip
     serve.set_defaults(act=run_backend)
 
 
@@ -63,24 +75,48 @@ def run_backend(arguments: argparse.Namespace) -> int:
 
         return Engine.load(arguments.model, size=arguments.size).predictor
 
+    login = _login(arguments)
     lay_tiles((1, 1), arguments.tiles)  # refuses a number that cannot be
     connection = connect(arguments)
     images = TaskImages(connection, document_root=document_root(arguments))
     memory = Memory(arguments.state or memory_file(connection.url), connection.url)
+    for project in arguments.forget_prompt:
+        memory.keep_prompt(project, None)
     backend = Backend(
         load, images, connection, threshold=arguments.threshold, size=arguments.size,
         tiles=arguments.tiles, memory=memory,
     )  # fmt: skip
-    login = signer = None
-    if arguments.basic_auth:
-        password = os.environ.get("BACKEND_PASSWORD", "")
-        if not password:
-            raise ValueError("--basic-auth needs the password in $BACKEND_PASSWORD")
-        login = (arguments.basic_auth, password)
-        signer = WebhookSigner(connection, login)
-    if arguments.host in ("127.0.0.1", "localhost"):
+    signer = None if login is None else WebhookSigner(connection, login)
+    if login is None:
+        print(
+            f"No password: whoever reaches {arguments.host}:{arguments.port} can use the model, "
+            "type prompts and start training; --basic-auth USER asks for one"
+        )
+    if _is_loopback(arguments.host):
         print("Label Studio connects to local addresses only with USE_DEFAULT_BANNED_SUBNETS=false")
     print(f"ML backend on http://{arguments.host}:{arguments.port}  (Ctrl-C stops)", flush=True)
     service = build_backend(backend, login, signer)
     uvicorn.run(service, host=arguments.host, port=arguments.port, log_level="warning")
     return 0
+
+
+def _login(arguments: argparse.Namespace) -> tuple[str, str] | None:
+    """User and password that the backend asks for; None where nobody else can reach it."""
+    if arguments.basic_auth:
+        password = os.environ.get("BACKEND_PASSWORD", "")
+        if not password:
+            raise ValueError("--basic-auth needs the password in $BACKEND_PASSWORD")
+        return arguments.basic_auth, password
+    if not (_is_loopback(arguments.host) or arguments.allow_anyone):
+        raise ValueError(
+            f"--host {arguments.host} lets other machines in: ask for a password with --basic-auth "
+            "USER and $BACKEND_PASSWORD, or say --allow-anyone"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

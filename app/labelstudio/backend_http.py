@@ -4,37 +4,54 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from pydantic import BaseModel
 
-from app.labelstudio.backend import Backend
+from app.labelstudio.backend import Answer, Backend
+from app.labelstudio.backend_bodies import (
+    Event,
+    Predict,
+    Setup,
+    Train,
+    checked_body,
+    read_body,
+)
 from app.labelstudio.backend_webhooks import WebhookSigner
+from app.labelstudio.backend_work import Busy, Work
 from app.labelstudio.config_map import ConfigError
 from detclipv2.language.vocabulary import VocabularyError
 
 log = logging.getLogger(__name__)
 
 _GUARD = HTTPBasic(auto_error=False)
-Json = Annotated[dict[str, Any], Body()]
+_AT_ONCE = 8
+"""Predictions under way; Label Studio asks for as many as labelers draw at once."""
+_IN_TIME = 90.0
+"""Seconds; Label Studio gives up after 100."""
 
 
 def build_backend(
-    backend: Backend, login: tuple[str, str] | None = None, signer: WebhookSigner | None = None
-) -> FastAPI:
+    backend: Backend, login: tuple[str, str] | None = None, signer: WebhookSigner | None = None,
+    work: Work | None = None,
+) -> FastAPI:  # fmt: skip
     """The HTTP service.
 
     Args:
         backend: what answers.
         login: user and password of basic authentication, None for nobody to be asked.
         signer: gives Label Studio's webhooks the login; None leaves them as they are.
+        work: runs the predictions; None for one that answers before Label Studio gives up.
     """
 
-    def allowed(
+    async def allowed(
         request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_GUARD)]
     ) -> None:
+        if request.headers.get("origin") is not None:  # Label Studio's server sends none
+            raise HTTPException(403, "pages may not ask this backend; Label Studio's server does")
         if login is None:
             return
         said = (given.username, given.password) if given else ("", "")
@@ -52,43 +69,62 @@ def build_backend(
         if signer is not None:
             signer.see(project, f"{request.base_url}webhook")
 
-    app = FastAPI(title="DetCLIPv2 ML backend", dependencies=[Depends(allowed)], docs_url=None)
+    app = FastAPI(
+        title="DetCLIPv2 ML backend", dependencies=[Depends(allowed)], docs_url=None,
+        openapi_url=None,
+    )  # fmt: skip
+    work = work or Work(_AT_ONCE, _IN_TIME)
+
+    async def asked(request: Request, kind: type[BaseModel]) -> Any:
+        body = checked_body(kind, await read_body(request))
+        project = getattr(body, "project", None)
+        if isinstance(project, str):
+            seen(request, project)
+        return body
 
     @app.get("/")
     @app.get("/health")
-    def health() -> dict[str, Any]:
+    async def health() -> dict[str, Any]:
         return backend.health()
 
     @app.post("/setup")
-    def setup(body: Json, request: Request) -> dict[str, Any]:
-        seen(request, _project(body))
-        return backend.setup(_project(body), str(body.get("schema", "")))
+    async def setup(request: Request) -> dict[str, Any]:
+        body: Setup = await asked(request, Setup)
+        return await run_in_threadpool(backend.setup, str(body.project), body.schema_)
 
     @app.post("/predict")
-    def predict(body: Json, request: Request) -> dict[str, Any]:
-        seen(request, _project(body))
-        params = body.get("params") or {}
+    async def predict(request: Request) -> dict[str, Any]:
+        body: Predict = await asked(request, Predict)
+        tasks = [task.model_dump() for task in body.tasks]
+        context = body.params.context.result if body.params and body.params.context else None
         try:
-            return backend.predict(
-                body.get("tasks", []), str(body.get("label_config", "")), _project(body),
-                params.get("context"),
-            )  # fmt: skip
+            results: list[Answer] = await work.run(
+                lambda: backend.predict(tasks, body.label_config, str(body.project), context)
+            )
         except (ConfigError, VocabularyError) as error:
             raise HTTPException(422, str(error)) from error
-        except TimeoutError as error:
-            raise HTTPException(503, str(error)) from error
+        except (Busy, TimeoutError) as error:
+            said = backend.told(body.label_config, context, str(error))
+            if said is None:
+                raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
+            results = [said]
+        # one answer a task: with fewer, the server throws all of them away
+        return {"results": results + [[]] * (len(tasks) - len(results))}
+
+    @app.delete("/prompt/{project}")
+    async def forget_prompt(project: int) -> dict[str, Any]:
+        kept = await run_in_threadpool(backend.forget_prompt, str(project))
+        return {"status": "ok", "forgotten": kept}
 
     @app.post("/webhook")
-    def webhook(body: Json) -> dict[str, Any]:
-        return backend.webhook(body)
+    async def webhook(request: Request) -> dict[str, Any]:
+        body: Event = await asked(request, Event)
+        return await run_in_threadpool(backend.webhook, body.model_dump())
 
     @app.post("/train")
-    def train(body: Json) -> dict[str, Any]:
-        return backend.webhook({"action": "START_TRAINING", "project": {"id": _project(body)}})
+    async def train(request: Request) -> dict[str, Any]:
+        body: Train = await asked(request, Train)
+        event = {"action": "START_TRAINING", "project": {"id": body.project}}
+        return await run_in_threadpool(backend.webhook, event)
 
     return app
-
-
-def _project(body: Mapping[str, Any]) -> str:
-    # "7.1699999999" is how the server writes project 7 and the time it was made
-    return str(body.get("project") or "").split(".")[0]

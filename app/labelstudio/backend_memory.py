@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from app.coco import write_bytes
 from app.labelstudio.calibrate import Proposal
+
+log = logging.getLogger(__name__)
+
+_MOST = 1000
+"""Projects whose prompts are kept; of more, those typed last."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,25 @@ class Learned:
 
     checkpoint: str
     proposals: tuple[Proposal, ...]
+
+
+class _Prompt(TypedDict):
+    text: str
+    config: str
+
+
+class _Learned(TypedDict):
+    checkpoint: str
+    proposals: list[tuple[str, float | None, str]]
+
+
+class _Stored(TypedDict):
+    server: str
+    prompts: dict[str, _Prompt]
+    learned: dict[str, _Learned]
+
+
+_STORED: TypeAdapter[_Stored] = TypeAdapter(_Stored)
 
 
 def memory_file(server: str) -> Path:
@@ -73,6 +100,8 @@ class Memory:
             self._prompts.pop(project, None)
             if prompt is not None:
                 self._prompts[project] = prompt
+                if len(self._prompts) > _MOST:
+                    del self._prompts[next(iter(self._prompts))]
             self._write()
 
     def keep_learned(self, project: str, learned: Learned) -> None:
@@ -95,11 +124,14 @@ class Memory:
                 for project, one in self._learned.items()
             },
         }
-        write_bytes(self._file, json.dumps(told, indent=1, ensure_ascii=False).encode())
+        try:
+            write_bytes(self._file, json.dumps(told, indent=1, ensure_ascii=False).encode())
+        except OSError as error:  # it counts until the backend ends
+            log.warning("%s cannot be written, so a restart will forget: %s", self._file, error)
 
     def _read(self, file: Path) -> None:
         try:
-            told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            told = _STORED.validate_json(file.read_bytes())
             server = told["server"]
             self._prompts = {p: Prompt(**prompt) for p, prompt in told["prompts"].items()}
             self._learned = {
@@ -108,9 +140,10 @@ class Memory:
                 )
                 for project, one in told["learned"].items()
             }
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
+            why = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{file} is damaged ({error!r}); remove it to begin without learned thresholds"
+                f"{file} is damaged ({why}); remove it to begin without learned thresholds"
             ) from error
         if server != self._server:
             raise ValueError(

@@ -9,6 +9,7 @@ import base64
 import logging
 import threading
 
+from app.labelstudio import shapes
 from app.labelstudio.connection import Connection, LabelStudioError
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,16 @@ def sign_webhooks(connection: Connection, project: int, url: str, login: tuple[s
     said = base64.b64encode(":".join(login).encode()).decode()
     header = {"Authorization": f"Basic {said}"}
     found = [
-        hook for hook in connection.get("/api/webhooks/", params={"project": project})
-        if hook["url"] == url and hook["project"] == project
-    ]  # fmt: skip
+        hook
+        for hook in connection.read(
+            list[shapes.Webhook], "/api/webhooks/", params={"project": project}
+        )
+        if hook["url"] == url and hook.get("project") == project
+    ]
     for hook in found:
-        if not header.items() <= hook["headers"].items():
-            headers = {**hook["headers"], **header}
+        there = hook.get("headers") or {}
+        if not header.items() <= there.items():
+            headers = {**there, **header}
             connection.write("PATCH", f"/api/webhooks/{hook['id']}/", json={"headers": headers})
     return len(found)
 

@@ -22,7 +22,8 @@ def add_commands(commands: Any) -> None:
     push = commands.add_parser(
         "push", help="send a run's boxes to a Label Studio project as pre-labels",
         description="Compare a run with a project and send what is missing. The same push twice "
-        "changes nothing; one that was interrupted goes on.",
+        "changes nothing; one that was interrupted goes on. Exit code 1 where classes were left "
+        "out, because no label takes them.",
     )  # fmt: skip
     push.add_argument("run", type=Path, metavar="RUN", help="run folder")
     add_server(push)
@@ -33,13 +34,20 @@ def add_commands(commands: Any) -> None:
         "--replace", action="store_true",
         help="delete the predictions of other prompts or checkpoints once the new ones are there",
     )  # fmt: skip
-    push.add_argument("--control", metavar="NAME", help="the RectangleLabels to use")
+    push.add_argument(
+        "--control", metavar="NAME",
+        help="use only this RectangleLabels, or Labels beside a Rectangle; default: all",
+    )  # fmt: skip
     push.add_argument(
         "--create-project", metavar="TITLE", help="make a project with one label a class first"
     )
     push.add_argument(
         "--create-tasks", choices=("local", "upload"),
         help="make tasks for images that have none: below the document root, or uploaded",
+    )  # fmt: skip
+    push.add_argument(
+        "--allow-empty", action="store_true",
+        help="write predictions although no label takes what was found, and all are empty",
     )  # fmt: skip
     push.add_argument("--add-labels", action="store_true", help="add missing labels to the project")
     push.set_defaults(act=run_push)
@@ -138,11 +146,16 @@ def run_push(arguments: argparse.Namespace) -> int:
             connection.write("PATCH", f"/api/projects/{project}/", json=change)
             planned = plan(run, connection, project, **options)
         print("\n".join(planned.lines()))
+        if planned.left_out or planned.labels.missing:
+            code = SOME_FAILED
         if arguments.dry_run:
             print("dry run: nothing was written")
-            return 0
+            return code
         with tqdm(total=len(planned.writes), unit="task", file=sys.stderr) as bar:
-            report = push(planned, connection, lambda done, total: bar.update(done - bar.n))
+            report = push(
+                planned, connection, lambda done, total: bar.update(done - bar.n),
+                allow_empty=arguments.allow_empty,
+            )  # fmt: skip
     print(
         f"{report.created} created, {report.replaced} replaced, {report.skipped} there already, "
         f"{report.deleted} deleted, {report.retried} sent again; read back and equal; "

@@ -3,46 +3,60 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
+from lxml import etree
+
+from app.labelstudio.config import (
+    ConfigError,
+    Control,
+    ImageTag,
+    Label,
+    LabelingConfig,
+    parse_xml,
+    read_labeling_config,
+    tag_of,
+)
 from app.labelstudio.connection import Connection
-from app.labelstudio.payload import DEFAULT_TARGET, Target
+from app.labelstudio.payload import DEFAULT_TARGET, Places, Target
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary
 
-_TAKES = {
-    "brushlabels": "masks", "brush": "masks", "bitmasklabels": "masks", "bitmask": "masks",
-    "polygonlabels": "polygons", "polygon": "polygons", "ellipselabels": "ellipses",
-    "ellipse": "ellipses", "keypointlabels": "points", "keypoint": "points",
-    "rectangle": "boxes without names",
-}  # fmt: skip
-"""What other controls on images are for."""
+__all__ = ["ConfigError", "LabelMap", "Match", "config_for", "labels_of_project", "read_config"]
 
 How = Literal["exact", "case", "alias", "predicted_values", "unmatched"]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot take boxes; the message says what to change."""
+_QUALITY: tuple[How, ...] = ("exact", "case", "alias", "predicted_values", "unmatched")
 
 
 @dataclass(frozen=True)
 class Match:
-    """Where one class goes: the label, None without one, and how it was found."""
+    """Where one class goes on one image: the label, None without one, and how it was found."""
 
     name: str
     label: str | None
     how: How
+    control: str = ""
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A project's configuration seen from a vocabulary."""
+    """A project's configuration seen from a vocabulary.
+
+    Attributes:
+        config: as it is written.
+        images: its images that take boxes, and where each class goes there.
+        matches: the best place of each class, over all images.
+        extended: the control that missing labels are added to.
+        refused: other controls for boxes, and why they get none.
+    """
 
     config: str
-    target: Target
+    images: tuple[tuple[ImageTag, Places], ...]
     matches: tuple[Match, ...]
+    extended: str
+    refused: tuple[str, ...] = ()
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -51,119 +65,108 @@ class LabelMap:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Classes without a label."""
+        """Classes without a label on any image."""
         return tuple(m.name for m in self.matches if m.label is None)
 
     @property
     def addition(self) -> str:
         """The XML lines that would give every class a label; empty when none is missing."""
-        from lxml import etree
-
-        lines = []
-        for name in self.missing:
-            tag = etree.Element("Label", value=name)
-            lines.append(etree.tostring(tag, encoding="unicode"))
-        return "\n".join(lines)
+        tags = [etree.Element("Label", value=name) for name in self.missing]
+        return "\n".join(etree.tostring(tag, encoding="unicode") for tag in tags)
 
     @property
     def completed(self) -> str:
         """The whole configuration with the missing labels added."""
-        from lxml import etree
-
-        root = etree.fromstring(self.config)
+        root = parse_xml(self.config)
+        tags = [tag_of(element) for element in root.iter() if isinstance(element.tag, str)]
         control = next(
-            e for e in root.iter("RectangleLabels", "Labels")
-            if e.get("name") == self.target.from_name
+            tag.element for tag in tags
+            if tag.kind in ("rectanglelabels", "labels") and tag.name == self.extended
         )  # fmt: skip
+        there = {tag_of(one).get("value") for one in control.iter(etree.Element)}
         for name in self.missing:
-            control.append(etree.Element("Label", value=name))
+            if name not in there:
+                control.append(etree.Element("Label", value=name))
         text: str = etree.tostring(root, encoding="unicode", pretty_print=True)
         return text
 
 
-def read_config(config: str, vocabulary: Vocabulary, control: str | None = None) -> LabelMap:
-    """Map every returned class to a label.
+def read_config(xml: str, vocabulary: Vocabulary, control: str | None = None) -> LabelMap:
+    """Map every returned class to a label of each image.
 
     Args:
-        config: the project's labeling configuration, XML.
+        xml: the project's labeling configuration.
         vocabulary: the classes.
-        control: name of the RectangleLabels, or of the Labels beside a Rectangle, to use; None for
-            the one that knows most classes.
+        control: name of the only control to use; None for all.
 
     Raises:
         ConfigError: no control draws labelled boxes on an image.
     """
-    from label_studio_sdk.label_interface.interface import LabelInterface
-
-    try:
-        interface = LabelInterface(config)
-    except Exception as error:  # the SDK raises many kinds on broken XML
-        raise ConfigError(f"the labeling configuration cannot be read: {error}") from error
-    images = {tag.name: tag for tag in interface.objects if tag.tag.lower() == "image"}
-    shapes = {
-        name: tag.name
-        for tag in interface.controls
-        for name in tag.to_name
-        if tag.tag.lower() == "rectangle"
-    }
-    maps = []
-    for tag in interface.controls:
-        kind = tag.tag.lower()
-        if kind not in ("rectanglelabels", "labels") or (control and tag.name != control):
-            continue
-        for name in tag.to_name:
-            if name in images and (kind == "rectanglelabels" or name in shapes):
-                key = re.sub(r"^\$", "", str(images[name].attr.get("value", "$image")))
-                target = Target(tag.name, name, key, shapes[name] if kind == "labels" else None)
-                labels = {str(k): dict(v.attr) for k, v in tag.labels_attrs.items()}
-                matches = tuple(_match(concept, labels) for concept in vocabulary.returned)
-                maps.append(LabelMap(config, target, matches))
-    if not maps:
-        raise ConfigError(_nothing_takes_boxes(interface, [*images], vocabulary, control))
-    return max(maps, key=lambda one: len(one.labels))
+    read = read_labeling_config(xml)
+    controls = [one for one in read.controls if control is None or one.name == control]
+    if not controls:
+        raise ConfigError(_nothing_takes_boxes(read, vocabulary, control))
+    by_image: dict[ImageTag, list[Control]] = {}
+    for one in controls:
+        by_image.setdefault(one.image, []).append(one)
+    best: dict[str, Match] = {}
+    known = {one.name: 0 for one in controls}
+    images = []
+    for image, those in by_image.items():
+        places: dict[str, tuple[Target, str]] = {}
+        for concept in vocabulary.returned:
+            found = [(_match(concept, one), one) for one in those]
+            match, place = min(found, key=lambda pair: _QUALITY.index(pair[0].how))
+            if match.label is not None:
+                places[concept.name] = Target(place.name, image.name, place.shape), match.label
+                known[place.name] += 1
+            before = best.setdefault(concept.name, match)
+            if _QUALITY.index(match.how) < _QUALITY.index(before.how):
+                best[concept.name] = match
+        images.append((image, places))
+    extended = max(known, key=lambda name: known[name])
+    return LabelMap(xml, tuple(images), tuple(best.values()), extended, read.refused)
 
 
-def _nothing_takes_boxes(
-    interface: Any, images: Sequence[str], vocabulary: Vocabulary, control: str | None
-) -> str:
+def _nothing_takes_boxes(read: LabelingConfig, vocabulary: Vocabulary, control: str | None) -> str:
     """Why a configuration takes no boxes, and the lines that would change it."""
-    there = [
-        f"<{tag.tag}> {tag.name!r}" + (f" takes {takes}" if takes else "")
-        for tag in interface.controls
-        for takes in [_TAKES.get(tag.tag.lower())]
-    ]
+    if control is not None and read.controls:
+        names = ", ".join(sorted({one.name for one in read.controls}))
+        return (
+            f"the labeling configuration has no control {control!r} that takes boxes; those that "
+            f"do are {names}"
+        )
     named = f" named {control!r}" if control else ""
     said = (
         f"the labeling configuration has no <RectangleLabels> on an <Image>{named}, nor <Labels> "
-        f"with a <Rectangle> (its controls: {', '.join(there) or 'none'}); "
+        f"with a <Rectangle> (its controls: {'; '.join(read.refused) or 'none for boxes'}); "
     )
     whole = config_for(vocabulary)
-    if not images:
+    if not read.images:
         return f"{said}use for example\n{whole}"
-    from lxml import etree
-
     labels = etree.fromstring(whole).find("RectangleLabels")
-    labels.set("toName", images[0])
-    taken = {tag.name for tag in interface.controls}
-    labels.set("name", next(n for n in ("label", "boxes", "detected") if n not in taken))
+    labels.set("toName", read.images[0].name)
+    labels.set("name", next(n for n in _names() if n not in read.names))
     text: str = etree.tostring(labels, encoding="unicode", pretty_print=True, with_tail=False)
     return f"{said}add inside its <View>\n{text}"
+
+
+def _names() -> Sequence[str]:
+    return ["label", "boxes", "detected", *(f"boxes{i}" for i in range(2, 100))]
 
 
 def labels_of_project(
     connection: Connection, project: int, vocabulary: Vocabulary
 ) -> dict[str, str]:
     """Class name → label of a project; classes without a label are left out."""
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
-    return read_config(found["label_config"], vocabulary).labels
+    found = connection.project(project)
+    return read_config(found.get("label_config") or "", vocabulary).labels
 
 
 def config_for(vocabulary: Vocabulary, target: Target = DEFAULT_TARGET) -> str:
     """A labeling configuration for a vocabulary: an image and one label a class."""
-    from lxml import etree
-
     view = etree.Element("View")
-    etree.SubElement(view, "Image", name=target.to_name, value=f"${target.data_key}", zoom="true")
+    etree.SubElement(view, "Image", name=target.to_name, value=f"${target.to_name}", zoom="true")
     labels = etree.SubElement(view, "RectangleLabels", name=target.from_name, toName=target.to_name)
     for concept in vocabulary.returned:
         etree.SubElement(labels, "Label", value=concept.name)
@@ -171,29 +174,30 @@ def config_for(vocabulary: Vocabulary, target: Target = DEFAULT_TARGET) -> str:
     return text
 
 
-def _match(concept: ConceptClass, labels: Mapping[str, Mapping[str, Any]]) -> Match:
+def _match(concept: ConceptClass, control: Control) -> Match:
     """The label of one class: exact, then case, then aliases of either side."""
-    if concept.name in labels:
-        return Match(concept.name, concept.name, "exact")
-    folded = {_fold(label): label for label in labels}
+    label, how = _find(concept, control.labels)
+    return Match(concept.name, label, how, control.name if label else "")
+
+
+def _find(concept: ConceptClass, labels: Sequence[Label]) -> tuple[str | None, How]:
+    if any(label.name == concept.name for label in labels):
+        return concept.name, "exact"
+    folded = {_fold(label.name): label.name for label in labels}
     if _fold(concept.name) in folded:
-        return Match(concept.name, folded[_fold(concept.name)], "case")
-    for label, attributes in labels.items():
-        if _fold(str(attributes.get("value", ""))) == _fold(concept.name):
-            return Match(concept.name, label, "alias")  # the label's key is its own alias
+        return folded[_fold(concept.name)], "case"
+    for label in labels:
+        if _fold(label.value) == _fold(concept.name):
+            return label.name, "alias"  # the label's key is its own alias
     for alias in concept.aliases:
         if _fold(alias) in folded:
-            return Match(concept.name, folded[_fold(alias)], "alias")
+            return folded[_fold(alias)], "alias"
+    predicted = {_fold(word): label.name for label in reversed(labels) for word in label.predicted}
     for text in concept.words:
-        for label, attributes in labels.items():
-            if _fold(text) in map(_fold, _split(str(attributes.get("predicted_values", "")))):
-                return Match(concept.name, label, "predicted_values")
-    return Match(concept.name, None, "unmatched")
+        if _fold(text) in predicted:
+            return predicted[_fold(text)], "predicted_values"
+    return None, "unmatched"
 
 
 def _fold(text: str) -> str:
     return " ".join(re.sub(r"[_\-\s]+", " ", text).casefold().split())
-
-
-def _split(text: str) -> Sequence[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

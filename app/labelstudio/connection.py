@@ -7,36 +7,38 @@ what it knows best, labeling configurations (`config_map`).
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from app.answers import Answer, AnswerError, Limits, Reader
+from app.labelstudio import shapes
+from app.labelstudio.environment import (
+    KEY_VARIABLES,
+    URL_VARIABLES,
+    environment_address,
+    environment_key,
+    server_address,
+)
+from app.labelstudio.errors import LabelStudioError, refused
+from app.labelstudio.keys import Key, is_below
+from app.labelstudio.shapes import checked, parse_json
 from app.progress import Tell, untold
+from app.runs.files import MAX_BYTES
 
-URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
-KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+__all__ = ["KEY_VARIABLES", "URL_VARIABLES", "Account", "Connection", "LabelStudioError"]
+
 PAGE = 500
+MAX_PAGES = 20_000
+"""Of tasks; servers that give few a page included, these are some millions."""
+MAX_JSON = 128 * 2**20
+"""Bytes of one answer; a page of tasks with hundreds of boxes each has a tenth of it."""
 _PROJECTS = 100  # a page; the server gives no more
 _TRIES = 4
-
-
-class LabelStudioError(RuntimeError):
-    """A request that did not succeed; the message says what to do.
-
-    Attributes:
-        status: the HTTP status, None when no answer came.
-        lost: whether a write may have happened all the same.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, lost: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.lost = lost
+_PATIENCE = 3  # times the longest wait for the next bytes, for a whole answer
 
 
 @dataclass(frozen=True)
@@ -56,70 +58,83 @@ class Connection:
     Args:
         url: the server's address, with the sub-path if it is deployed under one.
         key: a personal access token or a legacy token.
-        timeout: seconds a request may take.
+        timeout: seconds to wait for the next bytes; a whole answer may take three times as long.
+        transport: sends the requests; None for the network.
 
     Raises:
         LabelStudioError: an address or a key that cannot be one.
     """
 
-    def __init__(self, url: str, key: str, *, timeout: float = 100) -> None:
-        parts = urlsplit(url.strip())
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise LabelStudioError(
-                f"{url!r} is no address of a server; write e.g. http://localhost:8080"
-            )
-        if not key.strip():
-            raise LabelStudioError(
-                "there is no key; copy one from Label Studio's Account & Settings, or set "
-                f"{KEY_VARIABLES[0]}"
-            )
-        self.url = url.strip().rstrip("/")
-        self.key_kind = kind_of_key(key.strip())
-        self.auth = _Auth(self.url, key.strip())
-        self._http = httpx.Client(
-            base_url=self.url, auth=self.auth, timeout=httpx.Timeout(timeout, connect=10)
-        )
+    def __init__(
+        self, url: str, key: str, *, timeout: float = 100,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:  # fmt: skip
+        self.url = server_address(url)
+        self._key = Key(self.url, key)
+        self.key_kind = self._key.kind
+        self._seconds = timeout * _PATIENCE
+        self._reader = Reader(timeout, transport)
 
     @classmethod
     def from_environment(cls, url: str | None = None, key: str | None = None) -> Connection:
-        """Arguments first, then the environment in either spelling."""
-        url = url or _first(URL_VARIABLES)
-        key = key or _first(KEY_VARIABLES)
-        if not url:
+        """Arguments first, then the environment; its key goes to its own server only.
+
+        Args:
+            url: the server; None for the one that the environment names.
+            key: its key; None for the environment's.
+
+        Raises:
+            LabelStudioError: no address, no key, or a key of the environment for another server.
+        """
+        server = server_address(url) if url else environment_address()
+        if server is None:
             raise LabelStudioError(f"no server is named; use --url or set {URL_VARIABLES[0]}")
-        return cls(url, key or "")
+        return cls(server, key or environment_key(server))
 
     @property
     def sub_path(self) -> str:
         """What the server's addresses begin with: "/labels", or nothing."""
-        return urlsplit(self.url).path
+        return httpx.URL(self.url).raw_path.decode("ascii").rstrip("/")
 
     def __repr__(self) -> str:
         return f"Connection({self.url!r}, {self.key_kind})"
 
     def check(self) -> Account:
         """Who am I, and is the server there?"""
-        me = self.get("/api/current-user/whoami")
-        version = self.get("/api/version")
-        projects = self.get("/api/projects/", params={"page_size": 1, "include": "id"})
+        me = self.read(shapes.Person, "/api/current-user/whoami")
+        version = self.read(shapes.Version, "/api/version")
+        page = self.read(
+            shapes.ProjectPage, "/api/projects/", params={"page_size": 1, "include": "id"}
+        )
         return Account(
-            self.url, str(me.get("email", "?")), self.key_kind, str(version.get("release", "?")),
-            int(projects.get("count", 0)),
+            self.url, me.get("email", "?"), self.key_kind, version.get("release", "?"),
+            page.get("count", 0),
         )  # fmt: skip
+
+    def project(self, number: int) -> shapes.Project:
+        """A project's title, labeling configuration and what it shows to labelers."""
+        return self.read(shapes.Project, f"/api/projects/{number}/", what=f"project {number}")
 
     def projects(self, most: int = 500) -> list[tuple[int, str]]:
         """Number and title of the account's projects, the newest first."""
         found: list[tuple[int, str]] = []
         for page in range(1, most // _PROJECTS + 1):
-            answer = self.get(
-                "/api/projects/",
+            answer = self.read(
+                shapes.ProjectPage, "/api/projects/",
                 params={"include": "id,title", "ordering": "-id", "page": page,
                         "page_size": _PROJECTS},
             )  # fmt: skip
-            found += [(int(one["id"]), str(one["title"])) for one in answer["results"]]
-            if answer["next"] is None:
+            found += [(one["id"], one.get("title") or "") for one in answer["results"]]
+            if answer.get("next") is None:
                 break
-        return found
+        return found[:most]
+
+    def read(
+        self, kind: type[shapes.Shape], path: str, *, params: Mapping[str, Any] | None = None,
+        what: str = "",
+    ) -> shapes.Shape:  # fmt: skip
+        """`get`, and the answer is as `kind` says."""
+        return checked(kind, self.get(path, params=params, what=what), what or path)
 
     def get(self, path: str, *, params: Mapping[str, Any] | None = None, what: str = "") -> Any:
         """A read; repeated with growing pauses when the server is busy or does not answer."""
@@ -127,8 +142,7 @@ class Connection:
             try:
                 return self._once("GET", path, params=params, what=what)
             except LabelStudioError as error:
-                busy = error.status is None or error.status == 429 or error.status >= 500
-                if not busy or attempt == _TRIES - 1:
+                if not error.busy or attempt == _TRIES - 1:
                     raise
                 time.sleep(0.2 * 4**attempt)
         raise AssertionError("unreachable")
@@ -141,146 +155,145 @@ class Connection:
         """
         return self._once(method, path, what=what, **body)
 
-    def fetch(self, path: str) -> httpx.Response:
-        """The raw answer to a read, e.g. a file; errors are left to the caller."""
-        return self._http.get(path, follow_redirects=False)
+    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Answer:
+        """The raw answer to a read, e.g. a file.
 
-    def pages(self, params: Mapping[str, Any], tell: Tell = untold) -> Iterator[dict[str, Any]]:
+        Args:
+            path: on the server.
+            elsewhere: called with an address on another server where the file is said to lie;
+                raises if it may not be asked. It never sees the key.
+
+        Raises:
+            LabelStudioError: the key is refused.
+            AnswerError: the answer breaks a limit.
+            httpx.TransportError: there is no answer.
+        """
+
+        def check(url: httpx.URL) -> Mapping[str, str]:
+            if is_below(url, self._key.server):
+                return self._key.sign(url)
+            elsewhere(str(url))
+            return {}
+
+        return self._ask("GET", self._address(path), check, MAX_BYTES)
+
+    def pages(self, params: Mapping[str, Any], tell: Tell = untold) -> Iterator[shapes.Task]:
         """Tasks of a project, a page at a time; addresses in a cloud as they were written.
 
         Args:
             params: of the request.
             tell: called after every page, with tasks.
         """
-        page, received = 1, 0
-        while True:
+        received, known = 0, set[int]()
+        for page in range(1, MAX_PAGES + 1):
             paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
-            answer = self.get("/api/tasks/", params={**params, **paging})
-            yield from answer["tasks"]
-            received += len(answer["tasks"])  # a server may give fewer than it is asked for
-            tell(min(received, answer["total"]), answer["total"])
-            if not answer["tasks"] or received >= answer["total"]:
+            answer = self.read(shapes.TaskPage, "/api/tasks/", params={**params, **paging})
+            tasks, total = answer["tasks"], answer["total"]
+            fresh = [task for task in tasks if task["id"] not in known]
+            if tasks and not fresh:
+                raise LabelStudioError(f"{self.url} gives the same tasks on page {page} again")
+            known.update(task["id"] for task in fresh)
+            yield from fresh
+            received += len(tasks)  # a server may give fewer than it is asked for
+            tell(min(received, total), total)
+            if not tasks or received >= total:
                 return
-            page += 1
+        raise LabelStudioError(f"{self.url} gives more than {MAX_PAGES:,} pages of tasks")
 
     def close(self) -> None:
         """Close its sockets."""
-        self._http.close()
+        self._reader.close()
 
-    def _once(self, method: str, path: str, *, what: str = "", **more: Any) -> Any:
+    def _once(self, method: str, path: str, *, what: str = "", **content: Any) -> Any:
         try:
-            answer = self._http.request(method, path, **more)
+            answer = self._ask(method, self._address(path), self._own, MAX_JSON, **content)
         except httpx.ConnectError as error:
             raise LabelStudioError(
-                f"{self.url} cannot be reached ({error}); check the address, and that it runs"
+                f"{self.url} cannot be reached ({error}); check the address, and that it runs",
+                busy=True,
             ) from error
         except httpx.TransportError as error:
             raise LabelStudioError(
                 f"{self.url} did not answer ({str(error) or type(error).__name__}); it may be "
                 "busy; start again, what arrived is not sent twice",
-                lost=True,
-            ) from error
-        if answer.status_code >= 400:
-            raise _explain(answer, what or path, self.key_kind)
-        if not answer.content:
-            return None
+                lost=True, busy=True,
+            ) from error  # fmt: skip
+        except AnswerError as error:
+            raise LabelStudioError(f"{error}; is this Label Studio?", lost=True) from error
+        if answer.status >= 400:
+            raise refused(answer.status, self._reason(answer), what or path, self.key_kind)
+        if answer.status >= 300:
+            raise LabelStudioError(
+                f"{self.url}{path} answers {answer.status} without saying where to go instead; "
+                "check the address, with its sub-path",
+                status=answer.status, lost=True,
+            )  # fmt: skip
+        return self._json(answer, path) if answer.content else None
+
+    def _json(self, answer: Answer, path: str) -> Any:
         try:
-            return answer.json()
+            return parse_json(answer.content)
         except ValueError as error:
             raise LabelStudioError(
-                f"{self.url}{path} answers no JSON; is this Label Studio, with its sub-path?",
-                status=answer.status_code,
-                lost=True,
-            ) from error
+                f"{self.url}{path} answers no JSON ({str(error)[:200]}); is this Label Studio, "
+                "with its sub-path?",
+                status=answer.status, lost=True,
+            ) from error  # fmt: skip
 
+    def _ask(
+        self, method: str, url: httpx.URL, check: Callable[[httpx.URL], Mapping[str, str]],
+        size: int, **content: Any,
+    ) -> Answer:  # fmt: skip
+        """Ask once; again if a personal token's access token has expired."""
+        limits = Limits(size, self._seconds)
+        if not self._key.access:
+            self._exchange()
+        answer = self._reader.ask(method, url, check, limits, **content)
+        if answer.status == 401 and self._key.personal:
+            self._exchange()
+            answer = self._reader.ask(method, url, check, limits, **content)
+        return answer
 
-class _Auth(httpx.Auth):
-    """`Token …` for legacy keys; personal tokens are exchanged for access tokens as they expire."""
+    def _exchange(self) -> None:
+        """Get an access token for a personal one."""
+        path = "/api/token/refresh/"
 
-    requires_response_body = True
+        def check(url: httpx.URL) -> Mapping[str, str]:
+            self._own(url)
+            return {}
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
-        self._key = key
-        self._personal = _claims(key).get("token_type") == "refresh"
-        self._access = "" if self._personal else key
-
-    def __repr__(self) -> str:
-        return "<key>"
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        """httpx's way to sign requests."""
-        if not self._personal:
-            bearer = "Bearer" if _claims(self._key) else "Token"
-            request.headers["Authorization"] = f"{bearer} {self._key}"
-            yield request
-            return
-        if not self._access:
-            yield from self._refresh()
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        answer = yield request
-        if answer.status_code == 401:
-            yield from self._refresh()
-            request.headers["Authorization"] = f"Bearer {self._access}"
-            yield request
-
-    def _refresh(self) -> Generator[httpx.Request, httpx.Response]:
-        answer = yield httpx.Request(
-            "POST", f"{self._url}/api/token/refresh/", json={"refresh": self._key}
+        limits = Limits(MAX_JSON, self._seconds)
+        answer = self._reader.ask(
+            "POST", self._address(path), check, limits, json=self._key.exchange
         )
-        if answer.status_code == 200:
-            self._access = str(answer.json().get("access", ""))
-        elif answer.status_code in (400, 401, 403):
-            raise _explain(answer, "the key", kind_of_key(self._key), status=401)
+        if answer.status != 200:
+            status = 401 if answer.status in (400, 403) else answer.status
+            raise refused(status, self._reason(answer), "the key", self.key_kind)
+        self._key.access = checked(shapes.AccessToken, self._json(answer, path), path)["access"]
 
+    def _own(self, url: httpx.URL) -> Mapping[str, str]:
+        """The key's header, for addresses of this server."""
+        if not is_below(url, self._key.server):
+            raise LabelStudioError(
+                f"{self.url} sends its requests on to {url}, and the key is not sent there; if "
+                "this is the same Label Studio, use its address as it is there"
+            )
+        return self._key.sign(url)
 
-def kind_of_key(key: str) -> str:
-    """Which of Label Studio's keys it is, from its form alone."""
-    kind = _claims(key).get("token_type")
-    if kind == "refresh":
-        return "personal access token"
-    return "short-lived access token" if kind else "legacy token"
+    def _address(self, path: str) -> httpx.URL:
+        try:
+            url = httpx.URL(self.url + path)
+        except httpx.InvalidURL as error:
+            raise LabelStudioError(f"{path[:200]!r} is no path ({error})") from error
+        if not path.startswith("/") or not is_below(url, self._key.server):
+            raise LabelStudioError(f"{path[:200]!r} is no path on {self.url}; it is not asked for")
+        return url
 
-
-def _claims(key: str) -> dict[str, Any]:
-    """What a JWT says of itself, unverified; empty for other keys."""
-    import base64
-    import json
-
-    try:
-        _, body, _ = key.split(".")
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except ValueError:
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _first(names: tuple[str, ...]) -> str | None:
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
-
-
-def _explain(
-    answer: httpx.Response, what: str, key_kind: str, *, status: int | None = None
-) -> LabelStudioError:
-    """A failed answer in words, with what to do."""
-    status = status or answer.status_code
-    try:
-        body = answer.json()
-        detail = str(body.get("validation_errors") or body.get("detail") or body)[:400]
-    except (ValueError, AttributeError):
-        detail = answer.text[:200]
-    advice = {
-        401: f"the server does not accept this {key_kind}: it is wrong, revoked, or of a kind "
-        "that the organisation has switched off; copy a new one from Account & Settings",
-        403: f"this account may not do this with {what}; ask the project's owner",
-        404: f"{what} does not exist, or this account cannot see it; check the number",
-        413: f"the server refuses a request of this size ({what}); use smaller chunks",
-        429: "the server asks to slow down; wait a minute and start again",
-    }
-    if status in advice:
-        message = advice[status]
-    elif status >= 500:
-        message = f"the server failed with {status} at {what}; look at its log and start again"
-    else:
-        message = f"the server refuses {what}"
-    return LabelStudioError(f"{message} ({status}: {detail})", status=status, lost=status >= 500)
+    def _reason(self, answer: Answer) -> str:
+        """What the server says went wrong."""
+        try:
+            body = parse_json(answer.content)
+            said = str(body.get("validation_errors") or body.get("detail") or body)
+        except (ValueError, AttributeError):
+            said = answer.content[:2000].decode("utf-8", "replace")
+        return self._key.hidden(said)[:400]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.labelstudio import shapes
 from app.labelstudio.payload import fingerprint
 
 
@@ -41,13 +42,13 @@ class Task:
         return [one for one in self.predictions if one.model_version == version]
 
 
-def read_task(told: Mapping[str, Any]) -> Task:
+def read_task(told: shapes.Task) -> Task:
     """A task as `Connection.pages` tells it; what the request left out is empty."""
     predictions = (
-        Existing(int(made["id"]), str(made.get("model_version") or ""), fingerprint(made))
+        Existing(made["id"], made.get("model_version") or "", fingerprint(made.get("result", ())))
         for made in told.get("predictions", ())
     )
     return Task(
-        int(told["id"]), bool(told.get("total_annotations")),
+        told["id"], bool(told.get("total_annotations")),
         tuple(sorted(predictions, key=lambda one: one.id)), told.get("data", {}),
     )  # fmt: skip

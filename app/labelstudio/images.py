@@ -1,56 +1,47 @@
-"""Addresses of images in tasks ↔ files: one resolver for every spelling Label Studio knows."""
+"""The images of a project's tasks, and their content: from disk, the server or allowed hosts."""
 
 from __future__ import annotations
 
 import base64
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote_plus
 
 import httpx
 
+from app.answers import Answer, AnswerError
+from app.labelstudio import shapes
+from app.labelstudio.addresses import UPLOAD, Address, local_address, read_address
+from app.labelstudio.config import ConfigError, ImageTag, read_labeling_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.progress import Tell, untold
 from app.runs.files import MAX_BYTES, SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts, fetch
 
-Kind = Literal["local file", "upload", "cloud", "address", "inline"]
+__all__ = [
+    "Checked", "TaskImages", "check_images", "data_for_photos", "images_of_project",
+    "images_of_tasks", "local_address", "no_images", "read_address", "tags_of",
+]  # fmt: skip
 
-_LOCAL = "/data/local-files/"
-_UPLOAD = "/data/upload/"
+log = logging.getLogger(__name__)
 
+Missed = Callable[[Sequence[int], Sequence[ImageTag]], None]
+"""Told the numbers of tasks without an image, and where one was looked for."""
 
-@dataclass(frozen=True)
-class Address:
-    """What an image's address in a task means.
-
-    Attributes:
-        kind: where it leads.
-        path: of a local file relative to the document root, of an upload its name on the server,
-            else the address itself.
-    """
-
-    kind: Kind
-    path: str
-
-    @property
-    def key(self) -> str:
-        """Equal for all spellings of the same image."""
-        return f"{self.kind}:{self.path}"
-
-    @property
-    def file_name(self) -> str:
-        """The image's folders and name; of addresses and clouds without host or bucket."""
-        path = self.path
-        if self.kind == "address":  # elsewhere "#" and "?" are part of the name
-            path = re.split(r"[?#]", path, maxsplit=1)[0]
-        if self.kind in ("address", "cloud") and "://" in path:
-            path = path.split("://", 1)[1].partition("/")[2]
-        return path.strip("/")
+_NO_FILES = frozenset({"admin", "api", "django-rq", "logout", "organization", "user"})
+"""What a server's addresses begin with that are no files."""
+_STORAGES = {
+    "s3": r"(^|\.)s3[.-]([a-z0-9-]+\.)*amazonaws\.com(\.cn)?$",
+    "gs": r"(^|\.)storage\.googleapis\.com$",
+    "azure-blob": r"\.blob\.core\.windows\.net$",
+    "azure-spi": r"\.blob\.core\.windows\.net$",
+}
+"""Hosts that the clouds hand files out from, by the scheme of a task's address."""
 
 
 @dataclass(frozen=True)
@@ -65,51 +56,14 @@ class Checked:
     ok: bool
 
 
-def read_address(url: str) -> Address:
-    """Take an address apart: host prefixes and sub-paths go, percent signs are decoded."""
-    if url.startswith("data:"):
-        return Address("inline", url)
-    if _LOCAL in url and "?d=" in url:
-        # A raw "#" is part of the name here, though a browser would cut it off.
-        path = unquote_plus(url.split("?d=", 1)[1].split("&", 1)[0]).replace("\\", "/")
-        return Address("local file", str(PurePosixPath(path)).lstrip("/"))
-    if _UPLOAD in url:
-        return Address("upload", unquote_plus(url.split(_UPLOAD, 1)[1].split("?", 1)[0]))
-    if (original := _unresolved(url)) is not None:
-        return Address("cloud", original)
-    if re.match(r"(s3|gs|azure-blob|azure-spi|redis)://", url):
-        return Address("cloud", url)
-    return Address("address", url)
-
-
-def _unresolved(url: str) -> str | None:
-    """The address in a cloud behind the one that the server makes of it for its pages."""
-    found = re.search(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/\?fileuri=([\w=-]+)", url)
-    if found is None:
-        return None
-    try:
-        return base64.urlsafe_b64decode(found[1]).decode()
-    except ValueError:  # somebody else's address that looks like it
-        return None
-
-
-def local_address(relative: str, sub_path: str = "") -> str:
-    """The address that storage sync gives a file.
-
-    Args:
-        relative: its path below the document root.
-        sub_path: of the server, which pages need in front of it.
-    """
-    return f"{sub_path}{_LOCAL}?d={quote(relative)}"
-
-
 class TaskImages:
     """Reads images of tasks, from the disk where it can, else through the server.
 
     Args:
         connection: the server; its key goes to that server only.
         document_root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT when this machine has it.
-        hosts: other hosts that task data may name.
+        hosts: other hosts that task data, and the server's redirects, may name; the storage of a
+            task in a cloud is one of them already.
     """
 
     def __init__(
@@ -135,6 +89,8 @@ class TaskImages:
         if address.kind == "local file" and self._root is not None:
             path = self.file(address)
             if path.is_file():
+                if path.stat().st_size > MAX_BYTES:
+                    raise SourceError(f"{path}: more than {MAX_BYTES:,} bytes; scale it down")
                 return path.read_bytes()
         if address.kind == "address" and not self._is_own(image.place):
             return fetch(image.place, self._hosts)
@@ -166,35 +122,54 @@ class TaskImages:
         return url.startswith((self._connection.url + "/", "/"))
 
     def _through_server(self, image: ImageRef, address: Address) -> bytes:
-        if address.kind == "local file":
-            path = local_address(address.path)
-        elif address.kind == "upload":
-            path = _UPLOAD + quote(address.path)
-        elif address.kind == "cloud":
-            uri = base64.urlsafe_b64encode(address.path.encode()).decode()
-            path = f"/tasks/{image.task}/resolve/?fileuri={uri}"
-        else:
-            path = image.place.removeprefix(self._connection.url)
+        path = self._path(image, address)
+
+        def elsewhere(url: str) -> None:
+            if address.kind != "cloud" or not _is_storage(url, address.path):
+                self._hosts.check(url)
+
         try:
-            answer = self._connection.fetch(path)
-            if answer.has_redirect_location and answer.next_request is not None:
-                # A signed address of the cloud that the server chose; without our key.
-                answer = httpx.get(answer.next_request.url, timeout=60)
-        except (httpx.HTTPError, LabelStudioError) as error:
+            answer = self._connection.fetch(path, elsewhere)
+        except (AnswerError, LabelStudioError, httpx.HTTPError) as error:
             raise SourceError(
-                f"{image.place}: the server does not hand it out ({error})"
+                f"{image.place[:500]}: the server does not hand it out ({error})"
             ) from error
-        if answer.status_code != 200:
+        if answer.status != 200:
             raise SourceError(
-                f"{image.place}: the server answers {answer.status_code}; "
+                f"{image.place[:500]}: the server answers {answer.status}; "
                 + _advice(address, answer)
             )
-        if len(answer.content) > MAX_BYTES:
-            raise SourceError(f"{image.place}: more than {MAX_BYTES:,} bytes")
         return answer.content
 
+    def _path(self, image: ImageRef, address: Address) -> str:
+        """Where the server has the image."""
+        if address.kind == "local file":
+            return local_address(address.path)
+        if address.kind == "upload":
+            path = UPLOAD + quote(address.path)
+        elif address.kind == "cloud":
+            uri = base64.urlsafe_b64encode(address.path.encode()).decode()
+            return f"/tasks/{image.task}/resolve/?fileuri={uri}"
+        else:
+            path = image.place.removeprefix(self._connection.url)
+        segments = unquote_plus(path).split("?")[0].split("/")
+        # the key must not make requests that whoever wrote the task may not make
+        if ".." in segments or not path.startswith("/") or segments[1] in _NO_FILES:
+            raise SourceError(f"{image.place[:500]}: no address of an image; correct the task")
+        return path
 
-def _advice(address: Address, answer: httpx.Response) -> str:
+
+def _is_storage(url: str, place: str) -> bool:
+    """Whether an address is one that the cloud signs for its own storage."""
+    storage = _STORAGES.get(place.partition("://")[0])
+    parts = httpx.URL(url)
+    return (
+        storage is not None and parts.scheme == "https" and parts.port is None
+        and re.search(storage, parts.host) is not None
+    )  # fmt: skip
+
+
+def _advice(address: Address, answer: Answer) -> str:
     if address.kind == "local file":
         return (
             "the file is gone, LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is off, or no storage "
@@ -202,38 +177,74 @@ def _advice(address: Address, answer: httpx.Response) -> str:
         )
     if address.kind == "cloud":
         return "check the project's cloud storage"
-    return "the file is gone from the server" if answer.status_code == 404 else "check the key"
+    return "the file is gone from the server" if answer.status == 404 else "check the key"
 
 
-def address_of(data: Mapping[str, Any], key: str) -> str | None:
-    """The image's address in a task's data; None when the task has none."""
-    value = data.get(key)
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return value if isinstance(value, str) and value else None
+def tags_of(connection: Connection, project: int) -> tuple[ImageTag, ...]:
+    """The images that a project's tasks show: those that boxes can be drawn on, else all.
+
+    Raises:
+        LabelStudioError: its labeling configuration shows none, or cannot be read.
+    """
+    try:
+        read = read_labeling_config(connection.project(project).get("label_config") or "")
+    except ConfigError as error:
+        raise LabelStudioError(f"project {project}: {error}") from error
+    drawn = tuple(dict.fromkeys(control.image for control in read.controls))
+    if not (drawn or read.images):
+        raise LabelStudioError(
+            f'project {project} has no <Image value="$…"> in its labeling configuration'
+        )
+    return drawn or read.images
 
 
-def images_of_tasks(tasks: Iterable[Mapping[str, Any]], key: str) -> list[ImageRef]:
-    """One reference a task; tasks without an image are left out, names are unique."""
+def images_of_tasks(
+    tasks: Iterable[shapes.Task], tags: Sequence[ImageTag], missed: Missed | None = None
+) -> list[ImageRef]:
+    """One reference for each image of the tasks; names are unique.
+
+    Args:
+        tasks: as the server tells them.
+        tags: of the labeling configuration.
+        missed: told of the tasks that have no image; None says so in the log.
+    """
     images: list[ImageRef] = []
     taken: set[str] = set()
+    without: list[int] = []
     for task in tasks:
-        url = address_of(task["data"], key)
-        if url is None:
-            continue
-        address = read_address(url)
-        name = f"{task['id']}.jpg" if address.kind == "inline" else address.file_name
-        name = name or str(task["id"])
-        if name in taken:
-            name = f"{task['id']}/{name}"
-        taken.add(name)
-        images.append(ImageRef(name, url, None, int(task["id"])))
+        number, data = task["id"], task.get("data", {})
+        places = [place for tag in tags for place in tag.addresses(data)]
+        if not places:
+            without.append(number)
+        for index, (_, url) in enumerate(places):
+            address = read_address(url)
+            name = f"{number}.jpg" if address.kind == "inline" else address.file_name
+            name = name or str(number)
+            if name in taken:
+                name = f"{number}/{name}"
+            if name in taken:  # of one task, too
+                name = f"{number}/{index}/{name.partition('/')[2]}"
+            taken.add(name)
+            images.append(ImageRef(name, url, None, number))
+    if without:
+        (missed or _say)(without, tags)
     return images
 
 
+def no_images(tasks: Sequence[int], tags: Sequence[ImageTag]) -> str:
+    """How many tasks have no image, which, and where one was looked for."""
+    named = ", ".join(map(str, tasks[:5])) + (" …" if len(tasks) > 5 else "")
+    where = ", ".join(tag.value for tag in tags)
+    return f"{len(tasks)} tasks have no image in {where} and are left out: {named}"
+
+
+def _say(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+    log.warning("%s", no_images(tasks, tags))
+
+
 def images_of_project(
-    connection: Connection, project: int, *, only_unlabelled: bool = False, key: str | None = None,
-    tell: Tell = untold,
+    connection: Connection, project: int, *, only_unlabelled: bool = False,
+    missed: Missed | None = None, tell: Tell = untold,
 ) -> list[ImageRef]:  # fmt: skip
     """The images of a project's tasks.
 
@@ -241,26 +252,31 @@ def images_of_project(
         connection: the server.
         project: its number.
         only_unlabelled: leave out tasks that have an annotation.
-        key: which part of the task's data holds the image; None asks the configuration.
+        missed: see `images_of_tasks`.
         tell: see `Connection.pages`.
     """
-    if key is None:
-        key = image_key(connection, project)
+    tags = tags_of(connection, project)
     tasks = connection.pages({"project": project, "include": "id,data,total_annotations"}, tell)
-    return images_of_tasks(
-        (t for t in tasks if not (only_unlabelled and t.get("total_annotations"))), key
-    )
+    chosen = (t for t in tasks if not (only_unlabelled and t.get("total_annotations")))
+    return images_of_tasks(chosen, tags, missed)
 
 
-def image_key(connection: Connection, project: int) -> str:
-    """Which part of a task's data holds the image, by the project's configuration."""
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
-    match = re.search(r"<Image\b[^>]*\bvalue\s*=\s*[\"']\$(\w+)", str(found["label_config"]))
-    if match is None:
+def data_for_photos(connection: Connection, project: int) -> Callable[[str], dict[str, Any]]:
+    """What makes the data of a task from the address of its only photo.
+
+    Raises:
+        LabelStudioError: a task of this project shows more than one photo.
+    """
+    tags = tags_of(connection, project)
+    (tag, *others) = tags
+    key = tag.key
+    if others or key is None:
+        shown = ", ".join(f"{one.name} ({one.value})" for one in tags)
         raise LabelStudioError(
-            f'project {project} has no <Image value="$…"> in its labeling configuration'
+            f"tasks of project {project} show {shown}, and cannot be made from single photos; "
+            "import them in Label Studio, or name a project with one <Image>"
         )
-    return match[1]
+    return lambda address: {key: [address] if tag.many else address}
 
 
 def check_images(
@@ -276,24 +292,26 @@ def check_images(
         count: how many.
         tell: called page by page while the tasks are read, then after every image.
     """
-    from io import BytesIO
+    from detclipv2.inference.images import open_image
 
-    from PIL import Image, ImageOps
-
-    refs = images_of_project(connection, project, tell=tell)
-    chosen = refs[:: max(1, len(refs) // count)][:count]
     found: list[Checked] = []
-    for ref in chosen:
+
+    def missed(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+        said = no_images(tasks, tags)
+        found.append(Checked(tasks[0], "", "no image", "nowhere", said, False))
+
+    refs = images_of_project(connection, project, missed=missed, tell=tell)
+    chosen = refs[:: max(1, len(refs) // count)][:count]
+    for done, ref in enumerate(chosen, 1):
         address = read_address(ref.place)
         assert ref.task is not None
         place = "nowhere"
         try:
             place = images.place(ref.place)
-            with Image.open(BytesIO(images.read(ref))) as file:
-                picture = ImageOps.exif_transpose(file)
+            picture = open_image(images.read(ref))
             status, ok = f"ok, {picture.width} x {picture.height} px", True
-        except (SourceError, OSError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             status, ok = str(error), False
         found.append(Checked(ref.task, ref.place[:200], address.kind, place[:300], status, ok))
-        tell(len(found), len(chosen))
+        tell(done, len(chosen))
     return found

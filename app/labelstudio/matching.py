@@ -1,13 +1,22 @@
-"""Which task each image of a run belongs to."""
+"""Which image of which task each image of a run is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from app.labelstudio.images import Address, read_address
+from app.labelstudio.addresses import Address, read_address
 from app.runs.records import ImageRow
+
+
+class TaskImage(NamedTuple):
+    """One image of a task: which tag shows it, and its place where that is a list."""
+
+    task: int
+    image: str = ""
+    item: int | None = None
 
 
 @dataclass(frozen=True)
@@ -15,19 +24,19 @@ class Matching:
     """What belongs together.
 
     Attributes:
-        pairs: image and task, no task twice, in the order of the images.
+        pairs: image and slot, no slot twice, in the order of the images.
         unmatched: names of images that have no task.
         by_name: how many of the pairs nothing but the image's name speaks for.
     """
 
-    pairs: list[tuple[ImageRow, int]]
+    pairs: list[tuple[ImageRow, TaskImage]]
     unmatched: tuple[str, ...]
     by_name: int
 
 
 def match_tasks(
-    rows: Iterable[ImageRow], urls: Mapping[int, str], document_root: Path | None = None,
-    digests: Mapping[str, list[int]] | None = None,
+    rows: Iterable[ImageRow], urls: Mapping[TaskImage, str], document_root: Path | None = None,
+    digests: Mapping[str, list[TaskImage]] | None = None,
 ) -> Matching:  # fmt: skip
     """Give every image its tasks.
 
@@ -39,41 +48,47 @@ def match_tasks(
 
     Args:
         rows: images of a run.
-        urls: task → the address of its image.
+        urls: slot → the address of its image.
         document_root: LOCAL_FILES_DOCUMENT_ROOT, for runs over files below it.
-        digests: SHA-256 of an image's content → tasks.
+        digests: SHA-256 of an image's content → slots.
     """
     root = None if document_root is None else document_root.resolve()
     digests = digests or {}
-    told = {task for tasks in digests.values() for task in tasks}
-    addresses = {task: read_address(url) for task, url in urls.items()}
-    by_key: dict[str, list[int]] = {}
-    by_name: dict[str, list[int]] = {}
-    for task, address in addresses.items():
-        by_key.setdefault(address.key, []).append(task)
-        if task not in told:
-            by_name.setdefault(_path(address)[-1], []).append(task)
+    told = {slot for slots in digests.values() for slot in slots}
+    addresses = {slot: read_address(url) for slot, url in urls.items()}
+    by_task: dict[int, list[TaskImage]] = {}
+    by_key: dict[str, list[TaskImage]] = {}
+    by_name: dict[str, list[TaskImage]] = {}
+    for slot, address in addresses.items():
+        by_task.setdefault(slot.task, []).append(slot)
+        by_key.setdefault(address.key, []).append(slot)
+        if slot not in told:
+            by_name.setdefault(_path(address)[-1], []).append(slot)
     images: list[ImageRow] = []
-    owner: dict[int, ImageRow] = {}
-    guesses: dict[int, list[ImageRow]] = {}
+    owner: dict[TaskImage, ImageRow] = {}
+    guesses: dict[TaskImage, list[ImageRow]] = {}
     for row in rows:
         images.append(row)
         # On another server the number is another task's.
-        same = [row.task] if row.task is not None and urls.get(row.task) == row.place else []
+        own = by_task.get(row.task, ()) if row.task is not None else ()
+        same = [slot for slot in own if urls[slot] == row.place]
         found = same or digests.get(row.sha256 or "", []) or by_key.get(_key(row, root), [])
-        for task in found:
-            owner.setdefault(task, row)  # two copies of one image show the same
+        for slot in found:
+            owner.setdefault(slot, row)  # two copies of one image show the same
         if not found and root is None:
             name = row.file_name.rpartition("/")[2]
-            candidates = {task: addresses[task] for task in by_name.get(name, ())}
-            for task in _ending(row, candidates):
-                guesses.setdefault(task, []).append(row)
+            candidates = {slot: addresses[slot] for slot in by_name.get(name, ())}
+            for slot in _ending(row, candidates):
+                guesses.setdefault(slot, []).append(row)
     sure = len(owner)
-    for task, claimants in guesses.items():
-        best = _best(claimants, addresses[task])
+    for slot, claimants in guesses.items():
+        best = _best(claimants, addresses[slot])
         if best is not None:
-            owner.setdefault(task, best)
-    pairs = sorted(((row, task) for task, row in owner.items()), key=lambda p: (p[0].id, p[1]))
+            owner.setdefault(slot, best)
+    pairs = sorted(
+        ((row, slot) for slot, row in owner.items()),
+        key=lambda pair: (pair[0].id, pair[1].task, pair[1].image, pair[1].item or 0),
+    )
     shown = {row.sha256 for row in owner.values()}
     unmatched = tuple(row.file_name for row in images if row.sha256 not in shown)
     return Matching(pairs, unmatched, len(owner) - sure)
@@ -85,12 +100,12 @@ def _key(row: ImageRow, root: Path | None) -> str:
     return read_address(row.place).key
 
 
-def _ending(row: ImageRow, candidates: Mapping[int, Address]) -> list[int]:
+def _ending(row: ImageRow, candidates: Mapping[TaskImage, Address]) -> list[TaskImage]:
     """Tasks of the one image that agrees in most folders; none when several do."""
-    depths = {task: _agree(row, address) for task, address in candidates.items()}
+    depths = {slot: _agree(row, address) for slot, address in candidates.items()}
     most = max(depths.values(), default=0)
-    chosen = [task for task, depth in depths.items() if depth == most > 0]
-    return chosen if len({candidates[task].key for task in chosen}) == 1 else []
+    chosen = [slot for slot, depth in depths.items() if depth == most > 0]
+    return chosen if len({candidates[slot].key for slot in chosen}) == 1 else []
 
 
 def _best(claimants: Sequence[ImageRow], address: Address) -> ImageRow | None:

@@ -18,7 +18,8 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     # never as an argument: other users of the machine can read those
     parser.add_argument(
         "--key-file", type=Path, metavar="FILE",
-        help=f"file that holds the key; default: ${' or $'.join(KEY_VARIABLES)}",
+        help=f"file that holds the server's key; default: ${' or $'.join(KEY_VARIABLES)}, which is "
+        f"sent to the server of ${' or $'.join(URL_VARIABLES)} only",
     )  # fmt: skip
     parser.add_argument(
         "--document-root", type=Path, metavar="DIR",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from app.runs.records import Box
 
-_SIDES = {"x", "y", "width", "height"}
+_SIDES = ("x", "y", "width", "height")
+_HUGE = 1e9
 _DECIMALS = 4  # a ten-thousandth of a percent: 0.01 px of a 10,000 px side
 
 
@@ -21,22 +24,46 @@ class Target:
     Attributes:
         from_name: the control with the labels.
         to_name: the image.
-        data_key: where a task's data holds the image's address.
         shape: name of the <Rectangle> that draws for plain <Labels>; None for <RectangleLabels>,
             which draw and name at once.
     """
 
     from_name: str
     to_name: str
-    data_key: str
     shape: str | None = None
 
 
-DEFAULT_TARGET = Target("label", "image", "image")
-"""Of the configurations this package writes, and of Label Studio's own bounding-box template."""
+Places: TypeAlias = Mapping[str, tuple[Target, str]]
+"""Class name → control and label, of one image; classes that are missing here are left out."""
+DEFAULT_TARGET = Target("label", "image")
+"""Of the configurations this package writes, and of Label Studio's own bounding-box template; the
+task's data names the image as the tag does."""
 
 
-def regions(box: Box, size: tuple[int, int], target: Target, label: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Region:
+    """A labelled rectangle of a prediction or annotation.
+
+    Attributes:
+        id: the server's.
+        box: what it covers, upright, in pixels of the image.
+        unturned: what it would cover without its rotation.
+        rotation: degrees that a labeler turned it by, clockwise about its first corner.
+        image: name of the image tag, and place in its list of images.
+        control: name of the tag with the label.
+    """
+
+    id: str
+    box: Box
+    unturned: Box
+    rotation: float
+    image: tuple[str, int]
+    control: str
+
+
+def regions(
+    box: Box, size: tuple[int, int], target: Target, label: str, item: int | None = None
+) -> list[dict[str, Any]]:
     """A box as the server stores it: one region, or a shape and its name with the same id.
 
     Args:
@@ -44,6 +71,7 @@ def regions(box: Box, size: tuple[int, int], target: Target, label: str) -> list
         size: its width and height.
         target: the control it belongs to.
         label: the control's label.
+        item: place in a list of images; None where the tag shows one.
 
     Returns:
         Nothing when nothing of the box lies inside the image.
@@ -59,13 +87,14 @@ def regions(box: Box, size: tuple[int, int], target: Target, label: str) -> list
     score = round(min(max(box.score, 0.0), 1.0), 6)
     shared = {
         # a string that says the same in every push: the front end calls string methods on it
-        "id": _digest([label, value, score])[:10],
+        "id": _digest([target.from_name, target.to_name, item, label, value, score])[:10],
         "to_name": target.to_name,
         "origin": "prediction",
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
         "score": score,
+        **({} if item is None else {"item_index": item}),
     }
     kind = "rectanglelabels" if target.shape is None else "labels"
     named = {
@@ -76,80 +105,127 @@ def regions(box: Box, size: tuple[int, int], target: Target, label: str) -> list
     return [{**shared, "from_name": target.shape, "type": "rectangle", "value": value}, named]
 
 
-def prediction(
-    boxes: Sequence[Box], size: tuple[int, int], target: Target, labels: Mapping[str, str],
-    model_version: str, *, task: int | None = None, score: float | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """A prediction; without boxes an empty one, which says "looked at, nothing there".
+def regions_of(
+    boxes: Sequence[Box], size: tuple[int, int], places: Places, item: int | None = None
+) -> list[dict[str, Any]]:
+    """The regions of an image's boxes, no box twice.
 
     Args:
         boxes: what was found.
         size: width and height of the upright image.
-        target: where they go.
-        labels: class name → label; classes that are missing here are left out.
+        places: where they go.
+        item: see `regions`.
+    """
+    by_id: dict[str, list[dict[str, Any]]] = {}
+    for box in boxes:
+        if box.name in places:
+            made = regions(box, size, *places[box.name], item)
+            if made:
+                by_id.setdefault(made[0]["id"], made)
+    return [region for made in by_id.values() for region in made]
+
+
+def prediction(
+    result: Sequence[Mapping[str, Any]], model_version: str, *, task: int | None = None,
+    score: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A prediction; without regions an empty one, which says "looked at, nothing there".
+
+    Args:
+        result: regions of all the task's images.
         model_version: who made them.
         task: the task's id, for imports into existing tasks.
         score: of the whole prediction, 0..1; None for the mean of its boxes. The server offers the
             lowest first when a project orders tasks by it.
     """
-    by_id: dict[str, list[dict[str, Any]]] = {}
-    for box in boxes:
-        if box.name in labels:
-            made = regions(box, size, target, labels[box.name])
-            if made:
-                by_id.setdefault(made[0]["id"], made)
-    scores = [made[0]["score"] for made in by_id.values()]
     if score is None:
-        score = sum(scores) / len(scores) if scores else 0.0
-    found = {
-        "model_version": model_version,
-        "score": round(score, 6),
-        "result": [region for made in by_id.values() for region in made],
-    }
+        scores = {region["id"]: region["score"] for region in result}
+        score = sum(scores.values()) / len(scores) if scores else 0.0
+    found = {"model_version": model_version, "score": round(score, 6), "result": [*result]}
     return found if task is None else {"task": task, **found}
 
 
-def fingerprint(item: Mapping[str, Any]) -> str:
-    """Equal for predictions that show the same, whatever keys and order the server gives them.
+def fingerprint(result: Sequence[Mapping[str, Any]]) -> str:
+    """Equal for regions that show the same, whatever keys and order the server gives them.
 
     The score of the whole prediction is left out: the queue writes a task's place into it.
     """
     shown = (
-        [r.get("from_name"), r.get("to_name"), _rounded(r.get("value", {})), r.get("score")]
-        for r in item.get("result", [])
-    )
+        [r.get("from_name"), r.get("to_name"), r.get("item_index"), _rounded(r.get("value", {})),
+         r.get("score")]
+        for r in result
+    )  # fmt: skip
     return _digest(sorted(json.dumps(one, sort_keys=True) for one in shown))
+
+
+def read_regions(
+    result: Sequence[Mapping[str, Any]], size: tuple[int, int] | None = None
+) -> list[Region]:
+    """Every labelled rectangle of a prediction or annotation; other regions are passed over.
+
+    Args:
+        result: as the server tells it; anybody may have written it.
+        size: width and height of the image; None takes what the region says.
+    """
+    found = []
+    for item in result:
+        value = item.get("value")
+        if not isinstance(value, Mapping):
+            continue
+        labels = value.get("rectanglelabels") or value.get("labels")
+        x, y, w, h = sides = [_number(value.get(side)) for side in _SIDES]
+        # plain labels name points, ellipses and masks, too, and none of those has all four
+        if not isinstance(labels, list) or not labels or None in sides:
+            continue
+        if not isinstance(labels[0], str):
+            continue
+        width, height = size or (
+            _number(item.get("original_width")) or 100,
+            _number(item.get("original_height")) or 100,
+        )
+        corner = (x or 0) / 100 * width, (y or 0) / 100 * height
+        extent = (w or 0) / 100 * width, (h or 0) / 100 * height
+        rotation = (_number(value.get("rotation")) or 0.0) % 360
+        unturned = Box(labels[0], _number(item.get("score")) or 0.0, _around(corner, extent, 0))
+        box = dataclasses.replace(unturned, xyxy=_around(corner, extent, rotation))
+        image = str(item.get("to_name", "")), int(_number(item.get("item_index")) or 0)
+        control = str(item.get("from_name", ""))
+        found.append(Region(str(item.get("id", "")), box, unturned, rotation, image, control))
+    return found
 
 
 def to_boxes(
     result: Sequence[Mapping[str, Any]], size: tuple[int, int] | None = None
 ) -> list[tuple[str, Box]]:
-    """(region id, box) of every rectangle of a prediction or annotation.
-
-    Args:
-        result: regions; other kinds are passed over.
-        size: width and height of the image; None takes what the region says.
-    """
-    found = []
-    for item in result:
-        value = item.get("value", {})
-        label = value.get("rectanglelabels") or value.get("labels")
-        # plain labels name points, ellipses and masks, too, and none of those has all four
-        if not label or not value.keys() >= _SIDES:
-            continue
-        width, height = size or (
-            item.get("original_width") or 100,
-            item.get("original_height") or 100,
-        )
-        x, y = value["x"] / 100 * width, value["y"] / 100 * height
-        w, h = value["width"] / 100 * width, value["height"] / 100 * height
-        box = Box(label[0], float(item.get("score") or 0.0), (x, y, x + w, y + h))
-        found.append((str(item.get("id", "")), box))
-    return found
+    """(region id, box) of what `read_regions` gives."""
+    return [(region.id, region.box) for region in read_regions(result, size)]
 
 
-def _rounded(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: round(float(v), 3) if isinstance(v, int | float) else v for k, v in value.items()}
+def _around(
+    corner: tuple[float, float], extent: tuple[float, float], rotation: float
+) -> tuple[float, float, float, float]:
+    """The upright box around a rectangle that is turned about its first corner."""
+    (x, y), (w, h) = corner, extent
+    if not rotation:
+        return x, y, x + w, y + h
+    cos, sin = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
+    xs = [x + a * cos - b * sin for a in (0, w) for b in (0, h)]
+    ys = [y + a * sin + b * cos for a in (0, w) for b in (0, h)]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _number(value: object) -> float | None:
+    """A number of a size that a picture can have; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _HUGE else None
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    numbers = {key: _number(one) for key, one in value.items()}
+    return {k: v if (n := numbers[k]) is None else round(n, 3) for k, v in value.items()}
 
 
 def _digest(value: Any) -> str:

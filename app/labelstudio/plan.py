@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.labelstudio.config import ConfigError, ImageTag
 from app.labelstudio.config_map import LabelMap, read_config
 from app.labelstudio.connection import Connection, LabelStudioError
 from app.labelstudio.existing import Task, read_task
-from app.labelstudio.images import address_of, image_key
-from app.labelstudio.matching import Matching, match_tasks
-from app.labelstudio.payload import fingerprint, prediction, to_boxes
+from app.labelstudio.images import no_images, tags_of
+from app.labelstudio.matching import Matching, TaskImage, match_tasks
+from app.labelstudio.payload import fingerprint, prediction, regions_of, to_boxes
 from app.labelstudio.versions import made_by_us
 from app.progress import Tell, untold
 from app.runs.records import ImageRow
@@ -59,6 +60,7 @@ class Plan:
             have labels, and what labelers made of them is what thresholds are learned from.
         old: whether they stay.
         unmatched: images of the run without a task.
+        without_image: tasks without an image.
         by_name: tasks for which nothing but the image's name speaks.
         boxes: regions by label.
         left_out: boxes of classes without a label.
@@ -79,6 +81,7 @@ class Plan:
     learned: int
     old: Old
     unmatched: tuple[str, ...]
+    without_image: tuple[int, ...]
     by_name: int
     boxes: dict[str, int]
     left_out: dict[str, int]
@@ -103,9 +106,15 @@ class Plan:
 
     @property
     def switches(self) -> bool:
-        """Whether the project is told to show this version; never one that no task has."""
-        there = bool(self.writes or self.skip)
+        """Whether the project is told to show this version; never one that no task has, nor an
+        empty one for want of labels."""
+        there = bool(self.writes or self.skip) and not self.without_labels
         return there and (self.active != self.model_version or not self.shown)
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether every prediction is empty because no label takes what was found."""
+        return not self.labels.labels or (not self.boxes and bool(self.left_out))
 
     def check_server(self, connection: Connection) -> None:
         """Refuse another server than the plan was made for.
@@ -134,14 +143,19 @@ class Plan:
         ]
         if self.left_out:
             lost = ", ".join(f"{k} {v}" for k, v in self.left_out.items())
-            said.append(f"left out, because no label takes them: {lost}; add to the configuration:")
+            said.append(f"left out, because no label takes them: {lost}")
+        if self.labels.missing:
+            said.append(f"labels to add to {self.labels.extended!r} in the configuration:")
             said += self.labels.addition.splitlines()
+        said += [f"no boxes for {one}" for one in self.labels.refused]
         if self.unmatched:
             names = ", ".join(self.unmatched[:5]) + (" …" if len(self.unmatched) > 5 else "")
             said.append(
                 f"{len(self.unmatched)} images have no task in the project: {names}; make tasks "
                 "for them first"
             )
+        if self.without_image:
+            said.append(no_images(self.without_image, [tag for tag, _ in self.labels.images]))
         if self.by_name:
             said.append(
                 f"{self.by_name} tasks were found by the image's name only; open one of them "
@@ -157,6 +171,8 @@ class Plan:
             f"a labeler will see version {self.model_version}: "
             f"{len(self.writes) + len(self.skip) - empty} tasks with boxes, {empty} without"
         )
+        if self.without_labels:
+            said[-1] = f"no label takes what was found, so {said[-1].rpartition(': ')[2]}"
         return said
 
 
@@ -179,21 +195,33 @@ def plan(
         LabelStudioError: the server or the project cannot be used.
         ConfigError: no control of the project takes boxes.
     """
-    found = connection.get(f"/api/projects/{project}/", what=f"project {project}")
+    found = connection.project(project)
     view, version = run.view, run.model_version
-    labels = read_config(found["label_config"], view.vocabulary, control)
+    labels = read_config(found.get("label_config") or "", view.vocabulary, control)
     tasks = _read_tasks(connection, project, tell)
-    matching = _match(run, tasks, labels.target.data_key, document_root)
+    tags = [tag for tag, _ in labels.images]
+    matching = _match(run, tasks, tags, document_root)
+    without_image = tuple(
+        t.id for t in tasks.values() if not any(tag.addresses(t.data) for tag in tags)
+    )
+    places = {tag.name: where for tag, where in labels.images}
     create, replace, skip = [], [], []
     doubled: list[int] = []
     older: list[int] = []
     learned = 0
     boxes: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    for row, number in matching.pairs:
-        shown = run.boxes(row, view)
-        payload = prediction(shown, row.size, labels.target, labels.labels, version, task=number)
-        item = Item(number, payload, fingerprint(payload), row.file_name)
+    by_task: dict[int, list[tuple[ImageRow, TaskImage]]] = {}
+    for row, slot in matching.pairs:
+        by_task.setdefault(slot.task, []).append((row, slot))
+    for number, pairs in by_task.items():
+        result: list[dict[str, Any]] = []
+        for row, slot in pairs:
+            shown = run.boxes(row, view)
+            result += regions_of(shown, row.size, places[slot.image], slot.item)
+            left_out.update(box.name for box in shown if box.name not in places[slot.image])
+        payload = prediction(result, version, task=number)
+        item = Item(number, payload, fingerprint(result), pairs[0][0].file_name)
         task = tasks[number]
         same = task.of_version(version)
         equal = next((e for e in same if e.shows == item.shows), None)
@@ -216,14 +244,13 @@ def plan(
             replace.append(dataclasses.replace(item, replaces=surplus))
         else:
             create.append(item)
-        left_out.update(box.name for box in shown if box.name not in labels.labels)
         boxes.update(box.name for _, box in to_boxes(payload["result"]))
     _validate(labels, [*create, *replace])
     return Plan(
-        connection.url, project, str(found["title"]), version, labels, tuple(create),
+        connection.url, project, found.get("title") or "", version, labels, tuple(create),
         tuple(replace), tuple(skip), tuple(doubled), tuple(older), learned, old,
-        matching.unmatched, matching.by_name, dict(boxes), dict(left_out),
-        str(found.get("model_version") or ""), bool(found.get("show_collab_predictions")),
+        matching.unmatched, without_image, matching.by_name, dict(boxes), dict(left_out),
+        found.get("model_version") or "", bool(found.get("show_collab_predictions")),
     )  # fmt: skip
 
 
@@ -232,22 +259,26 @@ def tasks_of(
     tell: Tell = untold,
 ) -> list[tuple[ImageRow, int]]:  # fmt: skip
     """The run's images with the tasks that a push would give their boxes to."""
-    key = image_key(connection, project)
-    return _match(run, _read_tasks(connection, project, tell), key, document_root).pairs
+    tags = tags_of(connection, project)
+    pairs = _match(run, _read_tasks(connection, project, tell), tags, document_root).pairs
+    return [(row, slot.task) for row, slot in pairs]
 
 
 def _match(
-    run: Run, tasks: Mapping[int, Task], data_key: str, document_root: Path | None
+    run: Run, tasks: Mapping[int, Task], tags: Sequence[ImageTag], document_root: Path | None
 ) -> Matching:
-    """The run's images and the tasks that have an image."""
-    urls: dict[int, str] = {}
-    digests: dict[str, list[int]] = {}
+    """The run's images and the images of the tasks."""
+    urls: dict[TaskImage, str] = {}
+    digests: dict[str, list[TaskImage]] = {}
     for task in tasks.values():
-        url, digest = address_of(task.data, data_key), task.data.get("sha256")
-        if url is not None:
-            urls[task.id] = url
-            if digest is not None:
-                digests.setdefault(str(digest), []).append(task.id)
+        found = {
+            TaskImage(task.id, tag.name, item): url
+            for tag in tags for item, url in tag.addresses(task.data)
+        }  # fmt: skip
+        urls |= found
+        digest = task.data.get("sha256")
+        if isinstance(digest, str) and len(found) == 1:  # our own uploads
+            digests.setdefault(digest, []).extend(found)
     return match_tasks(run.images("done", "empty"), urls, document_root, digests)
 
 
@@ -276,9 +307,17 @@ def _validate(labels: LabelMap, items: Iterable[Item]) -> None:
     """With the SDK's own rules: some servers drop what they do not like without saying so."""
     from label_studio_sdk.label_interface.interface import LabelInterface
 
-    interface = LabelInterface(labels.config)
+    try:
+        interface = LabelInterface(labels.config)
+    except Exception as error:  # the SDK raises many kinds on what it does not expect
+        raise ConfigError(
+            f"Label Studio's own reader does not read the labeling configuration: {error!r}"
+        ) from error
     for item in items:
         check: Any = interface.validate_prediction
-        problems = check(item.payload, return_errors=True)
+        try:
+            problems = check(item.payload, return_errors=True)
+        except Exception as error:  # the SDK raises many kinds
+            problems = [str(error)]
         if problems:
             raise LabelStudioError(f"{item.file_name}: the server would refuse it: {problems[0]}")

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.labelstudio.connection import Connection
-from app.labelstudio.payload import to_boxes
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.payload import Region, read_regions
 from app.progress import Tell, untold
 from app.runs.diff import iou
 from app.runs.records import Box
@@ -21,6 +21,10 @@ MATCH_IOU = 0.5
 """Least overlap at which a labeler's box is about the same thing as a predicted one."""
 SAME_IOU = 0.95
 """From here on a box counts as left where it was; the server rounds, and so does a mouse."""
+MAX_PAIRS = 25_000_000
+"""Predicted times labelled boxes of one image that are compared: 5,000 of each."""
+SAME_TURN = 0.5
+"""Degrees up to which a box counts as not turned."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,34 @@ def review(
     A region keeps its id while a labeler edits it, but not when it is drawn anew, so regions are
     matched by overlap; the id decides only between equals.
     """
-    before, after = to_boxes(predicted), to_boxes(labelled)
-    overlap = iou([box for _, box in before], [box for _, box in after])
+    before, after = read_regions(predicted), read_regions(labelled)
+    found: list[Reviewed] = []
+    for image in dict.fromkeys(region.image for region in (*before, *after)):
+        found += _review_image(
+            task, [r for r in before if r.image == image], [r for r in after if r.image == image]
+        )
+    return tuple(found)
+
+
+def _review_image(
+    task: int, before: Sequence[Region], after: Sequence[Region]
+) -> Iterator[Reviewed]:
+    """`review` for the regions of one image."""
+    if len(before) * len(after) > MAX_PAIRS:
+        raise LabelStudioError(
+            f"task {task} has {len(before):,} predicted and {len(after):,} labelled boxes on one "
+            "image, too many to compare; delete its predictions, or leave the task out"
+        )
+    overlap = iou([region.box for region in before], [region.box for region in after])
+    # one that was only turned is still the same thing, however little of it is left in its place
+    known = np.array([[a.id == b.id != "" for b in after] for a in before], bool)
+    unturned = iou([one.unturned for one in before], [one.unturned for one in after])
+    overlap = np.where(known.reshape(overlap.shape), np.maximum(overlap, unturned), overlap)
     candidates = sorted(
         (
-            before[i][1].name != after[j][1].name,
+            before[i].box.name != after[j].box.name,
             -overlap[i, j],
-            before[i][0] != after[j][0],
+            before[i].id != after[j].id,
             int(i),
             int(j),
         )
@@ -74,18 +99,20 @@ def review(
     for _, _, _, i, j in candidates:
         if i not in partner and j not in partner.values():
             partner[i] = j
-    found = []
-    for i, (_, box) in enumerate(before):
+    for i, region in enumerate(before):
         if i not in partner:
-            found.append(Reviewed(task, "deleted", box, None))
+            yield Reviewed(task, "deleted", region.box, None)
             continue
-        other = after[partner[i]][1]
-        verdict: Verdict = "kept" if overlap[i, partner[i]] >= SAME_IOU else "moved"
-        if box.name != other.name:
+        other = after[partner[i]]
+        turned = abs((other.rotation - region.rotation + 180) % 360 - 180) > SAME_TURN
+        same = overlap[i, partner[i]] >= SAME_IOU and not turned
+        verdict: Verdict = "kept" if same else "moved"
+        if region.box.name != other.box.name:
             verdict = "renamed"
-        found.append(Reviewed(task, verdict, box, other))
-    added = [box for j, (_, box) in enumerate(after) if j not in partner.values()]
-    return (*found, *(Reviewed(task, "added", None, box) for box in added))
+        yield Reviewed(task, verdict, region.box, other.box)
+    for j, region in enumerate(after):
+        if j not in partner.values():
+            yield Reviewed(task, "added", None, region.box)
 
 
 def pull(
@@ -104,15 +131,15 @@ def pull(
     for task in connection.pages({"project": project, "fields": "all"}, tell):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
         for annotation in task.get("annotations", ()):
-            made = predictions.get(annotation.get("parent_prediction"))
+            made = predictions.get(annotation.get("parent_prediction") or -1)
             if made is None or annotation.get("was_cancelled"):
                 continue
-            version = str(made.get("model_version") or "")
+            version = made.get("model_version") or ""
             if model_version is not None and version != model_version:
                 continue
             yield ReviewedTask(
-                int(task["id"]), version,
-                review(int(task["id"]), made["result"], annotation["result"]),
+                task["id"], version,
+                review(task["id"], made.get("result", ()), annotation.get("result", ())),
                 annotation.get("lead_time"),
             )  # fmt: skip
 

@@ -42,18 +42,31 @@ class Report:
         return (self.created + self.replaced) / self.seconds if self.seconds else 0.0
 
 
-def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
+def push(
+    made: Plan, connection: Connection, tell: Tell = untold, *, allow_empty: bool = False
+) -> Report:
     """Carry a plan out; see the module for what makes it safe to repeat.
+
+    Args:
+        made: the plan.
+        connection: to the server that it was made for.
+        tell: called after every chunk, with predictions.
+        allow_empty: write predictions also where no label takes what was found, and all are empty.
 
     Raises:
         LabelStudioError: it could not be finished; the message says what to do, and the same push
             goes on where this one stopped.
     """
     made.check_server(connection)
+    if made.writes and made.without_labels and not allow_empty:
+        raise LabelStudioError(
+            f"no label of project {made.project} takes what was found, so every prediction would "
+            "be empty; add labels to its configuration first (--add-labels, or the page's button)"
+        )
     start = time.perf_counter()
     report = Report(skipped=len(made.skip))
     total = len(made.writes)
-    _same_configuration(made, connection)
+    check_configuration(made, connection)
     done = 0
     shaky = []
     for chunk in chunks(made.writes):
@@ -82,9 +95,13 @@ def push(made: Plan, connection: Connection, tell: Tell = untold) -> Report:
     return report
 
 
-def _same_configuration(made: Plan, connection: Connection) -> None:
-    now = connection.get(f"/api/projects/{made.project}/", what=f"project {made.project}")
-    if now["label_config"] != made.labels.config:
+def check_configuration(made: Plan, connection: Connection) -> None:
+    """Refuse a project whose configuration is another than the plan was made for.
+
+    Raises:
+        LabelStudioError: it is another.
+    """
+    if connection.project(made.project).get("label_config") != made.labels.config:
         raise LabelStudioError(
             f"the labeling configuration of project {made.project} was changed since the dry run; "
             "look at a new dry run, then push"

@@ -79,7 +79,10 @@ def write_queue(
     Raises:
         LabelStudioError: the server refuses, or no task has a prediction of this version.
     """
-    wanted = {one.task: one for one in priorities}
+    wanted: dict[int, Priority] = {}
+    for one in priorities:  # of a task with several images the most urgent one counts
+        if one.task not in wanted or wanted[one.task].urgency < one.urgency:
+            wanted[one.task] = one
     found = _predictions(connection, project, model_version).items()
     ranked = [(task, ident) for task, ident in found if task in wanted]
     for done, (task, ident) in enumerate(ranked, 1):
@@ -102,9 +105,9 @@ def write_queue(
 def _predictions(connection: Connection, project: int, version: str) -> Mapping[int, int]:
     fields = {"fields": "all", "include": "id,predictions"}
     return {
-        int(task["id"]): int(made["id"])
+        task["id"]: made["id"]
         for task in connection.pages({"project": project, **fields})
-        for made in task["predictions"]
+        for made in task.get("predictions", ())
         if made.get("model_version") == version
     }
 

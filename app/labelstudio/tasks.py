@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from app.labelstudio import shapes
+from app.labelstudio.addresses import local_address, read_address
 from app.labelstudio.config_map import config_for
 from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import address_of, image_key, local_address, read_address
+from app.labelstudio.images import data_for_photos
+from app.labelstudio.shapes import checked
+from app.labelstudio.storages import serve, sync_finders
 from app.progress import Tell, untold
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
@@ -33,8 +37,9 @@ class TaskReport:
 def create_project(connection: Connection, title: str, vocabulary: Vocabulary) -> int:
     """A project with one label a class; returns its number."""
     body = {"title": title, "label_config": config_for(vocabulary)}
-    made = connection.write("POST", "/api/projects/", json=body, what=f"a project {title!r}")
-    return int(made["id"])
+    what = f"a project {title!r}"
+    made = connection.write("POST", "/api/projects/", json=body, what=what)
+    return checked(shapes.Project, made, what)["id"]
 
 
 def create_local_tasks(
@@ -58,9 +63,34 @@ def create_local_tasks(
                 "there, or upload the images"
             )
         relative.append(path.relative_to(root).as_posix())
-    _ensure_storage(connection, project, root, relative)
-    wanted = {f"local file:{name}": local_address(name, connection.sub_path) for name in relative}
-    return _create(connection, project, wanted, tell)
+    data_for = data_for_photos(connection, project)
+    present = _present(connection, project)
+    missing = [name for name in dict.fromkeys(relative) if f"local file:{name}" not in present]
+    before = len(missing)
+    if missing and sync_finders(connection, project, root, missing):
+        present = _present(connection, project)
+        missing = [name for name in missing if f"local file:{name}" not in present]
+    serve(connection, project, root, relative)
+
+    data = [data_for(local_address(name, connection.sub_path)) for name in missing]
+    for start in range(0, len(data), _CHUNK):
+        _import(data[start : start + _CHUNK], connection, project, _keys)
+        tell(min(start + _CHUNK, len(data)), len(data))
+    return TaskReport(before, len(set(relative)) - before)
+
+
+def _present(connection: Connection, project: int) -> set[str]:
+    """What the project's tasks show, by `Address.key`."""
+    tasks = connection.pages({"project": project, "include": "id,data"})
+    return {key for task in tasks for key in _keys(task.get("data", {}))}
+
+
+def _keys(data: Mapping[str, Any]) -> Iterator[str]:
+    """The addresses in a task's data, whatever its fields are called, by `Address.key`."""
+    for value in data.values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str):
+                yield read_address(one).key
 
 
 def upload_tasks(
@@ -83,9 +113,9 @@ def upload_tasks(
         SourceError: an image cannot be read, and nobody is told of it.
         LabelStudioError: the server refuses.
     """
-    key = image_key(connection, project)
+    data_for = data_for_photos(connection, project)
     known = {
-        str(task["data"].get("sha256"))
+        str(task.get("data", {}).get("sha256"))
         for task in connection.pages({"project": project, "include": "id,data"})
     }
     created = there = 0
@@ -107,10 +137,12 @@ def upload_tasks(
             "POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"},
             files={"file": file}, what=image.file_name,
         )  # fmt: skip
-        path = connection.get(f"/api/import/file-upload/{sent['file_upload_ids'][0]}")["file"]
-        address = str(path) if str(path).startswith("/data/") else f"/data/{path}"
-        data = {key: connection.sub_path + address, "sha256": digest, "file_name": image.file_name}
-        _import([data], connection, project, lambda task: task.get("sha256"))
+        (ident, *_) = checked(shapes.Import, sent, image.file_name)["file_upload_ids"]
+        path = connection.read(shapes.FileUpload, f"/api/import/file-upload/{ident}")["file"]
+        address = path if path.startswith("/data/") else f"/data/{path}"
+        data = data_for(connection.sub_path + address)
+        data |= {"sha256": digest, "file_name": image.file_name}
+        _import([data], connection, project, lambda task: [str(task.get("sha256"))])
         known.add(digest)
         created += 1
         tell(number, len(images))
@@ -128,27 +160,9 @@ def _uploadable(name: str, content: bytes) -> tuple[str, bytes]:
     return f"{PurePosixPath(name).stem}.png", png.getvalue()
 
 
-def _create(connection: Connection, project: int, wanted: dict[str, str], tell: Tell) -> TaskReport:
-    """Tasks for the images of `wanted`, key → address, that the project does not have."""
-    key = image_key(connection, project)
-
-    def name(data: dict[str, Any]) -> str | None:
-        url = address_of(data, key)
-        return None if url is None else read_address(url).key
-
-    present = {
-        name(task["data"]) for task in connection.pages({"project": project, "include": "id,data"})
-    }
-    missing = [{key: address} for image, address in wanted.items() if image not in present]
-    for start in range(0, len(missing), _CHUNK):
-        _import(missing[start : start + _CHUNK], connection, project, name)
-        tell(min(start + _CHUNK, len(missing)), len(missing))
-    return TaskReport(len(missing), len(wanted) - len(missing))
-
-
 def _import(
     data: list[dict[str, Any]], connection: Connection, project: int,
-    name: Callable[[dict[str, Any]], str | None],
+    names: Callable[[Mapping[str, Any]], Iterable[str]],
 ) -> None:  # fmt: skip
     """Send tasks; after an answer that was lost, send those that reading back does not show."""
     import time
@@ -165,23 +179,7 @@ def _import(
                 raise
         time.sleep(1.0 * 2**attempt)  # the server may still be at it
         tasks = connection.pages({"project": project, "include": "id,data"})
-        present = {name(task["data"]) for task in tasks}
-        left = [one for one in left if name(one) not in present]
+        present = {name for task in tasks for name in names(task.get("data", {}))}
+        left = [one for one in left if present.isdisjoint(names(one))]
         if not left:
             return
-
-
-def _ensure_storage(
-    connection: Connection, project: int, root: Path, relative: Sequence[str]
-) -> None:
-    """The server only hands out local files that a storage of kind "local files" covers."""
-    there = connection.get("/api/storages/localfiles", params={"project": project})
-    covered = [Path(str(storage["path"])) for storage in there]
-    for top in sorted({name.split("/")[0] for name in relative}):
-        if any((root / top).is_relative_to(path) for path in covered):
-            continue
-        body = {
-            "project": project, "path": str(root / top), "use_blob_urls": True,
-            "title": f"{top} (detclipv2)", "recursive_scan": True,
-        }  # fmt: skip
-        connection.write("POST", "/api/storages/localfiles", json=body, what=f"storage {top}")

@@ -162,17 +162,17 @@ def to_labelstudio(run: Run, path: Path, image_root: str = "", tell: Tell = unto
     told and the file lies there, else of its name.
     """
     from app.labelstudio.options import DOCUMENT_ROOT
-    from app.labelstudio.payload import DEFAULT_TARGET, prediction
+    from app.labelstudio.payload import DEFAULT_TARGET, prediction, regions_of
 
     written = os.environ.get(DOCUMENT_ROOT)
     root = Path(written).resolve() if written else None
     view, version = run.view, run.model_version
-    labels = {name: name for name in view.vocabulary.names}
+    places = {name: (DEFAULT_TARGET, name) for name in view.vocabulary.names}
     tasks = []
     for image in _told(list(run.images("done", "empty")), tell):
-        made = prediction(run.boxes(image, view), image.size, DEFAULT_TARGET, labels, version)
+        made = prediction(regions_of(run.boxes(image, view), image.size, places), version)
         where = _task_address(image, image_root, root)
-        data = {DEFAULT_TARGET.data_key: where, "file_name": image.file_name}
+        data = {DEFAULT_TARGET.to_name: where, "file_name": image.file_name}
         tasks.append({"data": data, "predictions": [made]})
     write_bytes(path, json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8"))
     return path
@@ -246,11 +246,11 @@ def _write_images(run: Run, folder: Path, read: Reader | None, tell: Tell, misse
 
 def _upright(content: bytes) -> bytes:
     """An upright copy: not every reader of these formats applies the EXIF orientation."""
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
-    from detclipv2.inference.images import open_image
+    from detclipv2.inference.images import identify, open_image
 
-    with Image.open(io.BytesIO(content)) as picture:
+    with identify(content) as picture:
         turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
         kind = picture.format
     if not turned:

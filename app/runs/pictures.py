@@ -82,10 +82,10 @@ class Pictures:
         write_bytes(self._paths[row.id], stream.getvalue())
 
     def _is_current(self, row: ImageRow) -> bool:
-        from PIL import Image
+        from detclipv2.inference.images import identify
 
         try:
-            with Image.open(self._paths[row.id]) as picture:
+            with identify(self._paths[row.id].read_bytes()) as picture:
                 return picture.info.get("comment") == self._mark(row)
         except (OSError, ValueError):  # none, or half of one
             return False

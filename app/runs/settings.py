@@ -181,6 +181,20 @@ def look_suffix(size: int | None, tiles: int) -> str:
     return (f"+s{size}" if size else "") + (f"+t{tiles}" if tiles > 1 else "")
 
 
+def filter_suffix(
+    threshold: float, nms_iou: float = RunSettings.nms_iou, max_boxes: int = RunSettings.max_boxes
+) -> str:
+    """What a model version says of which boxes count: `@` threshold, `+n` overlap, `+m` boxes.
+
+    Each is left out where it is the usual one. Thresholds of single classes are part of the words.
+    """
+    return (
+        (f"@{threshold:.6g}" if threshold != THRESHOLD else "")
+        + (f"+n{nms_iou:.6g}" if nms_iou != RunSettings.nms_iou else "")
+        + (f"+m{max_boxes}" if max_boxes != RunSettings.max_boxes else "")
+    )
+
+
 def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
     """The settings of a run that begins now with this engine, at the engine's size."""
     from datetime import UTC, datetime

@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -19,6 +20,8 @@ from app.runs.files import MAX_BYTES, SUFFIXES, SourceError, gone, readable
 from app.runs.records import ImageRef
 
 HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
+_SECONDS = 300.0
+"""Longest that an address may take to answer in full."""
 PHOTO_ERRORS = (OSError, RuntimeError, ValueError)
 """What one photo may end with and no other has to suffer for: it is gone or broken, its server was
 not told, its name or a full disk takes no file."""
@@ -131,25 +134,22 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     """
     import httpx
 
-    try:
-        with httpx.Client(timeout=httpx.Timeout(30, connect=10), headers=headers) as client:
-            for _ in range(5):
-                hosts.check(url)
-                with client.stream("GET", url) as answer:
-                    if answer.has_redirect_location and answer.next_request is not None:
-                        url = str(answer.next_request.url)
-                        continue
-                    if answer.status_code != 200:
-                        raise SourceError(f"{url}: the host answers {answer.status_code}")
-                    content = bytearray()
-                    for chunk in answer.iter_bytes():
-                        content += chunk
-                        if len(content) > MAX_BYTES:
-                            raise SourceError(f"{url}: more than {MAX_BYTES:,} bytes")
-                    return bytes(content)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise SourceError(f"{url}: no answer ({error or type(error).__name__})") from error
-    raise SourceError(f"{url}: redirected five times; use the final address")
+    from app.answers import AnswerError, Limits, Reader
+
+    def check(target: httpx.URL) -> dict[str, str]:
+        hosts.check(str(target))
+        return headers or {}
+
+    with closing(Reader(timeout=30)) as reader:
+        try:
+            answer = reader.ask("GET", httpx.URL(url), check, Limits(MAX_BYTES, _SECONDS))
+        except AnswerError as error:
+            raise SourceError(str(error)) from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise SourceError(f"{url}: no answer ({error or type(error).__name__})") from error
+    if answer.status != 200:
+        raise SourceError(f"{answer.url}: the host answers {answer.status}")
+    return answer.content
 
 
 def _expand(text: str) -> list[Path]:

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 from app.coco import write_json
 from app.runs.ledger import connect, create
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FORMAT, RunSettings, View, look_suffix, read_settings, view_from
+from app.runs.settings import (
+    RunSettings,
+    View,
+    filter_suffix,
+    look_suffix,
+    settings_from,
+    view_from,
+)
 from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
@@ -82,13 +89,14 @@ class Run:
 
     @property
     def model_version(self) -> str:
-        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other prompts, another one.
+        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other boxes, another one.
 
-        `look_suffix` follows.
+        `look_suffix` and `filter_suffix` follow.
         """
-        s = self.settings
+        s, view = self.settings, self.view
         suffix = look_suffix(s.size, s.tiles)
-        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{self.view.vocabulary.hash[:8]}{suffix}"
+        suffix += filter_suffix(view.threshold, s.nms_iou, view.max_boxes)
+        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{view.vocabulary.hash[:8]}{suffix}"
 
     def apply(self, prompts: str, threshold: float | None = None) -> Counts:
         """Filter the stored boxes by other thresholds; no model runs.

@@ -6,7 +6,7 @@ import gradio as gr
 
 from app.ui import render
 from app.ui.calibrate_actions import CalibrateActions
-from app.ui.events import PRIVATE
+from app.ui.events import PRIVATE, SERVER
 from app.ui.projects import listed, picker
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import stoppable
@@ -47,9 +47,10 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
             plots = gr.HTML("", elem_id="cal-plots", elem_classes="plain")
     stoppable(
         actions.stops, fetch.click, actions.calibrate, [connection, project, precision],
-        [proposals, status, table, plots], button=stop, show_progress_on=[status], **PRIVATE,
+        [proposals, status, table, plots], button=stop, show_progress_on=[status],
+        **SERVER, **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
-    apply.click(actions.apply, [proposals, run, connection, project], applied, **PRIVATE)
+    apply.click(actions.apply, [proposals, run, connection, project], applied, **SERVER, **PRIVATE)
     tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)
-    tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)
+    tab.select(listed, [connection, project], project, show_progress="hidden", **SERVER, **PRIVATE)

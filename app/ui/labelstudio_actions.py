@@ -14,7 +14,7 @@ from app.labelstudio.images import TaskImages, check_images
 from app.labelstudio.made_projects import made_project, make_project
 from app.labelstudio.plan import Plan, plan, tasks_of
 from app.labelstudio.pull import pull
-from app.labelstudio.push import push
+from app.labelstudio.push import check_configuration, push
 from app.labelstudio.queue import by_labelers, by_threshold, write_queue
 from app.labelstudio.tasks import create_local_tasks, upload_tasks
 from app.runs import sources
@@ -151,6 +151,7 @@ class LabelStudioActions:
             if made is None or not made.labels.missing:
                 raise LabelStudioError("nothing is missing; make a dry run first")
             made.check_server(need(connection))
+            check_configuration(made, need(connection))  # what others changed since stays
             change = {"label_config": made.labels.completed}
             need(connection).write("PATCH", f"/api/projects/{made.project}/", json=change)
         except TROUBLE as error:

@@ -10,7 +10,7 @@ from app.labelstudio.connection import URL_VARIABLES
 from app.labelstudio.options import DOCUMENT_ROOT
 from app.ui import render
 from app.ui.access import Access
-from app.ui.events import PRIVATE
+from app.ui.events import PRIVATE, SERVER
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.projects import picker
 from app.ui.run_folders import RunFolders
@@ -97,31 +97,33 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
                 )  # fmt: skip
                 rank = gr.Button("Write the order", elem_id="ls-queue")
     signed = [connection, key, who, project]
-    connect.click(actions.connect, [url, key, project], signed, **PRIVATE)
-    key.submit(actions.connect, [url, key, project], signed, **PRIVATE)
+    connect.click(actions.connect, [url, key, project], signed, **SERVER, **PRIVATE)
+    key.submit(actions.connect, [url, key, project], signed, **SERVER, **PRIVATE)
     stoppable(
         actions.stops, check.click, actions.check, [connection, project, root], [status, images],
-        button=stop, show_progress_on=[status], **PRIVATE,
+        button=stop, show_progress_on=[status], **SERVER, **PRIVATE,
     )  # fmt: skip
-    new.click(actions.make_project, [connection, run, title], [project, status], **PRIVATE)
+    new.click(
+        actions.make_project, [connection, run, title], [project, status], **SERVER, **PRIVATE
+    )
     stoppable(
         actions.stops, tasks.click, actions.make_tasks, [connection, run, project, root, how],
-        status, button=stop, show_progress_on=[status], **PRIVATE,
+        status, button=stop, show_progress_on=[status], **SERVER, **PRIVATE,
     )  # fmt: skip
     stoppable(
         actions.stops, dry.click, actions.dry_run, [connection, run, project, root, replace],
         [made, status, mapping, missing, add, go],
-        button=stop, show_progress_on=[status], **PRIVATE,
+        button=stop, show_progress_on=[status], **SERVER, **PRIVATE,
     )  # fmt: skip
-    add.click(actions.add_labels, [connection, made], status, **PRIVATE)
+    add.click(actions.add_labels, [connection, made], status, **SERVER, **PRIVATE)
     stoppable(
         actions.stops, go.click, actions.push, [connection, made], [made, status, go],
-        button=stop, show_progress_on=[status], **PRIVATE,
+        button=stop, show_progress_on=[status], **SERVER, **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
     stoppable(
         actions.stops, rank.click, actions.queue, [connection, run, project, by], status,
-        button=stop, **PRIVATE,
+        button=stop, **SERVER, **PRIVATE,
     )  # fmt: skip
     # what the dry run showed must be what the push does, and where
     gr.on(

@@ -73,8 +73,22 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         )
     if not content.getbuffer().nbytes:
         raise ImageError(f"{name}: the file is empty; copy or download it again")
+    with _identify(content, name) as image:
+        return _upright_rgb(image, name, max_pixels)
+
+
+def identify(content: bytes) -> Image.Image:
+    """What a file's header says, e.g. its format and size; nothing is decoded. Close it after use.
+
+    Raises:
+        ImageError: a file that `open_image` does not open.
+    """
+    return _identify(BytesIO(content), f"the {len(content)} bytes")
+
+
+def _identify(content: BytesIO, name: str) -> Image.Image:
     try:
-        image = Image.open(content, formats=_FORMATS)
+        return Image.open(content, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}; scale it down") from error
     except UnidentifiedImageError as error:
@@ -83,8 +97,6 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         ) from error
     except Exception as error:  # decoders meet broken files with any exception
         raise ImageError(f"{name}: the picture is broken ({error}); save it again") from error
-    with image:
-        return _upright_rgb(image, name, max_pixels)
 
 
 def _read(path: str | Path) -> bytes:

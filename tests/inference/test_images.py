@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from detclipv2.config import PRESETS, ImageConfig
-from detclipv2.inference.images import ImageError, Letterbox, letterbox, open_image
+from detclipv2.inference.images import ImageError, Letterbox, identify, letterbox, open_image
 
 CONFIG = PRESETS["tiny"].image
 
@@ -293,3 +293,14 @@ def test_transposing_a_pillow_image_beforehand_changes_nothing(quarters: Image.I
     stored = Image.open(BytesIO(encode(quarters, "JPEG", exif=exif)))
     once = ImageOps.exif_transpose(stored)
     assert np.array_equal(np.asarray(open_image(stored)), np.asarray(open_image(once)))
+
+
+def test_a_header_is_read_of_what_is_opened_and_of_nothing_else() -> None:
+    stream = BytesIO()
+    Image.new("RGB", (8, 4)).save(stream, "EPS")
+    with pytest.raises(ImageError, match="not a picture"):
+        identify(stream.getvalue())
+    stream = BytesIO()
+    Image.new("L", (8, 4)).save(stream, "PNG")
+    with identify(stream.getvalue()) as found:
+        assert (found.format, found.mode, found.size) == ("PNG", "L", (8, 4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from detclipv2.inference.images import ImageError, open_image
+from detclipv2.inference.images import ImageError, identify, open_image
 
 _JPEG = b"\xff\xd8"
 KINDS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -35,7 +34,7 @@ def decode(image: Path | bytes) -> NDArray[np.uint8] | None:
 def _plain(data: bytes) -> bool:
     """Is it 8-bit RGB or grey, which all decoders show alike? Also what Pillow cannot read is."""
     try:
-        with Image.open(BytesIO(data)) as image:
+        with identify(data) as image:
             return image.mode in ("RGB", "L") and "transparency" not in image.info
     except Exception:  # decoders meet broken files with any exception
         return True
@@ -48,7 +47,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         ValueError: not a picture.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
+        with identify(data) as image:
             return (image.height, image.width) if _orientation(image) >= 5 else image.size
     except Exception as error:  # decoders meet broken files with any exception
         raise ValueError(f"not a picture ({error})") from error
@@ -57,7 +56,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
 def storable_kind(data: bytes) -> str | None:
     """The extension of a picture that every decoder shows alike: a common format, upright, plain
     RGB or grey. None for one that had better be encoded anew."""
-    with Image.open(BytesIO(data)) as image:
+    with identify(data) as image:
         plain = image.mode in ("RGB", "L") and _orientation(image) == 1
         return KINDS.get(image.format or "") if plain else None
 

@@ -41,12 +41,23 @@ CONFIG = """<View>
 </View>"""
 
 
+PROMPTED = CONFIG.replace("</View>", '<TextArea name="prompt" toName="image"/></View>')
+"""With a text of the labelers' that the live backend follows."""
 APART = """<View>
   <Image name="image" value="$image"/>
   <Labels name="name" toName="image"><Label value="cat"/><Label value="cup"/></Labels>
   <Rectangle name="shape" toName="image"/>
 </View>"""
 """Labels and shapes as controls of their own."""
+
+
+def typed(text: str | list[str], control: str = "prompt") -> list[dict[str, Any]]:
+    """What the page sends of a text that a labeler has entered."""
+    lines = [text] if isinstance(text, str) else text
+    return [{"type": "textarea", "from_name": control, "to_name": "image",
+             "value": {"text": lines}}]  # fmt: skip
+
+
 VISITOR = gr.Request(session_hash="mine", client=SimpleNamespace(host="127.0.0.1"))
 """Of the page, at this machine."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,14 @@ from app.labelstudio.connection import Connection
 from .conftest import CONFIG
 
 KINDS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass
+class _Wire(httpx.SyncByteStream):
+    content: bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
 
 
 @dataclass
@@ -41,9 +50,7 @@ class Desk:
 
     def connect(self) -> Connection:
         """A connection whose requests are answered here."""
-        made = Connection(self.url, "0" * 40)
-        made._http = httpx.Client(base_url=self.url, transport=httpx.MockTransport(self._answer))
-        return made
+        return Connection(self.url, "0" * 40, transport=httpx.MockTransport(self._stream))
 
     def project(self, *urls: str, config: str = CONFIG) -> int:
         """A project with one task an address; returns its number."""
@@ -79,6 +86,11 @@ class Desk:
             {"parent_prediction": made["id"], "result": made["result"], "lead_time": 1.0}
         )
         self.tasks[task]["total_annotations"] += 1
+
+    def _stream(self, request: httpx.Request) -> httpx.Response:
+        """The answer as it comes over a wire, to be read once."""
+        answer = self._answer(request)
+        return httpx.Response(answer.status_code, stream=_Wire(answer.content))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         method, path = request.method, request.url.path
@@ -118,6 +130,8 @@ class Desk:
                 kept = [one for one in task["predictions"] if one["id"] != int(match[1])]
                 task["predictions"] = kept
             return httpx.Response(204)
+        if path.startswith("/data/"):
+            return httpx.Response(404, json={"detail": "Not found."})
         raise AssertionError(f"the desk knows no {method} {path}")
 
     def _import(self, project: int, request: httpx.Request) -> httpx.Response:

@@ -28,11 +28,11 @@ from app.labelstudio.tasks import create_local_tasks
 from app.runs import sources
 from app.runs.store import Run
 
-from .conftest import CONFIG, TOKEN, Server
+from .conftest import CONFIG, PROMPTED, TOKEN, Server, typed
 from .test_learn import submit
 
 REPO = Path(__file__).resolve().parents[3]
-LOW = CONFIG.replace('name="label"', 'name="label" model_score_threshold="0.02"')
+LOW = PROMPTED.replace('name="label"', 'name="label" model_score_threshold="0.02"')
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def started(server: Server, tiny_checkpoint: Path, state: Path) -> Iterator[str]
         cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # seconds alone, minutes on a busy machine
     while True:
         try:
             answer = httpx.get(f"{url}/health", auth=("ls", "secret"), timeout=5)
@@ -123,14 +123,16 @@ def test_one_answer_a_task_also_when_an_image_is_gone(
     tasks.append({"id": 9, "data": {"text": "no image"}})
     body = {"tasks": tasks, "label_config": LOW, "project": f"{project}.17"}
     answer = ask(backend, "/predict", body).json()["results"]
-    assert [bool(one["result"]) for one in answer] == [True, False, False]
+    assert answer[0]["result"] and answer[1:] == [[], []], "nothing is stored of these"
     versions = set()
     for words in ("cat", "cup: mug, cat", "dog\ncup"):
-        typed = {"result": [{"type": "textarea", "value": {"text": [words]}}]}
-        context = {"params": {"context": typed}}
+        context = {"params": {"context": {"result": typed(words)}}}
         answer = ask(backend, "/predict", {**body, "tasks": tasks[:1], **context}).json()["results"]
         versions.add(answer[0]["model_version"])
-        names = {r["value"]["rectanglelabels"][0] for r in answer[0]["result"]}
+        boxes = [r for r in answer[0]["result"] if r["type"] == "rectanglelabels"]
+        said = [r for r in answer[0]["result"] if r["type"] == "textarea"]
+        assert bool(said) is ("dog" in words), "what has no label is told"
+        names = {r["value"]["rectanglelabels"][0] for r in boxes}
         assert names == ({"cat"} if words == "cat" else {"cup"})
     assert len(versions) == 3, "the version follows the prompts"
     remembered = ask(backend, "/predict", {**body, "tasks": tasks[:1]}).json()["results"][0]
@@ -204,8 +206,7 @@ def test_webhooks_get_the_password_that_label_studio_leaves_out(
         return str(answer["model_version"])
 
     plain = version()
-    typed = {"result": [{"type": "textarea", "value": {"text": ["cup: mug"]}}]}
-    prompted = version(params={"context": typed})
+    prompted = version(params={"context": {"result": typed("cup: mug")}})
     assert version() == prompted != plain
     for config in (LOW.replace("cat", "dog"), LOW):  # labelers' labels change, and change back
         connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
@@ -241,7 +242,7 @@ def test_thresholds_of_another_checkpoint_are_not_used(server: Server, engine: E
         if checkpoint:
             memory.keep_learned("1", Learned(checkpoint, (Proposal("cat", 0.4, ""),)))
         made = Backend(lambda: engine.predictor, TaskImages(connection), connection, memory=memory)
-        made.predict([], CONFIG, "1")  # waits for the model
+        list(made.predict([], CONFIG, "1"))  # waits for the model
         versions.append(made.setup("1", CONFIG)["model_version"])
     assert versions[0] == versions[2] != versions[1]
 
@@ -271,7 +272,7 @@ def test_health_and_setup_do_not_wait_for_the_model(server: Server, engine: Engi
     assert made.setup("1", CONFIG)["model_version"]
     assert time.perf_counter() - start < 1
     gate.set()
-    assert made.predict([], CONFIG, "1")["results"] == []
+    assert list(made.predict([], CONFIG, "1")) == []
     broken = Backend(lambda: 1 / 0, TaskImages(connection), connection)
     with pytest.raises(TimeoutError, match="division by zero"):
-        broken.predict([], CONFIG, "1")
+        list(broken.predict([], CONFIG, "1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -16,22 +17,24 @@ from PIL import Image
 
 from app.cli import main
 from app.labelstudio.connection import LabelStudioError
-from app.labelstudio.images import images_of_project, local_address
+from app.labelstudio.images import TaskImages, check_images, images_of_project, local_address
 from app.labelstudio.plan import plan
 from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.tasks import upload_tasks
+from app.labelstudio.versions import made_by_us
 from app.runs import sources
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.access import Access
+from app.ui.calibrate_tab import build as build_calibrate
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.labelstudio_tab import build
 from app.ui.run_folders import RunFolders
 
-from .conftest import VISITOR
+from .conftest import CONFIG, VISITOR
 from .desk import Desk
 
 MakeRun = Callable[..., Run]
@@ -48,14 +51,15 @@ def make_run(tmp_path: Path) -> MakeRun:
     """`make_run(images)`: a run with a surer and a less sure box of its first class on each."""
 
     def make(
-        images: list[ImageRef], name: str = "run", prompts: str = "cat, cup", **settings: Any
-    ) -> Run:
+        images: list[ImageRef], name: str = "run", prompts: str = "cat, cup", weaker: float = 0.4,
+        **settings: Any,
+    ) -> Run:  # fmt: skip
         chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
         run = Run.create(tmp_path / name, chosen, images)
         for row in run.images():
             found = sv.Detections(
                 np.array([[1, 1, 50, 50], [2, 1, 60, 50]], np.float32),
-                confidence=np.array([0.9, 0.4]), class_id=np.zeros(2, int),
+                confidence=np.array([0.9, weaker]), class_id=np.zeros(2, int),
             )  # fmt: skip
             path = Path(row.place)
             content = path.read_bytes() if path.is_file() else row.file_name.encode()
@@ -82,8 +86,8 @@ def test_what_labelers_worked_from_stays_also_under_the_same_version(
     push(plan(run, connection, project), connection)
     desk.submit(1)
     worked_from = desk.tasks[1]["predictions"][0]
-    other = make_run(images, "other", threshold=0.5)
-    assert other.model_version == run.model_version, "a threshold is no part of it"
+    other = make_run(images, "other", weaker=0.2)
+    assert other.model_version == run.model_version
     made = plan(other, connection, project)
     assert [item.task for item in made.replace] == [2, 3] and not made.create
     assert (made.learned, made.deletions, sum(made.boxes.values())) == (1, 2, 2)
@@ -116,7 +120,7 @@ def test_a_task_that_is_labelled_after_the_dry_run_keeps_its_lesson(
     project = desk.project(*URLS)
     images = images_of_project(connection, project)
     push(plan(make_run(images, threshold=0.3), connection, project), connection)
-    made = plan(make_run(images, "other", threshold=0.5), connection, project)
+    made = plan(make_run(images, "other", weaker=0.2), connection, project)
     assert len(made.replace) == 3
     desk.submit(1)
     push(made, connection)
@@ -273,3 +277,118 @@ def test_the_dry_run_says_how_many_tasks_a_name_found(desk: Desk, make_run: Make
     assert "1 tasks were found by the image's name only" in "\n".join(made.lines())
     own = make_run(images_of_project(desk.connect(), project), "own")
     assert not any("name only" in line for line in plan(own, desk.connect(), project).lines())
+
+
+OTHERS = CONFIG.replace('"cat"', '"dog"').replace('"cup"', '"bird"')
+
+
+def test_nothing_is_pushed_where_no_label_takes_it(
+    desk: Desk, make_run: MakeRun, shell: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = desk.project(*URLS, config=OTHERS)
+    run = make_run(images_of_project(desk.connect(), project))
+    command = ("push", run.folder, "--project", project)
+    assert shell(*command, "--dry-run") == 1
+    assert "no label takes what was found" in capsys.readouterr().out
+    assert shell(*command) == 2
+    assert "--add-labels" in capsys.readouterr().err and desk.log == []
+    assert shell(*command, "--allow-empty") == 1
+    assert desk.projects[project]["model_version"] == "", "labelers see what they saw before"
+    assert all(not task["predictions"][0]["result"] for task in desk.tasks.values())
+    made = plan(run, desk.connect(), project)
+    assert made.without_labels and not made.switches and (len(made.skip), made.requests) == (3, 0)
+    assert shell(*command, "--add-labels") == 0
+    assert desk.projects[project]["label_config"].count('value="cat"') == 1
+    assert desk.projects[project]["model_version"] == run.model_version
+    assert all(task["predictions"][0]["result"] for task in desk.tasks.values())
+    # what was found has no label, though another class has one
+    half = desk.project(*URLS, config=CONFIG.replace('"cat"', '"dog"'))
+    run = make_run(images_of_project(desk.connect(), half), "half")
+    assert shell("push", run.folder, "--project", half) == 2
+    assert "would be empty" in capsys.readouterr().err
+
+
+def test_classes_that_are_left_out_are_no_success(
+    desk: Desk, make_run: MakeRun, shell: Callable[..., int]
+) -> None:
+    project = desk.project(*URLS)
+    run = make_run(images_of_project(desk.connect(), project), prompts="cat, zebra")
+    assert shell("push", run.folder, "--project", project) == 1
+    assert shell("push", run.folder, "--project", project, "--add-labels") == 0
+    assert shell("push", run.folder, "--project", project) == 0
+
+
+def test_other_thresholds_are_another_version(desk: Desk, make_run: MakeRun) -> None:
+    """Two thresholds once overwrote each other, without --replace."""
+    project = desk.project(*URLS)
+    images = images_of_project(desk.connect(), project)
+    ways = ({}, {"threshold": 0.5}, {"nms_iou": 0.5}, {"max_boxes": 1}, {"threshold": 0.25})
+    runs = [make_run(images, f"run{i}", **way) for i, way in enumerate(ways)]
+    for run in runs:
+        made = plan(run, desk.connect(), project)
+        assert (len(made.create), len(made.replace)) == (3, 0)
+        push(made, desk.connect())
+    versions = [run.model_version for run in runs]
+    plain = versions[0]
+    assert versions == [plain, f"{plain}@0.5", f"{plain}+n0.5", f"{plain}+m1", f"{plain}@0.25"]
+    assert [len(task["predictions"]) for task in desk.tasks.values()] == [5] * 3
+    runs[0].apply("cat, cup", 0.6)
+    assert runs[0].model_version == f"{plain}@0.6", "the one that counts at present"
+    assert all(made_by_us(one, "0123456789abcdef") for one in versions)
+
+
+def test_tasks_without_an_image_are_counted_and_named(
+    desk: Desk, make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = desk.project(*URLS)
+    for data in ({"text": "no image"}, {"image": ""}, {"image": None}, {"image": ["a", "b"]}):
+        desk.task(project, data)
+    connection = desk.connect()
+    images = images_of_project(connection, project)
+    said = "4 tasks have no image in $image and are left out: 4, 5, 6, 7"
+    assert len(images) == 3 and said in caplog.text
+    assert said in "\n".join(plan(make_run(images), connection, project).lines())
+    found = check_images(connection, project, TaskImages(connection))
+    assert [one.task for one in found if said in one.status] == [4]
+
+
+def test_a_turned_box_is_not_kept(desk: Desk, make_run: MakeRun) -> None:
+    project = desk.project(*URLS)
+    run = make_run(images_of_project(desk.connect(), project), weaker=0.1)
+    push(plan(run, desk.connect(), project), desk.connect())
+    for task, rotation in ((1, 0.2), (2, 3), (3, 359.8)):
+        desk.submit(task)
+        annotation = json.loads(json.dumps(desk.tasks[task]["annotations"][0]))
+        annotation["result"][0]["value"]["rotation"] = rotation
+        desk.tasks[task]["annotations"][0] = annotation
+    verdicts = [box.verdict for one in pull(desk.connect(), project) for box in one.boxes]
+    assert verdicts == ["kept", "moved", "kept"]
+
+
+def test_no_visitor_waits_for_another_ones_label_studio(tmp_path: Path) -> None:
+    """One dry run of 5,000 tasks once blocked everybody's."""
+    with gr.Blocks() as page:
+        connection, runs = gr.State(None), RunFolders(tmp_path)
+        with gr.Tab("Label Studio") as tab:
+            build(runs, Access(), connection, tab)
+        with gr.Tab("Calibrate") as other:
+            build_calibrate(runs, connection, other)
+    asking = [
+        one for one in page.fns.values()
+        if one.queue is not False and (connection in one.inputs or connection in one.outputs)
+    ]  # fmt: skip
+    assert len(asking) == 12
+    for one in asking:
+        assert one.concurrency_limit == 8, one.name
+        assert one.concurrency_id not in {two.concurrency_id for two in asking if two is not one}
+
+
+def test_labels_are_not_added_to_a_configuration_that_changed(
+    desk: Desk, make_run: MakeRun, tmp_path: Path
+) -> None:
+    project = desk.project(*URLS, config=OTHERS)
+    made = plan(make_run(images_of_project(desk.connect(), project)), desk.connect(), project)
+    desk.projects[project]["label_config"] = CONFIG.replace("cat", "what somebody added")
+    actions = LabelStudioActions(RunFolders(tmp_path), Access())
+    assert "was changed since the dry run" in actions.add_labels(desk.connect(), made)
+    assert "what somebody added" in desk.projects[project]["label_config"]

@@ -16,7 +16,8 @@ import pytest
 from label_studio_sdk import LabelStudio
 
 from app.labelstudio import plan as plan_module
-from app.labelstudio.connection import Connection, LabelStudioError, kind_of_key
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.keys import kind_of_key
 from app.labelstudio.payload import to_boxes
 from app.labelstudio.plan import plan
 from app.labelstudio.push import push

@@ -267,7 +267,8 @@ def test_configurations_are_written_as_they_are_read() -> None:
     )
     words = Vocabulary.parse("traffic light\nTür: door\njeep = a car for any ground\nperson\nghost")
     found = read_config(config, words)
-    assert found.target.from_name == "b" and found.target.data_key == "img"
+    ((image, places),) = found.images
+    assert {target.from_name for target, _ in places.values()} == {"b"} and image.key == "img"
     assert [(m.label, m.how) for m in found.matches] == [
         ("Traffic_Light", "case"), ("door", "alias"), ("Vehicle", "predicted_values"),
         ("p", "alias"), (None, "unmatched"),

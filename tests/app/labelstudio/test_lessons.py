@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from app.cli import main
 from app.labelstudio.backend import Backend
@@ -23,14 +26,12 @@ from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
-from detclipv2.language.vocabulary import VocabularyError
 
-from .conftest import CONFIG, VISITOR
+from .conftest import CONFIG, PROMPTED, VISITOR, typed
 from .desk import Desk
 
 CHECKPOINT = "0123456789abcdef"
 OWN, OTHER, FOREIGN = "detclipv2-nano@01234567+v1", "detclipv2-nano@ffffffff+v1", "yolo11x"
-TYPED = {"result": [{"value": {"text": ["cat @2"]}}]}
 
 
 def region(score: float, **value: Any) -> dict[str, Any]:
@@ -50,12 +51,19 @@ def labelled(scores: dict[str, float]) -> tuple[Desk, int]:
     return desk, project
 
 
+def inline(size: tuple[int, int] = (64, 48)) -> str:
+    """A photo as an address."""
+    stream = BytesIO()
+    Image.effect_noise(size, 90).convert("RGB").save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
 def loaded(desk: Desk, memory: Memory) -> Backend:
     """The live backend, its model there."""
     connection = desk.connect()
     detector: Any = SimpleNamespace(fingerprint=CHECKPOINT, name="nano")
     made = Backend(lambda: detector, TaskImages(connection), connection, memory=memory)
-    made.predict([], CONFIG, "0")
+    list(made.predict([], CONFIG, "0"))
     return made
 
 
@@ -177,11 +185,15 @@ def test_names_of_local_files_and_clouds_stay_whole() -> None:
 def test_a_prompt_that_cannot_be_used_is_not_remembered(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     backend = loaded(Desk(), Memory(file, "http://here"))
-    before = backend.predict([], CONFIG, "7")["model_version"]
-    with pytest.raises(VocabularyError):
-        backend.predict([], CONFIG, "7", TYPED)
-    assert not file.exists()
-    assert backend.predict([], CONFIG, "7")["model_version"] == before
+    before = backend.setup("7", PROMPTED)
+    for text in ("cat @2", "zebra", "zebra, yak @0.3", "!cat"):
+        (answer,) = backend.predict([], PROMPTED, "7", typed(text))
+        (region,) = answer["result"]
+        assert (region["type"], region["from_name"]) == ("textarea", "prompt")
+        assert region["value"]["text"][0] == text
+        assert region["value"]["text"][1].startswith("DetCLIPv2: "), "in words that the page shows"
+        assert not file.exists()
+        assert backend.setup("7", PROMPTED) == before
 
 
 def test_a_remembered_prompt_that_cannot_be_used_any_more_is_ignored(
@@ -189,8 +201,9 @@ def test_a_remembered_prompt_that_cannot_be_used_any_more_is_ignored(
 ) -> None:
     memory = Memory()
     backend = loaded(Desk(), memory)
-    before = backend.predict([], CONFIG, "7")["model_version"]
-    memory.keep_prompt("7", Prompt("cat @2", CONFIG))
-    assert backend.predict([], CONFIG, "7")["model_version"] == before
-    assert backend.setup("7", CONFIG) == {"model_version": before}
-    assert "project 7: what was typed before is ignored" in caplog.text
+    list(backend.predict([], CONFIG, "7"))  # waits for the model
+    before = backend.setup("7", CONFIG)
+    for text in ("cat @2", "zebra"):  # the second was kept by an older version
+        memory.keep_prompt("7", Prompt(text, CONFIG))
+        assert backend.setup("7", CONFIG) == before
+    assert caplog.text.count("project 7: what was typed before is ignored") == 2

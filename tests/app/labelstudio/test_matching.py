@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.labelstudio.images import local_address
-from app.labelstudio.matching import match_tasks
+from app.labelstudio.matching import Matching, TaskImage
+from app.labelstudio.matching import match_tasks as match_images
 from app.runs.records import ImageRow
 
 
@@ -13,6 +14,36 @@ def row(id: int, name: str, sha256: str | None = None, task: int | None = None) 
     sha256 = sha256 or f"{id}"
     place = f"/photos/{name}"
     return ImageRow(id, name, place, None, task, "done", None, sha256, 64, 48, 0.1)
+
+
+def match_tasks(
+    rows: list[ImageRow], urls: dict[int, str], root: None = None,
+    digests: dict[str, list[int]] | None = None,
+) -> Matching:  # fmt: skip
+    """For tasks of one image each, by their numbers."""
+    slots = {TaskImage(task, "image"): url for task, url in urls.items()}
+    told = {key: [TaskImage(one, "image") for one in ones] for key, ones in (digests or {}).items()}
+    found = match_images(rows, slots, root, told)
+    pairs = [(image, slot.task) for image, slot in found.pairs]
+    return Matching(pairs, found.unmatched, found.by_name)  # type: ignore[arg-type]
+
+
+def test_every_image_of_a_task_is_found() -> None:
+    urls = {
+        TaskImage(7, "left"): local_address("x/a.jpg"),
+        TaskImage(7, "pages", 0): local_address("x/b.jpg"),
+        TaskImage(7, "pages", 1): local_address("x/a.jpg"),
+        TaskImage(8, "pages", 0): local_address("x/b.jpg"),
+    }
+    rows = [
+        ImageRow(i, name, local_address(f"x/{name}"), None, 7, "done", None, name, 8, 8, 0.1)
+        for i, name in enumerate(("a.jpg", "b.jpg"))
+    ]
+    found = match_images(rows, urls)
+    assert [(image.id, slot) for image, slot in found.pairs] == [
+        (0, TaskImage(7, "left")), (0, TaskImage(7, "pages", 1)), (1, TaskImage(7, "pages", 0)),
+    ]  # fmt: skip
+    assert found.unmatched == ()
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from app.labelstudio.plan import plan
 from app.labelstudio.push import push
 from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
 from app.runs import sources
+from app.runs.files import SourceError
 from app.runs.jobs import process
 from app.runs.settings import settings_of
+from app.runs.sources import HOSTS_VARIABLE
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -74,7 +76,7 @@ def test_a_server_under_a_sub_path(
 @pytest.mark.parametrize("presign", [True, False])
 def test_images_in_a_bucket_come_through_the_server(
     presign: bool, connection: Connection, photos_on_server: Path, shared_engine: Engine,
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     with bucket(photos_on_server) as endpoint:
         project = create_project(connection, "in a bucket", WORDS)
@@ -87,6 +89,10 @@ def test_images_in_a_bucket_come_through_the_server(
         connection.write("POST", f"/api/storages/s3/{storage['id']}/sync")
         tasks = images_of_project(connection, project)
         assert all(task.place.startswith("s3://") for task in tasks) and len(tasks) == 3
+        if presign:
+            with pytest.raises(SourceError, match=r"is not allowed; name it with --hosts"):
+                TaskImages(connection).read(tasks[0])
+        monkeypatch.setenv(HOSTS_VARIABLE, urlsplit(endpoint).netloc if presign else "")
         images = TaskImages(connection)
         contents = {images.read(task) for task in tasks}
         assert contents == {path.read_bytes() for path in photos_on_server.iterdir()}

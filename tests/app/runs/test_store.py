@@ -102,7 +102,8 @@ def test_another_look_is_another_version(
 ) -> None:
     settings = replace(run.settings, **looked)
     close = Run.create(tmp_path / "close", settings, sources.find_images([photos]))
-    assert close.model_version == f"{run.model_version}{suffix}"
+    plain, at, threshold = run.model_version.rpartition("@")
+    assert close.model_version == f"{plain}{suffix}{at}{threshold}"
     with pytest.raises(RunError, match=r"tiles .* got 0"):
         replace(run.settings, tiles=0)
 

@@ -1,0 +1,391 @@
+"""Whatever a server answers, the error names it, the work ends, and the key stays."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.cli import main
+from app.labelstudio.backend_webhooks import sign_webhooks
+from app.labelstudio.connection import Connection, LabelStudioError
+from app.labelstudio.images import TaskImages, check_images, images_of_project
+from app.labelstudio.payload import fingerprint, to_boxes
+from app.labelstudio.plan import tasks_of
+from app.labelstudio.pull import pull
+from app.labelstudio.shapes import json_depth
+from app.labelstudio.tasks import create_project, upload_tasks
+from app.runs.files import SourceError
+from app.runs.records import ImageRef
+from app.runs.sources import Hosts
+from detclipv2.language.vocabulary import Vocabulary
+
+from .conftest import CONFIG
+from .hostile import Wire, bomb, drip, hostile
+
+KEY = "7" * 40
+PROJECT = {"id": 1, "title": "p", "label_config": CONFIG, "model_version": ""}
+TASK = {
+    "id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "total_annotations": 1,
+    "predictions": [{"id": 1, "model_version": "v", "score": 0.5, "result": []}],
+    "annotations": [{"id": 1, "parent_prediction": 1, "result": [], "lead_time": 1.0}],
+}  # fmt: skip
+HUGE = 10**400
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.labelstudio.connection._PATIENCE", 0.2)
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
+
+
+def at(url: str) -> Connection:
+    return Connection(url, KEY, timeout=5)
+
+
+def ask(script: Callable[[Wire], None], match: str) -> list[tuple[str, str, str | None]]:
+    """The error of a read, and the requests it took."""
+    with hostile(script) as (url, seen):
+        with pytest.raises(LabelStudioError, match=match) as told:
+            at(url).project(1)
+        assert KEY not in str(told.value)
+        return seen
+
+
+def test_what_is_too_large_ends_at_the_limit() -> None:
+    packed = bomb(256 * 2**20)
+    seen = ask(lambda wire: wire.body(packed, Content_Encoding="gzip"), "more than 134,217,728")
+    assert len(seen) == 1, "it is not asked for again"
+
+
+def test_what_drips_ends() -> None:
+    def slow(wire: Wire) -> None:
+        wire.head(Content_Length=10_000)
+        drip(wire, b"[" * 10_000)
+
+    assert len(ask(slow, "did not end within 1 s")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"<html>", "answers no JSON"), (b"\xff\xfe[]", "answers no JSON"), (b"NaN", "is no JSON"),
+     (b'{"id": Infinity}', "is no JSON"), (b"[" * 100_000, "inside one another"),
+     (b"[" * 101 + b"]" * 101, "inside one another"), (b"9" * 5000, "answers no JSON")],
+)  # fmt: skip
+def test_what_is_no_json_is_told(content: bytes, said: str) -> None:
+    ask(lambda wire: wire.body(content), said)
+
+
+def test_a_key_that_is_sent_back_is_not_shown() -> None:
+    def echo(wire: Wire) -> None:
+        wire.body(json.dumps({"detail": wire.headers["Authorization"]}).encode(), 400)
+
+    ask(echo, "Token <key>")
+    ask(lambda wire: wire.body(wire.headers["Authorization"].encode(), 403), "Token <key>")
+
+
+def test_redirects_name_the_address_to_use() -> None:
+    with hostile(lambda wire: wire.json({})) as (elsewhere, seen):
+        to = f"{elsewhere}/api/projects/1/"
+        asked = ask(lambda wire: wire.body(b"", 301, Location=to), f"sends its requests on to {to}")
+        assert len(asked) == 1 and seen == []
+    ask(lambda wire: wire.body(b"", 302, Location=wire.path), "redirected 5 times")
+    ask(lambda wire: wire.body(b"", 302), "answers 302 without saying where to go")
+    with hostile(lambda wire: wire.body(b"", 301, Location=f"https://x.example{wire.path}")) as (
+        url, seen,
+    ):  # fmt: skip
+        with pytest.raises(LabelStudioError, match=r"on to https://x\.example/api/current-user"):
+            at(url).check()
+        with pytest.raises(LabelStudioError, match=r"on to https://x\.example/api/projects"):
+            at(url).write("POST", "/api/projects/", json={})
+        assert main(["pull", "--project", "1", "--url", url, "--key-file", _key_file()]) == 2
+        assert len(seen) == 3
+
+
+def _key_file() -> str:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", delete=False) as file:
+        file.write(KEY)
+    return file.name
+
+
+def test_redirects_on_the_same_server_are_followed() -> None:
+    def script(wire: Wire) -> None:
+        if wire.path.endswith("/"):
+            wire.body(b"", 301, Location=wire.path.rstrip("/"))
+        else:
+            wire.json(PROJECT)
+
+    with hostile(script) as (url, seen):
+        assert at(url).project(1)["title"] == "p"
+        assert [key for _, _, key in seen] == [f"Token {KEY}"] * 2
+
+
+def test_a_personal_token_is_not_redirected() -> None:
+    personal = "e30.eyJ0b2tlbl90eXBlIjogInJlZnJlc2gifQ.x"
+    with hostile(lambda wire: wire.json({"access": "stolen"})) as (elsewhere, seen):
+        with (
+            hostile(lambda wire: wire.body(b"", 307, Location=f"{elsewhere}/x")) as (url, _),
+            pytest.raises(LabelStudioError, match="sends its requests on to"),
+        ):
+            Connection(url, personal).check()
+        assert seen == []
+    for answer in ({}, [], {"access": 7}, {"access": ""}, {"access": "a\r\nb: c"}):
+        with hostile(lambda wire, a=answer: wire.json(a)) as (url, _):  # type: ignore[misc]
+            with pytest.raises(LabelStudioError, match=r"not one of Label Studio's") as told:
+                Connection(url, personal).check()
+            assert personal not in str(told.value)
+
+
+def pages(script: Callable[[int], Any]) -> Callable[[Wire], None]:
+    def answer(wire: Wire) -> None:
+        page = int(wire.path.split("page=")[1].split("&")[0])
+        wire.json(script(page))
+
+    return answer
+
+
+def test_pages_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.labelstudio.connection.MAX_PAGES", 30)
+    same = {"total": 10**9, "tasks": [TASK]}
+    for script, said, count in (
+        (lambda page: same, "gives the same tasks on page 2 again", 2),
+        (lambda page: {"total": 10**9, "tasks": [{"id": page}]}, "more than 30 pages", 30),
+    ):
+        with hostile(pages(script)) as (url, seen):
+            with pytest.raises(LabelStudioError, match=said):
+                list(at(url).pages({"project": 1}))
+            assert len(seen) == count
+    with hostile(pages(lambda page: {"results": [PROJECT] * 100, "next": "more"})) as (url, seen):
+        assert len(at(url).projects()) == 500
+        assert len(seen) == 5
+
+
+def test_a_task_that_moves_to_the_next_page_is_given_once() -> None:
+    ids = {1: [1, 2], 2: [2, 3], 3: [4]}
+    script = pages(lambda page: {"total": 5, "tasks": [{"id": one} for one in ids[page]]})
+    with hostile(script) as (url, _):
+        assert [task["id"] for task in at(url).pages({})] == [1, 2, 3, 4]
+
+
+WRONG: list[Any] = [None, [], {}, "x", True, -1, 0.5, HUGE, 2**63, [None], [[]], {"a": 1}]
+
+
+def _everything(url: str, run: Any) -> Iterator[Callable[[], Any]]:
+    """All that reads answers."""
+    connection = at(url)
+    ref = ImageRef("a.jpg", "/data/upload/1/a.jpg", None, 1)
+    yield connection.check
+    yield connection.projects
+    yield lambda: connection.project(1)
+    yield lambda: list(connection.pages({}))
+    yield lambda: images_of_project(connection, 1)
+    yield lambda: list(pull(connection, 1))
+    yield lambda: create_project(connection, "t", Vocabulary.parse("cat"))
+    yield lambda: upload_tasks(connection, 1, [ref], lambda _: b"x")
+    yield lambda: sign_webhooks(connection, 1, "http://x", ("a", "b"))
+    yield lambda: tasks_of(run, connection, 1)
+
+
+class NoRun:
+    def images(self, *_: str) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=str)
+def test_an_answer_of_another_shape_is_told(answer: Any) -> None:
+    with hostile(lambda wire: wire.json(answer)) as (url, _):
+        for call in _everything(url, NoRun()):
+            with suppress(LabelStudioError):  # anything else is a fault of ours
+                call()
+
+
+def _broken(value: Any) -> Iterator[Any]:
+    """Copies with one part replaced by what it must not be, or taken out."""
+    for wrong in WRONG:
+        if type(wrong) is not type(value):
+            yield wrong
+    if isinstance(value, dict):
+        for key in value:
+            for changed in _broken(value[key]):
+                yield {**value, key: changed}
+            yield {k: v for k, v in value.items() if k != key}
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            for changed in _broken(one):
+                yield [*value[:index], changed, *value[index + 1 :]]
+
+
+def test_a_field_of_another_shape_is_told_or_not_needed() -> None:
+    region = {
+        "id": "a", "from_name": "label", "to_name": "image", "type": "rectanglelabels",
+        "original_width": 10, "original_height": 10, "score": 0.5,
+        "value": {"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["cat"]},
+    }  # fmt: skip
+    task = copy.deepcopy(TASK)
+    for one in (*task["predictions"], *task["annotations"]):  # type: ignore[misc]
+        one["result"] = [region]
+    told = read = 0
+    whole = [{"total": 1, "tasks": [task]}, PROJECT]
+    for index, good in enumerate(whole):
+        for bad in _broken(good):
+            answers = [*whole]
+            answers[index] = bad
+            connection = Connection("http://desk", KEY)
+            connection.get = lambda path, a=answers, **_: (  # type: ignore[method-assign]
+                a[0] if path == "/api/tasks/" else a[1]
+            )
+            try:
+                list(pull(connection, 1))
+                images_of_project(connection, 1)
+                tasks_of(NoRun(), connection, 1)  # type: ignore[arg-type]
+                read += 1
+            except LabelStudioError:
+                told += 1
+    assert told > 200 and read > 200
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["x", "y", "width", "height", "rotation", "rectanglelabels", "labels",
+                         "value", "id", "score", "original_width"]), inner, max_size=6),
+    max_leaves=12,
+)  # fmt: skip
+
+
+region_fields = st.sampled_from(["value", "id", "score", "type", "original_width"])
+
+
+@given(st.lists(st.dictionaries(region_fields, json_values), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_regions_of_others_do_no_harm(result: list[dict[str, Any]]) -> None:
+    for _, box in to_boxes(result):
+        assert all(isinstance(value, float) and abs(value) < 1e18 for value in box.xyxy)
+    assert fingerprint(result) == fingerprint(copy.deepcopy(result))
+
+
+@given(json_values)
+def test_depth_is_exact(value: Any) -> None:
+    def depth(one: Any) -> int:
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    assert json_depth(json.dumps(value).encode()) == depth(value)
+    assert json_depth(json.dumps({'[{"\\': value}, ensure_ascii=False).encode()) == 1 + depth(value)
+
+
+def test_depth_is_linear_also_where_strings_do_not_end() -> None:
+    def seconds(size: int) -> float:
+        start = time.process_time()
+        json_depth(b'"' + b'\\"' * size)
+        json_depth(b'[{"' * size)
+        return time.process_time() - start
+
+    assert seconds(800_000) < 16 * seconds(200_000) + 0.5
+
+
+def test_an_image_is_not_fetched_where_nobody_allowed_it() -> None:
+    with hostile(lambda wire: wire.body(b"inside")) as (inside, seen):
+        place = f"{inside}/latest/meta-data"
+        with hostile(lambda wire: wire.body(b"", 302, Location=place)) as (url, _):
+            connection = at(url)
+            for address in ("s3://bucket/a.jpg", "/data/upload/1/a.jpg", f"{url}/x.jpg",
+                            "/data/local-files/?d=a.jpg"):  # fmt: skip
+                with pytest.raises(SourceError, match=r"is not allowed; name it with"):
+                    TaskImages(connection).read(ImageRef("a.jpg", address, None, 1))
+            assert seen == []
+            allowed = TaskImages(connection, hosts=Hosts.of(inside.removeprefix("http://")))
+            assert allowed.read(ImageRef("a.jpg", "s3://bucket/a.jpg", None, 1)) == b"inside"
+            assert [key for _, _, key in seen] == [None], "without the key"
+
+
+@pytest.mark.parametrize(
+    ("place", "url", "allowed"),
+    [
+        ("s3://b/a", "https://b.s3.eu-west-1.amazonaws.com/a?X-Amz-Signature=1", True),
+        ("s3://b/a", "https://s3.amazonaws.com/b/a", True),
+        ("gs://b/a", "https://storage.googleapis.com/b/a", True),
+        ("azure-blob://b/a", "https://me.blob.core.windows.net/b/a", True),
+        ("s3://b/a", "http://b.s3.eu-west-1.amazonaws.com/a", False),
+        ("s3://b/a", "https://b.s3.amazonaws.com:8443/a", False),
+        ("s3://b/a", "https://b.s3.amazonaws.com.evil.example/a", False),
+        ("s3://b/a", "https://evils3.amazonaws.com.example/a", False),
+        ("s3://b/a", "https://ec2-10-0-0-1.compute.amazonaws.com/a", False),
+        ("s3://b/a", "https://169.254.169.254/a", False),
+        ("gs://b/a", "https://b.s3.amazonaws.com/a", False),
+    ],
+)
+def test_a_cloud_hands_out_its_own_files(place: str, url: str, allowed: bool) -> None:
+    from app.labelstudio.images import _is_storage
+
+    assert _is_storage(url, place) is allowed
+
+
+def test_a_task_cannot_use_the_key() -> None:
+    with hostile(lambda wire: wire.body(b"")) as (url, seen):
+        images = TaskImages(at(url))
+        for place in ("/api/projects/1/next", f"{url}/api/projects/1/export", "/logout",
+                      "/data/upload/../../api/projects/1/next", "/data/%2e%2e/api/x",
+                      "/data/upload/%2e%2e/%2e%2e/api/x"):  # fmt: skip
+            with pytest.raises(SourceError, match="no address of an image"):
+                images.read(ImageRef("a.jpg", place, None, 1))
+        assert seen == []
+
+
+def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> None:
+    """EPS would be handed to Ghostscript, which runs what is in the file."""
+    eps, ok = BytesIO(), BytesIO()
+    Image.new("RGB", (8, 4)).save(eps, "EPS")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(ok, "JPEG", exif=exif)
+    files = {"a.jpg": eps.getvalue(), "b.jpg": ok.getvalue(), "c.jpg": b"no picture"}
+
+    def script(wire: Wire) -> None:
+        if wire.path.startswith("/data/upload/"):
+            wire.body(files[wire.path.rpartition("/")[2]])
+        elif wire.path.startswith("/api/tasks/"):
+            tasks = [{"id": i, "data": {"image": f"/data/upload/1/{n}"}}
+                     for i, n in enumerate(files)]  # fmt: skip
+            wire.json({"total": 3, "tasks": tasks})
+        else:
+            wire.json(PROJECT)
+
+    with hostile(script) as (url, _):
+        found = check_images(at(url), 1, TaskImages(at(url)))
+    assert [one.ok for one in found] == [False, True, False]
+    assert "not a picture" in found[0].status and found[1].status == "ok, 4 x 8 px"
+
+
+def test_a_file_of_this_machine_has_a_limit_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.labelstudio.images.MAX_BYTES", 10)
+    (tmp_path / "large.jpg").write_bytes(bytes(11))
+    images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
+    with pytest.raises(SourceError, match="more than 10 bytes"):
+        images.read(ImageRef("large.jpg", "/data/local-files/?d=large.jpg", None, 1))
+
+
+def test_boxes_without_number_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.labelstudio.pull import review
+
+    value = {"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["cat"]}
+    many = [{"id": str(i), "value": value} for i in range(10)]
+    monkeypatch.setattr("app.labelstudio.pull.MAX_PAIRS", 99)
+    with pytest.raises(LabelStudioError, match="task 7 has 10 predicted and 10 labelled boxes"):
+        review(7, many, many)
+    assert len(review(7, many[:9], many)) == 10
