@@ -21,11 +21,12 @@ from app.coco import write_json
 from app.runs.ledger import connect, create
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import (
+    FORMAT,
     RunSettings,
     View,
     filter_suffix,
     look_suffix,
-    settings_from,
+    read_settings,
     view_from,
 )
 from detclipv2.language.vocabulary import VocabularyError

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.labelstudio.connection import URL_VARIABLES, Connection
+from app.labelstudio.connection import Connection
+from app.labelstudio.environment import URL_VARIABLES, environment_address, server_address
 from app.runs.records import ImageRef
 from app.runs.sources import HOSTS_VARIABLE, Hosts, is_address
 from app.ui.request_guard import TOKEN_HEADER
@@ -130,8 +131,7 @@ class Access:
         """
         if self.is_operator(visitor):
             return Connection.from_environment(url or None, key or None)
-        known = [os.environ[name].rstrip("/") for name in URL_VARIABLES if os.environ.get(name)]
-        if url and url.rstrip("/") not in known:
+        if url and server_address(url) != environment_address():
             raise AccessError(
                 "visitors can only use the Label Studio that this app was started with; who runs "
                 f"it can name one with {URL_VARIABLES[0]}"

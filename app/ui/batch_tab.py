@@ -11,7 +11,7 @@ from app.ui import render, vocabulary_chips
 from app.ui.access import Access
 from app.ui.batch_actions import FORMAT_NAMES, BatchActions
 from app.ui.detect_tab import closer_look
-from app.ui.events import MODEL, PRIVATE
+from app.ui.events import LONG, MODEL, PRIVATE, SERVER
 from app.ui.photo import cache_folder
 from app.ui.projects import listed, picker
 from app.ui.review import HINT, Review
@@ -129,7 +129,7 @@ def build(
     )  # fmt: skip
     stoppable(
         actions.stops, start.click, actions.start, [*form, threshold, name, connection],
-        [chosen, said], button=stop, show_progress_on=[said], **PRIVATE,
+        [chosen, said], button=stop, show_progress_on=[said], **SERVER, **PRIVATE,
     )  # fmt: skip
     stop.click(actions.stops.ask, None, said, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
@@ -137,11 +137,11 @@ def build(
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
     stoppable(
         actions.export_stops, make.click, actions.export, [chosen, shown_from, kind, connection],
-        [file, applied], button=give_up, show_progress_on=[applied], **PRIVATE,
+        [file, applied], button=give_up, show_progress_on=[applied], **LONG, **PRIVATE,
     )  # fmt: skip
     give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]
-    tab.select(listed, [connection, project], project, show_progress="hidden", **PRIVATE)
+    tab.select(listed, [connection, project], project, show_progress="hidden", **SERVER, **PRIVATE)
     tab.select(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
     chosen.input(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)
     gr.on(

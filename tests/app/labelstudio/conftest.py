@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -27,6 +25,7 @@ from app.labelstudio.images import images_of_project, local_address
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from tests.app.visitors import HERE
 
 from .proxy import mounted
 
@@ -58,8 +57,8 @@ def typed(text: str | list[str], control: str = "prompt") -> list[dict[str, Any]
              "value": {"text": lines}}]  # fmt: skip
 
 
-VISITOR = gr.Request(session_hash="mine", client=SimpleNamespace(host="127.0.0.1"))
-"""Of the page, at this machine."""
+VISITOR = HERE
+"""Of the page: the operator."""
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.calibrate_tab import build as build_calibrate
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.labelstudio_tab import build
 from app.ui.run_folders import RunFolders
+from tests.app.visitors import RULES
 
 from .conftest import CONFIG, VISITOR
 from .desk import Desk
@@ -154,14 +154,16 @@ def test_a_dry_run_is_of_its_server(desk: Desk, make_run: MakeRun, tmp_path: Pat
     with pytest.raises(LabelStudioError, match=r"of http://desk, and this is http://production"):
         push(made, production.connect())
     more = plan(make_run([ImageRef("a.jpg", URLS[0])], "more", prompts="dog"), desk.connect(), 1)
-    said = LabelStudioActions(RunFolders(tmp_path), Access()).add_labels(production.connect(), more)
+    said = LabelStudioActions(RunFolders(tmp_path, RULES), RULES).add_labels(
+        production.connect(), more
+    )
     assert "and this is http://production" in said
     assert production.log == []
 
 
 def test_connecting_anew_forgets_the_dry_run(tmp_path: Path) -> None:
     with gr.Blocks() as page, gr.Tab("Label Studio") as tab:
-        build(RunFolders(tmp_path), Access(), gr.State(None), tab)
+        build(RunFolders(tmp_path, RULES), RULES, gr.State(None), tab)
     ids = {block.elem_id: number for number, block in page.blocks.items()}
     push_button = page.blocks[ids["ls-push"]]
     for trigger in ((ids["ls-connect"], "click"), (ids["ls-key"], "submit")):
@@ -258,7 +260,10 @@ def test_the_page_makes_a_project_once_and_names_photos_that_are_gone(
         Image.new("RGB", (16, 8), "red").save(folder / name)
     run = make_run(sources.find_images([folder]))
     (folder / "<b>.jpg").unlink()
-    actions, server = LabelStudioActions(RunFolders(run.folder.parent), Access()), desk.connect()
+    actions, server = (
+        LabelStudioActions(RunFolders(run.folder.parent, RULES), RULES),
+        desk.connect(),
+    )
     said = [actions.make_project(server, run.folder.name, "K", VISITOR)[1] for _ in range(2)]
     assert "made, with one label a class" in said[0] and "it is chosen" in said[1]
     assert list(desk.projects) == [1]
@@ -368,9 +373,9 @@ def test_a_turned_box_is_not_kept(desk: Desk, make_run: MakeRun) -> None:
 def test_no_visitor_waits_for_another_ones_label_studio(tmp_path: Path) -> None:
     """One dry run of 5,000 tasks once blocked everybody's."""
     with gr.Blocks() as page:
-        connection, runs = gr.State(None), RunFolders(tmp_path)
+        connection, runs = gr.State(None), RunFolders(tmp_path, RULES)
         with gr.Tab("Label Studio") as tab:
-            build(runs, Access(), connection, tab)
+            build(runs, RULES, connection, tab)
         with gr.Tab("Calibrate") as other:
             build_calibrate(runs, connection, other)
     asking = [
@@ -389,6 +394,6 @@ def test_labels_are_not_added_to_a_configuration_that_changed(
     project = desk.project(*URLS, config=OTHERS)
     made = plan(make_run(images_of_project(desk.connect(), project)), desk.connect(), project)
     desk.projects[project]["label_config"] = CONFIG.replace("cat", "what somebody added")
-    actions = LabelStudioActions(RunFolders(tmp_path), Access())
+    actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     assert "was changed since the dry run" in actions.add_labels(desk.connect(), made)
     assert "what somebody added" in desk.projects[project]["label_config"]

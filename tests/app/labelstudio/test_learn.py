@@ -30,6 +30,7 @@ from app.runs.store import Run
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary
+from tests.app.visitors import RULES
 
 from .conftest import CONFIG, TOKEN, VISITOR, Server
 
@@ -130,7 +131,7 @@ def test_calibrate_end_to_end(
     assert set(again.view.vocabulary.thresholds) == {0, 1}, "classes follow their labels"
     assert sum(again.class_counts().values()) < boxes
     run.apply("cat, cup")
-    page = CalibrateActions(RunFolders(run.folder.parent))
+    page = CalibrateActions(RunFolders(run.folder.parent, RULES))
     bar = gr.Progress()
     proposals, said, _, plots = page.calibrate(
         connection, f"{project} · test project", 0.9, VISITOR, bar

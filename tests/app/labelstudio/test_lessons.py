@@ -26,6 +26,7 @@ from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
+from tests.app.visitors import RULES
 
 from .conftest import CONFIG, PROMPTED, VISITOR, typed
 from .desk import Desk
@@ -123,7 +124,7 @@ def test_calibrate_learns_from_our_scores_and_for_a_run_from_its_own(
 
 
 def test_the_tab_applies_what_the_runs_own_checkpoint_taught(run: Run) -> None:
-    page = CalibrateActions(RunFolders(run.folder.parent))
+    page = CalibrateActions(RunFolders(run.folder.parent, RULES))
     bar = gr.Progress()
     desk, project = labelled({OWN: 0.5, OTHER: 0.45, FOREIGN: 0.97})
     fetched, said, table, _ = page.calibrate(desk.connect(), project, 0.85, VISITOR, bar)

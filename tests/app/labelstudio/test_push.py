@@ -16,9 +16,9 @@ from app.labelstudio.pull import pull
 from app.labelstudio.push import push
 from app.labelstudio.queue import by_threshold, write_queue
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.run_folders import RunFolders
+from tests.app.visitors import RULES
 
 from .conftest import APART, CONFIG
 from .test_learn import submit
@@ -277,7 +277,7 @@ def test_stop_ends_a_push_that_the_next_one_finishes(
 ) -> None:
     monkeypatch.setattr("app.labelstudio.plan.MAX_COUNT", 10)
     run, project = many_run(35)
-    actions = LabelStudioActions(RunFolders(tmp_path), Access())
+    actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")
 
     def pressed(done: tuple[int, int], desc: str) -> None:

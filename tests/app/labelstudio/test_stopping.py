@@ -14,12 +14,12 @@ from app.labelstudio.connection import Connection
 from app.labelstudio.plan import plan
 from app.labelstudio.push import push
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.batch_actions import BatchActions
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import Stops
+from tests.app.visitors import RULES
 
 from .conftest import VISITOR
 
@@ -48,8 +48,8 @@ def test_dry_run_check_ranking_and_pull_tell_page_by_page_and_stop(
     many_run: ManyRun, connection: Connection
 ) -> None:
     run, project = many_run(25)
-    runs = RunFolders(run.folder.parent)
-    tab, calibration = LabelStudioActions(runs, Access()), CalibrateActions(runs)
+    runs = RunFolders(run.folder.parent, RULES)
+    tab, calibration = LabelStudioActions(runs, RULES), CalibrateActions(runs)
     push(plan(run, connection, project), connection)
     name = run.folder.name
     pages = [(10, 25), (20, 25), (25, 25)]
@@ -85,7 +85,9 @@ def test_estimate_and_export_stop(
     many_run: ManyRun, connection: Connection, shared_engine: Engine, tmp_path: Path
 ) -> None:
     run, project = many_run(25)
-    actions = BatchActions(shared_engine, RunFolders(run.folder.parent), Access(), tmp_path / "x")
+    actions = BatchActions(
+        shared_engine, RunFolders(run.folder.parent, RULES), RULES, tmp_path / "x"
+    )
     bar: Any = Bar(actions.stops, at=10)
     said = actions.estimate(None, "", 1, project, True, "", "cat", 1, connection, VISITOR, bar)
     assert "Stopped after 10 of 25" in said
