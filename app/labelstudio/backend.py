@@ -34,7 +34,7 @@ from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL import Image
 
     from detclipv2.inference.detectors import Detector
 
@@ -274,7 +274,7 @@ class Backend:
             result += regions_of(boxes, picture.size, where[name], item)
         return prediction(result, wish.version) if places else []
 
-    def _open(self, task: Mapping[str, Any], url: str | None) -> Image | None:
+    def _open(self, task: Mapping[str, Any], url: str | None) -> Image.Image | None:
         """An image of a task, upright; None where it cannot be had."""
         from detclipv2.inference.images import open_image
 

@@ -8,7 +8,7 @@ from app.runs.records import Box
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL import Image
 
     from detclipv2.inference.detectors import Detector
 
@@ -21,7 +21,7 @@ _SMALLEST = 4
 
 
 def look(
-    detector: Detector[Any], picture: Image, vocabulary: Vocabulary, threshold: float,
+    detector: Detector[Any], picture: Image.Image, vocabulary: Vocabulary, threshold: float,
     size: int | None, tiles: int,
 ) -> list[Box]:  # fmt: skip
     """The boxes of a photo, best first, in its pixels."""
@@ -37,7 +37,11 @@ def look(
 
 
 def look_inside(
-    detector: Detector[Any], picture: Image, vocabulary: Vocabulary, drawn: Box, size: int | None
+    detector: Detector[Any],
+    picture: Image.Image,
+    vocabulary: Vocabulary,
+    drawn: Box,
+    size: int | None,
 ) -> Box | None:
     """The thing that a labeler drew a rectangle around; None when nothing like it is there.
 

@@ -170,7 +170,7 @@ def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, 
         ValueError: a phrase without words, or rows that the editor does not make.
     """
     phrases = []
-    for row in rows:
+    for row in rows if isinstance(rows, list) else [rows]:
         try:
             text, (start, end) = " ".join(row["text"].split()), map(int, row.get("span") or (0, 0))
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
