@@ -163,8 +163,8 @@ class AlignActions:
         return render.status("error", text), None, gr.skip()
 
 
-def read_phrases(rows: Sequence[dict[str, Any]], caption: str) -> tuple[Phrase, ...]:
-    """The phrases of the page's editor; a span counts only where the words really stand.
+def read_phrases(rows: Any, caption: str) -> tuple[Phrase, ...]:
+    """The phrases of the page's editor, rows of "text" and "span"; a span counts only where the words really stand.
 
     Raises:
         ValueError: a phrase without words, or rows that the editor does not make.
