@@ -164,7 +164,9 @@ class AlignActions:
 
 
 def read_phrases(rows: Any, caption: str) -> tuple[Phrase, ...]:
-    """The phrases of the page's editor, rows of "text" and "span"; a span counts only where the words really stand.
+    """The phrases of the page's editor, rows of "text" and "span".
+
+    A span counts only where the words really stand.
 
     Raises:
         ValueError: a phrase without words, or rows that the editor does not make.

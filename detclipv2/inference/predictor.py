@@ -264,28 +264,12 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_settings(floor)
-        concepts = self.encode_texts(vocabulary.texts, template)
-        regions = encoded.regions
-        lowest = min(
-            (floor, *(c.threshold for c in vocabulary.returned if c.threshold is not None))
-        )
         with torch.inference_mode():
-            raw = float(self.calibration.inverse(torch.tensor(lowest)))
-            anchors = choose_anchors(regions.localisation, raw, self._anchor_share)
-            logits = self.model.similarity(
-                regions.embeddings[anchors].to(self.device), concepts.to(self.device)
-            )
             return find_candidates(
-                encoded.letterbox.to_original(regions.boxes[anchors]),
-                logits.float().cpu(),
-                regions.localisation[anchors],
-                vocabulary,
-                encoded.size,
-                floor=floor,
-                most=most,
-                calibration=self.calibration,
+                *self._compared(encoded, vocabulary, floor, template), vocabulary, encoded.size,
+                floor=floor, most=most, calibration=self.calibration,
                 soft_nms=self.model.config.soft_nms,
-            )
+            )  # fmt: skip
 
     def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
         """All scores of the classes of `prompts`: any threshold then follows without the model.
@@ -294,23 +278,27 @@ class Predictor:
             encoded: from `encode_image`.
             prompts: as for `predict`.
         """
-        vocabulary = self._of(prompts)
-        concepts = self.encode_texts(vocabulary.texts)
-        regions = encoded.regions
+        vocabulary = Vocabulary.coerce(prompts)
         with torch.inference_mode():
-            anchors = choose_anchors(regions.localisation, 0.0, self._anchor_share)
-            logits = self.model.similarity(
-                regions.embeddings[anchors].to(self.device), concepts.to(self.device)
-            )
             return ScoreTable.of_logits(
-                encoded.letterbox.to_original(regions.boxes[anchors]),
-                logits.float().cpu(),
-                regions.localisation[anchors],
-                vocabulary,
-                encoded.size,
-                self.calibration,
-                self.model.config.soft_nms,
-            )
+                *self._compared(encoded, vocabulary, 0.0, None), vocabulary, encoded.size,
+                self.calibration, self.model.config.soft_nms,
+            )  # fmt: skip
+
+    def _compared(
+        self, encoded: EncodedImage, vocabulary: Vocabulary, floor: float, template: str | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,) of the
+        anchors that can reach `floor` or the threshold of a class."""
+        concepts = self.encode_texts(vocabulary.texts, template)
+        regions, own = encoded.regions, vocabulary.thresholds.values()
+        raw = float(self.calibration.inverse(torch.tensor(min((floor, *own)))))
+        anchors = choose_anchors(regions.localisation, raw, self._anchor_share)
+        logits = self.model.similarity(
+            regions.embeddings[anchors].to(self.device), concepts.to(self.device)
+        )
+        boxes = encoded.letterbox.to_original(regions.boxes[anchors])
+        return boxes, logits.float().cpu(), regions.localisation[anchors]
 
     def _of(self, prompts: Prompts) -> Vocabulary:
         """`vocabulary`, which a caller's own `Vocabulary` has been through."""
