@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class CompareActions:
             shown = now
             progress(len(results) / len(paths), desc=f"{len(results)} of {len(paths)} photos")
             done = replace(done, results=tuple(results))
-            yield summary(results, len(paths)), gr.skip(), gr.skip(), done
+            yield summary(results, len(paths), notes=_notes(sides)), gr.skip(), gr.skip(), done
         yield gr.skip(), done.rows, picture(*done.shown()), gr.skip()
 
     def link(
@@ -223,6 +223,14 @@ def photos(photo: str | None, folder: str) -> list[Path]:
             "No photo yet. Upload, drop or paste one, name a folder, or try the sample."
         )
     return [Path(photo)]
+
+
+def _notes(sides: Sequence[Side]) -> list[str]:
+    """Why the threshold may change nothing."""
+    words = [side.vocabulary for side in sides]
+    if any(len(one.thresholds) < len(one.returned) for one in words):
+        return []
+    return ["Every class has its own @ threshold, so the slider changes nothing."]
 
 
 def _two(values: Any) -> tuple[Any, Any]:

@@ -67,8 +67,10 @@ class Compared:
         return changes[self.row] if 0 <= self.row < len(changes) else (self.results[0], None)
 
 
-def summary(results: Sequence[Comparison], photos: int, lead: str = "") -> str:
-    """Counts so far behind `lead`, and the photos that could not be read."""
+def summary(
+    results: Sequence[Comparison], photos: int, lead: str = "", notes: Sequence[str] = ()
+) -> str:
+    """Counts so far behind `lead`, then `notes` and the photos that could not be read."""
     counts = total(results)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
     left = "" if len(results) == photos else f" · {len(results)} of {photos} photos"
@@ -78,7 +80,8 @@ def summary(results: Sequence[Comparison], photos: int, lead: str = "") -> str:
         told = "no boxes on either side; lower the threshold or use other words"
     elif not changed and not failed:
         told += ". Both sides find the same"
-    return render.status("hint" if failed or lead else "ok", lead + told + left, failed[:5])
+    lines = [*notes, *failed[:5]]
+    return render.status("hint" if failed or lead else "ok", lead + told + left, lines)
 
 
 def _score(entry: tuple[str, float] | None) -> float | None:

@@ -11,12 +11,17 @@ from PIL import Image
 
 from app.compare import Change, Comparison, Side, changes, compare, total
 from app.detectors import open_detector
+from app.engine import Engine
 from app.results import EngineError, Settings
+from app.ui.compare_actions import CompareActions
 from app.ui.compare_picture import picture, place_labels
 from app.ui.compare_table import NO_ROW, Compared
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
+
+from .conftest import DEMO
+from .visitors import HERE, RULES
 
 LOW = Settings(threshold=0.02)
 
@@ -165,3 +170,15 @@ def test_the_picture_marks_the_change_that_was_asked_for(tmp_path: Path) -> None
     plain, marked = (picture(Comparison(path, (one, other)), m) for m in (None, other))
     assert plain.count('opacity=".6"') == 0 and marked.count('<g class="lost" opacity=".6"') == 1
     assert marked.index('x="10"') < marked.index('x="200"'), "on top"
+
+
+def test_a_threshold_that_changes_nothing_says_so(shared_engine: Engine) -> None:
+    actions, said = CompareActions(shared_engine, RULES), "Every class has its own @"
+
+    def told(words_a: str, words_b: str) -> str:
+        asked = (str(DEMO / "coffee.jpg"), "", words_a, words_b, "", "", "", "", 0.3, HERE)
+        return str(list(actions.run(*asked, lambda *_, **__: None)))
+
+    assert said in told("cup @0.2", "mug @0.3")
+    assert said in told("cup @0.2", "")
+    assert said not in told("cup @0.2", "mug @0.3, spoon")
