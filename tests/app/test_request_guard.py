@@ -3,7 +3,6 @@ foreign page drives."""
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import json
 import shutil
@@ -24,7 +23,7 @@ from app.ui.build import build_app
 from app.ui.request_guard import TOKEN_HEADER, RequestGuard, ServedNameError, ServedNames
 from app.ui.serve import guarded
 
-from .visitors import RULES, TOKEN, serving
+from .visitors import RULES, TOKEN, finished, serving
 
 Headers = Sequence[tuple[str, str]]
 COFFEE = Path(__file__).parents[2] / "detclipv2" / "assets" / "demo" / "coffee.jpg"
@@ -58,7 +57,7 @@ def ask(
         "type": kind, "method": method, "path": path, "scheme": "http", "client": (client, 1),
         "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in headers],
     }  # fmt: skip
-    asyncio.run(guard(scope, None, send))  # type: ignore[arg-type]
+    finished(guard(scope, None, send))  # type: ignore[arg-type]
     if kind == "websocket":
         return (101 if sent[0]["type"] == "websocket.accept" else 403), ""
     body = sent[1]["body"].decode()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +30,12 @@ HERE, ELSEWHERE = visitor("127.0.0.1", TOKEN), visitor("203.0.113.7")
 """The operator, who started the app on this machine, and somebody else."""
 RULES = Access(token=TOKEN)
 """Of an app that the operator started without options."""
+
+
+def finished(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, also while a browser's event loop runs in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from app.ui.request_guard import RequestGuard, ServedNames
+from tests.app.visitors import finished
 
 from .backend_bodies import odd_bodies
 from .bending import bent_text
@@ -51,7 +51,7 @@ def _request(headers: list[tuple[bytes, bytes]]) -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "client": ("127.0.0.1", 1),
              "headers": headers}  # fmt: skip
     guard = RequestGuard(app, ServedNames.of("127.0.0.1"))
-    asyncio.run(guard(scope, None, send))  # type: ignore[arg-type]
+    finished(guard(scope, None, send))  # type: ignore[arg-type]
     assert bool(passed) != (bool(sent) and sent[0]["status"] == 403)
     if passed:
         hosts = [value for name, value in headers if name == b"host"]

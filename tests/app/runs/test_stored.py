@@ -11,9 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
-from starlette.requests import Request
 
 from app import cli
 from app.engine import Engine
@@ -22,11 +20,9 @@ from app.runs.jobs import process
 from app.runs.records import RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.access import Access
 from app.ui.batch_actions import BatchActions
 from app.ui.run_folders import RunFolders
-
-HERE = gr.Request(Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)}))
+from tests.app.visitors import HERE, RULES
 
 
 @pytest.fixture
@@ -147,8 +143,8 @@ def test_one_bad_folder_takes_the_list_from_nobody(
     run.close()
     root = tmp_path / "runs"
     damage(root, run.folder)
-    runs = RunFolders(root, Access())
-    actions = BatchActions(engine, runs, Access(), tmp_path / "downloads")
+    runs = RunFolders(root, RULES)
+    actions = BatchActions(engine, runs, RULES, tmp_path / "downloads")
     choices = dict(map(reversed, runs.choices(HERE)))  # type: ignore[arg-type]
     assert choices.pop("good") == "good"
     assert len(choices) == len(list(root.glob("bad-*")))
@@ -166,7 +162,7 @@ def test_nobody_else_reads_a_run(run: Run, engine: Engine, tmp_path: Path) -> No
     assert run.folder.stat().st_mode & 0o077 == 0
     for name in ("run.json", "ledger.sqlite"):
         assert (run.folder / name).stat().st_mode & 0o077 == 0, name
-    with RunFolders(tmp_path / "page", Access()).new("x") as folder:
+    with RunFolders(tmp_path / "page", RULES).new("x") as folder:
         assert folder.stat().st_mode & 0o077 == 0
     older = tmp_path / "older"
     older.mkdir(mode=0o755)
