@@ -7,6 +7,7 @@ notes that say what was read how, what was merged and what was left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import unescape
 from typing import Literal, get_args
@@ -17,6 +18,7 @@ from detclipv2.language.entries import Entry, Notes, merge
 from detclipv2.language.limits import MAX_TEXT, check_counts, check_text
 from detclipv2.language.pasted_markup import read_markup, without_tags
 from detclipv2.language.prompt_lines import read_lines
+from detclipv2.language.quoted import Quoted
 
 Form = Literal["text", "json", "yaml", "xml"]
 """What a file's name says of its content."""
@@ -67,9 +69,18 @@ def _clean(text: str, form: Form | None) -> str:
             f"the text holds {kind} characters ({control[0]!r}); remove them, or save it as UTF-8"
         )
     text = text.translate(_INVISIBLE)
-    if form is None or form == "text":
-        text = _ENTITY.sub(lambda match: unescape(match[0]), text)
-    return text
+    if form not in (None, "text") or "&" not in text:
+        return text
+    return _outside_quotes(text, lambda part: _ENTITY.sub(lambda match: unescape(match[0]), part))
+
+
+def _outside_quotes(text: str, change: Callable[[str], str]) -> str:
+    """The text changed, but for what stands between "…"."""
+    if '"' not in text:
+        return change(text)
+    quoted = Quoted()
+    hidden = "\n".join(quoted.hide_quotes(line, also=False) for line in text.split("\n"))
+    return quoted.open_quotes(change(hidden))
 
 
 def _entries(text: str, form: Form | None, notes: Notes) -> list[Entry]:
@@ -80,6 +91,6 @@ def _entries(text: str, form: Form | None, notes: Notes) -> list[Entry]:
     labels = read_markup(text, notes, must=form == "xml")
     if labels is not None:
         return labels
-    text = without_tags(text, notes)
+    text = _outside_quotes(text, lambda part: without_tags(part, notes))
     found = pasted_data.read_pasted(text, notes)
     return read_lines(text, notes) if found is None else found

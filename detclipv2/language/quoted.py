@@ -60,6 +60,14 @@ class Quoted:
             start = end + 1
         return "".join([*parts, line[start:]])
 
+    def open_quotes(self, text: str) -> str:
+        """The text with all its quoted words back, as `hide_quotes` found them between "…"."""
+
+        def written(match: re.Match[str]) -> str:
+            return '"' + self.texts[int(match[1])].replace('"', '""') + '"'
+
+        return _HIDDEN.sub(written, text)
+
     def show(self, words: str) -> str:
         """The user's own words: quotes opened, runs of spaces outside them joined.
 

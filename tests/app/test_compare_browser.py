@@ -38,7 +38,7 @@ def test_a_planted_difference_is_found_on_a_folder(page: Page, tmp_path: Path) -
     page.fill("#compare-words-b textarea", "cup, table")
     page.click("#compare")
     expect(page.locator("#compare-status")).to_contain_text("Both sides find the same")
-    page.fill("#compare-words-b textarea", "cup, <b>zebra</b>")
+    page.fill("#compare-words-b textarea", 'cup, "<b>zebra</b>"')
     page.press("#compare-words-b textarea", "Control+Enter")
     expect(page.locator("#compare-status")).not_to_contain_text("the same")
     found = page.locator("#compare-status").inner_text()
@@ -95,15 +95,15 @@ def test_the_editor_imports_edits_and_saves(page: Page, tmp_path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.click("#prompts-import")
     chooser.value.set_files(file)
-    expect(page.locator("#prompts textarea")).to_have_value("cup\nrace car")
-    expect(page.locator("#prompts-table")).to_contain_text("race car")
+    expect(page.locator("#prompts textarea")).to_have_value("cup\nrace_car")
+    expect(page.locator("#prompts-table")).to_contain_text("race_car")
     cell = page.locator("#prompts-table [data-testid=cell-0-1]")
     cell.dblclick()
     editor = cell.locator("input, textarea")
     expect(editor).to_be_focused()  # what is typed before goes astray
     editor.fill("mug")
     editor.press("Enter")
-    expect(page.locator("#prompts textarea")).to_have_value("cup: mug\nrace car")
+    expect(page.locator("#prompts textarea")).to_have_value("cup: mug\nrace_car")
     page.click("#prompts-define")
     expect(page.locator("#prompts textarea")).to_have_value(re.compile(r"^cup = .+: mug\n"))
     with page.expect_download() as download:

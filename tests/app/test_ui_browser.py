@@ -161,7 +161,7 @@ def test_a_header_sorts_the_boxes(page: Page) -> None:
 
 
 def test_words_are_shown_as_words(page: Page) -> None:
-    detect_coffee(page, '<img src=x onerror="document.title=1">\n<b>bold</b>')
+    detect_coffee(page, '"<img src=x onerror=""document.title=1"">"\n"<b>bold</b>"')
     expect(page.locator("#status .tag").first).to_contain_text("<")
     assert page.locator("#status img, #status b, #boxes b, #classes b").count() == 0
     assert page.title() == "DetCLIPv2"
