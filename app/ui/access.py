@@ -15,6 +15,7 @@ import glob
 import hmac
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -161,7 +162,8 @@ def place(text: str) -> Path:
     """
     try:
         path = Path(text.strip()).expanduser()
-        path.exists()
+        with suppress(PermissionError):  # a path all the same, and no more is told of it
+            path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # ~nobody, thousands of letters, …
         raise AccessError(f"{text[:80]!r} is no path ({error}); check it") from error
     if "\0" in text:

@@ -185,7 +185,7 @@ class Actions:
         )  # fmt: skip
         path = find_photo(link.photo)
         if path is None:
-            return (link.words, *sliders, *self._say("error", NOT_HERE))
+            return (link.words, *sliders, *self._say(NOT_HERE))
         return (link.words, *sliders, *self.detect(str(path), Session(), link.words, *sliders))
 
     def api_detect(
@@ -245,9 +245,9 @@ class Actions:
             Session(source, result),
         )
 
-    def _say(self, kind: render.Kind, text: str) -> Outputs:
+    def _say(self, text: str) -> Outputs:
         photo, _, *others = self._same()
-        return (photo, render.status(kind, text), *others)
+        return (photo, render.status("error", text), *others)
 
     def _failed(self, panel: str | None, source: str | None, text: str) -> Outputs:
         """An error in place of earlier boxes, which were of other words: the plain photo again."""
