@@ -1,0 +1,51 @@
+"""Run folders and checkpoints that were made by the first versions are read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from app.runs.store import Run
+from detclipv2 import checkpoint
+from detclipv2.assets import FOLDER
+from detclipv2.model import DetCLIPv2
+
+BEFORE = Path(__file__).parent / "before"
+NANO = FOLDER / "nano"
+
+
+def test_a_run_folder_of_version_0_1(tmp_path: Path) -> None:
+    run = Run(shutil.copytree(BEFORE / "run", tmp_path / "run"))
+    assert run.view.vocabulary.names == ("cat", "coffee cup")
+    assert run.view.vocabulary.thresholds == {0: 0.4}
+    rows = list(run.images("done", "empty"))
+    assert [row.file_name for row in rows] == [
+        "astronaut.jpg",
+        "chelsea.jpg",
+        "coffee.jpg",
+        "rocket.jpg",
+    ]
+    counts = [len(run.detections(row)) for row in rows]
+    assert sum(counts) > 0 and run.counts().done == sum(count > 0 for count in counts)
+    run.close()
+
+
+def test_a_checkpoint_of_version_0_1(tmp_path: Path) -> None:
+    with safe_open(NANO / "model.safetensors", "pt") as file:
+        assert set(file.keys()) == set((BEFORE / "nano_tensors.txt").read_text().split())
+    folder = tmp_path / "old"
+    folder.mkdir()
+    save_file(load_file(NANO / "model.safetensors"), folder / "model.safetensors")
+    shutil.copy(BEFORE / "nano_config.json", folder / "config.json")
+    assert "format" not in json.loads((folder / "config.json").read_text())
+    old, new = DetCLIPv2.from_pretrained(folder), DetCLIPv2.from_pretrained("nano")
+    assert old.config == new.config
+    own = new.state_dict()
+    for name, tensor in old.state_dict().items():
+        assert torch.equal(tensor, own[name]), name
+    assert checkpoint.embedded() == ["nano"]
