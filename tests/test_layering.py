@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.places import REPO
+
 HEAVY = {"gradio", "spacy", "transformers", "cv2", "supervision"}
 FORBIDDEN = {
     "detclipv2": {"app", "train", "gradio"},
@@ -29,7 +30,7 @@ def _imports(tree: ast.AST) -> set[str]:
 
 
 def _files(package: str) -> list[Path]:
-    files = sorted((ROOT / package).rglob("*.py"))
+    files = sorted((REPO / package).rglob("*.py"))
     assert files, f"no files in {package}"
     return files
 
@@ -43,13 +44,13 @@ def test_packages_point_one_way(package: str) -> None:
 
 def test_only_the_ui_imports_gradio() -> None:
     for file in _files("app"):
-        if "ui" not in file.relative_to(ROOT / "app").parts and file.name != "__main__.py":
+        if "ui" not in file.relative_to(REPO / "app").parts and file.name != "__main__.py":
             tops = {name.split(".")[0] for name in _imports(ast.parse(file.read_text()))}
             assert "gradio" not in tops, f"{file} imports gradio"
 
 
 def test_the_network_sees_no_loss_and_the_losses_no_file() -> None:
-    for file in [*_files("detclipv2/nn"), ROOT / "detclipv2/model.py"]:
+    for file in [*_files("detclipv2/nn"), REPO / "detclipv2/model.py"]:
         assert not any("learning" in name for name in _imports(ast.parse(file.read_text())))
     for file in _files("detclipv2/learning"):
         tops = {name.split(".")[0] for name in _imports(ast.parse(file.read_text()))}
@@ -63,7 +64,7 @@ def test_heavy_packages_wait_until_they_are_needed() -> None:
     )
     code = code.replace(repr(sorted(HEAVY)), repr(HEAVY))
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO
     )
     assert found.stdout.strip() == "[]"
 
@@ -79,6 +80,6 @@ def test_label_studio_needs_neither_the_page_nor_the_network() -> None:
     )
     code = f"import sys, {modules}\nprint({{'gradio', 'torch'}} & sys.modules.keys())"
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO
     )
     assert found.stdout.strip() == "set()"

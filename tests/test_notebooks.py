@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+from tests.places import REPO
+
+NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 # Run beside a real Label Studio, in tests/app/labelstudio.
 _WITH_A_SERVER = ("03_label_studio_round_trip.ipynb",)
 
@@ -26,10 +27,10 @@ def test_notebooks_are_kept_without_outputs(path: Path) -> None:
 )
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     # A cell that fails raises; each notebook asserts what it says.
     NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(REPO)}}
     ).execute()

@@ -18,12 +18,12 @@ from PIL import Image
 
 from app.engine import Engine
 from detclipv2.model import DetCLIPv2
+from tests.places import REPO
 from train.snapshots import write_snapshot
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-REPO = Path(__file__).resolve().parents[2]
 DEMO = REPO / "detclipv2" / "assets" / "demo"
 
 

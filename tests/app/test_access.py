@@ -38,8 +38,7 @@ from app.ui.request_guard import TOKEN_HEADER
 from app.ui.run_folders import RUNS_VARIABLE, UPLOADS, RunFolders
 from app.ui.train_actions import TrainActions
 from detclipv2.captions import Captioned
-
-from .visitors import ELSEWHERE, HERE, RULES, TOKEN, visitor
+from tests.app.visitors import ELSEWHERE, HERE, RULES, TOKEN, visitor
 
 
 @pytest.mark.parametrize(

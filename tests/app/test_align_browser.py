@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 
 from app.engine import Engine
 from detclipv2.inference.alignment import AlignSettings
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 CAPTION = "A red mug and two dogs on a sofa"
 
 pytestmark = pytest.mark.browser

@@ -12,8 +12,7 @@ import pytest
 from app.answers import AnswerError, Limits, Reader
 from app.runs.files import SourceError
 from app.runs.sources import Hosts, fetch
-
-from .labelstudio.hostile import Wire, bomb, drip, hostile
+from tests.app.labelstudio.hostile import Wire, bomb, drip, hostile
 
 SMALL = Limits(10 * 2**20, 20)
 

@@ -21,8 +21,7 @@ from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui.batch_actions import BatchActions
 from app.ui.run_folders import RunFolders
-
-from .visitors import HERE, RULES
+from tests.app.visitors import HERE, RULES
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from app.engine import Engine
 from app.runs.arguments import look_of
 from app.runs.names import picture_names
 from app.runs.records import ImageRef
+from tests.places import REPO
 
-REPO = Path(__file__).resolve().parents[2]
 LOW = "0.02"  # a threshold that the scores of a random tiny model pass
 
 Run = Callable[..., int]

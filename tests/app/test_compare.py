@@ -19,9 +19,8 @@ from app.ui.compare_table import NO_ROW, Compared
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
-
-from .conftest import DEMO
-from .visitors import HERE, RULES
+from tests.app.visitors import HERE, RULES
+from tests.places import DEMO
 
 LOW = Settings(threshold=0.02)
 

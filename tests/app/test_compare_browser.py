@@ -14,10 +14,8 @@ from app.engine import Engine
 from app.ui.build import build_app
 from app.ui.request_guard import ServedNames
 from app.ui.serve import guarded
-
-from .visitors import RULES, TOKEN, serving
-
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+from tests.app.visitors import RULES, TOKEN, serving
+from tests.places import DEMO
 
 pytestmark = pytest.mark.browser
 

@@ -18,8 +18,8 @@ from detclipv2.inference.images import ImageError
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.model import DetCLIPv2
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
 
 COFFEE = DEMO / "coffee.jpg"

@@ -15,8 +15,7 @@ from app.browse.store import About, BrowseRun
 from app.ui.permalink import Link, LinkError, find_photo, keep_photo
 from detclipv2.captions import Captioned
 from detclipv2.inference.alignment import Alignment, AlignSettings
-
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+from tests.places import DEMO
 
 
 def test_a_link_is_read_as_it_was_written() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import supervision as sv
@@ -15,8 +13,8 @@ from app.results import ClassReport, Result, Settings
 from app.ui import render as page
 from app.ui.vocabulary_rows import with_thresholds
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
 
 

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,11 +21,11 @@ from app.engine import Engine
 from app.ui.build import build_app
 from app.ui.request_guard import TOKEN_HEADER, RequestGuard, ServedNameError, ServedNames
 from app.ui.serve import guarded
-
-from .visitors import RULES, TOKEN, finished, serving
+from tests.app.visitors import RULES, TOKEN, finished, serving
+from tests.places import DEMO
 
 Headers = Sequence[tuple[str, str]]
-COFFEE = Path(__file__).parents[2] / "detclipv2" / "assets" / "demo" / "coffee.jpg"
+COFFEE = DEMO / "coffee.jpg"
 LOCAL = ("Host", "127.0.0.1:7860")
 
 

@@ -19,8 +19,7 @@ from app.runs.store import Run
 from app.ui.batch_actions import BatchActions
 from app.ui.review import Review, small
 from app.ui.run_folders import RunFolders
-
-from .visitors import ELSEWHERE, HERE, RULES
+from tests.app.visitors import ELSEWHERE, HERE, RULES
 
 BOXES = np.array([[2, 2, 30, 30], [20, 5, 60, 40]], np.float32)
 

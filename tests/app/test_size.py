@@ -18,9 +18,8 @@ from app.ui.browse_actions import BrowseActions
 from app.ui.compare_actions import CompareActions
 from app.ui.detect_actions import Actions, Session
 from app.ui.run_folders import RunFolders
-
-from .conftest import DEMO
-from .visitors import HERE, RULES
+from tests.app.visitors import HERE, RULES
+from tests.places import DEMO
 
 SIZE = 96
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 from urllib.parse import urlencode
 
 import gradio as gr
@@ -12,8 +11,9 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from app.ui.toasts import refusal, toast
+from tests.places import REPO
 
-UI = Path(__file__).resolve().parents[2] / "app" / "ui"
+UI = REPO / "app" / "ui"
 HOSTILE = '<h1>Log in again</h1><img src="http://evil.example/beacon">'
 
 

@@ -10,8 +10,7 @@ from playwright.sync_api import Page, expect
 
 from app.training import Point, TrainingError, find_training_runs, read_run, thinned
 from app.ui.train_actions import TrainActions, told
-
-from .visitors import HERE, RULES
+from tests.app.visitors import HERE, RULES
 
 
 def test_curves_figures_and_snapshots_are_read_while_the_log_is_written(training_run: Path) -> None:

@@ -17,8 +17,8 @@ from app.detectors import open_detector
 from app.engine import Engine
 from app.results import Settings
 from detclipv2.language.vocabulary import Vocabulary
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 WORDS = Vocabulary.parse("cup, cat")
 
 

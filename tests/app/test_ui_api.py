@@ -18,7 +18,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+from tests.places import DEMO
+
 COFFEE = DEMO / "coffee.jpg"
 CLOSED = '"additionalProperties": false, "properties"'
 LOW = 0.02  # a threshold that the scores of a random tiny model pass

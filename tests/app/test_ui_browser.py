@@ -15,7 +15,8 @@ from faster_coco_eval import COCO
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+from tests.places import DEMO
+
 COFFEE = DEMO / "coffee.jpg"
 
 pytestmark = pytest.mark.browser

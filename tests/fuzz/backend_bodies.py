@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from .bending import bent_json
+from tests.fuzz.bending import bent_json
 
 CONFIG = """<View>
   <Image name="image" value="$image"/>

@@ -20,12 +20,10 @@ from app.runs.files import SourceError
 from app.runs.records import ImageRef, RunError
 from app.runs.store import Run
 from detclipv2.inference.images import ImageError
-
-from .bending import bent_bytes, bent_json, bent_text
-from .driver import Surface
-from .words import PIECES
-
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
+from tests.fuzz.bending import bent_bytes, bent_json, bent_text
+from tests.fuzz.driver import Surface
+from tests.fuzz.words import PIECES
+from tests.places import DEMO
 
 
 def file_surfaces(folder: Path, checkpoint: Path) -> list[Surface]:

@@ -9,11 +9,10 @@ from typing import Any
 
 from app.ui.request_guard import RequestGuard, ServedNames
 from tests.app.visitors import finished
-
-from .backend_bodies import odd_bodies
-from .bending import bent_text
-from .driver import Surface
-from .words import CONFIG, PIECES
+from tests.fuzz.backend_bodies import odd_bodies
+from tests.fuzz.bending import bent_text
+from tests.fuzz.driver import Surface
+from tests.fuzz.words import CONFIG, PIECES
 
 
 def request_surfaces(checkpoint: Path) -> list[Surface]:

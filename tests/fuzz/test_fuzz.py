@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from .driver import Surface, Tally, drive
-from .files import file_surfaces
-from .http_requests import request_surfaces
-from .words import word_surfaces
+from tests.fuzz.driver import Surface, Tally, drive
+from tests.fuzz.files import file_surfaces
+from tests.fuzz.http_requests import request_surfaces
+from tests.fuzz.words import word_surfaces
 
 COUNTS = {
     "prompts": 1500, "files of prompts": 1000, "edited tables": 600, "pictures": 1200,

@@ -9,9 +9,8 @@ from typing import Any
 
 from app.labelstudio.config_map import ConfigError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
-
-from .bending import bent_bytes, bent_json, bent_text, bent_value
-from .driver import Surface
+from tests.fuzz.bending import bent_bytes, bent_json, bent_text, bent_value
+from tests.fuzz.driver import Surface
 
 LISTS = (
     "cat, a red mug", "cup: mug, tumbler @0.35\n!shadow\ncrane = machine that lifts loads",

@@ -13,8 +13,8 @@ from detclipv2.inference.postprocess import find_candidates, select
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 PLACES = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=20)
 
 

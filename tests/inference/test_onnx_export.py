@@ -22,6 +22,7 @@ from detclipv2.inference.onnx_export import ExportError, _Detector, export_onnx
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
+from tests.places import REPO
 
 # Aliases, a class with a threshold of its own, a negative.
 WORDS = "cup: mug, tumbler, glass\ndog @0.62\n!shadow\na red mug"
@@ -99,7 +100,7 @@ def test_the_readmes_program_runs(
     predictor: Predictor, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    readme = Path(__file__).resolve().parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
     code = next(part for part in readme.split("```") if "onnxruntime.InferenceSession" in part)
     monkeypatch.chdir(tmp_path)
     photo.save("photo.jpg")

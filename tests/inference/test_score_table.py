@@ -18,8 +18,7 @@ from detclipv2.inference.postprocess import (
 )
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.vocabulary import Vocabulary
-
-from .test_postprocess import SIZE, scene
+from tests.inference.test_postprocess import SIZE, scene
 
 CALIBRATION = Calibration(1.3, -0.2)
 WORDS = Vocabulary.parse("!shadow\ncat: kitten\n!glare: shine, gleam\ndog @0.35\nbird")

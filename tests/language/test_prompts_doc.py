@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from detclipv2.language.concept_class import ConceptClass
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from tests.places import REPO
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "prompts.md"
+DOCUMENT = REPO / "docs" / "prompts.md"
 _CELL = re.compile(r"(?<!\\)\|")
 _SPAN = re.compile(r"``\s(.+?)\s``|`([^`]*)`")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.places import DEMO
 from train.abstention import CARD_KEY, choose, main, separation, swapped, table
 from train.data.grounding import GroundedPhrase
 
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 BOX = np.array([[0, 0, 9, 9]], np.float32)
 
 

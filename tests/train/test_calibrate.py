@@ -11,9 +11,8 @@ import torch
 
 from detclipv2.checkpoint import inspect
 from detclipv2.inference.calibration import Calibration
+from tests.places import DEMO
 from train.calibrate import Found, anchored, best_f1, expected_error, f1_at, fit, main, matched
-
-DEMO = Path(__file__).resolve().parents[2] / "detclipv2" / "assets" / "demo"
 
 
 def test_the_fit_finds_the_curve_that_made_the_boxes_right() -> None:

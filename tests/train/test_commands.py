@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.places import REPO
+
 COMMANDS = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in (ROOT / "train").rglob("*.py")
+    ".".join(path.relative_to(REPO).with_suffix("").parts)
+    for path in (REPO / "train").rglob("*.py")
     if '__name__ == "__main__"' in path.read_text()
 )
 

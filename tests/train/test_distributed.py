@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from tests.places import REPO
 from tests.train.two_processes import CASES, SEEDS, frozen_words, gradients
 from train.distributed import World, own_share
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def _two(out: Path, parallel: str) -> dict[tuple[str, int], Any]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
                "--standalone", "-m", "tests.train.two_processes", str(out), parallel]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(torch.load(out))

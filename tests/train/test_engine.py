@@ -19,6 +19,7 @@ from detclipv2.assets import CAPTIONS, FOLDER
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone
+from tests.places import REPO
 from train.build import begin_with, blocks_of, build_model
 from train.data.coco import read_coco
 from train.data.sample import Sample, pair
@@ -32,8 +33,6 @@ from train.run_log import LOG
 from train.snapshots import SNAPSHOTS
 from train.state import STATE
 from train.task import BoxesConfig
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def drawn_experiment(annotations: Path, out: Path, **loop: float) -> Experiment:
@@ -189,7 +188,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     pretrain(drawn_experiment(drawn_set, whole))
     command = [sys.executable, "-c", _PROGRAM, str(drawn_set), str(killed)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     _until(lambda: (killed / LOG).is_file() and len(losses(killed)) >= 3, process)
     process.send_signal(number)
@@ -206,7 +205,7 @@ def test_when_one_of_two_processes_is_killed_the_run_restarts_and_ends_as_if_it_
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         command = [

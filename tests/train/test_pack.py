@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.places import REPO
 from tests.train.conftest import draw_set
 from train import pack
 from train.data.coco import read_coco
@@ -22,8 +23,6 @@ from train.data.encode import encode
 from train.data.sample import Sample, pair
 from train.data.shards import Shards
 from train.pack import Settings
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -135,7 +134,7 @@ def test_a_killed_run_leaves_no_half_shard(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "train.pack", "coco", str(source), "--out", str(out),
                "--per-shard", "10"]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
     while not (out / "000002.json").is_file() and time.monotonic() < deadline:
@@ -144,7 +143,7 @@ def test_a_killed_run_leaves_no_half_shard(tmp_path: Path) -> None:
     process.wait()
     finished = sorted(out.glob("*.tar"))
     assert finished and not len(Shards(finished).dropped)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["kept"] == 300
     assert len(Shards(out)) == 300 and not list(out.glob("*.partial"))
 

@@ -20,6 +20,7 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
 from tests.inference.transformers_models import save_detector
+from tests.places import REPO
 from tests.train.conftest import COLOURS, draw_set
 from train import evaluate, protocols
 from train.data.odinw import clean_name, read_odinw, read_odinw_truth
@@ -27,8 +28,6 @@ from train.metrics.detection import read_truth
 from train.protocols import OdinwSet, read_sets
 from train.sweep import Sweep
 from train.zero_shot import zero_shot_boxes
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 class Oracle:
@@ -250,7 +249,7 @@ def encode_image(self, image, size=None, tiles=1):
 Predictor.encode_image = encode_image
 evaluate.main({arguments!r})
 """
-    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True)
     assert killed.returncode == -9 and not out.exists(), killed.stderr.decode()
     (index,) = out.with_suffix(".rows").glob("*/rank000.index")
     assert index.stat().st_size == 4 * 16
@@ -266,7 +265,7 @@ def test_two_processes_find_the_same_figures(
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     run += ["-m", "train.evaluate", *command(drawn, tiny_checkpoint, out, "--keep-rows")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(run, cwd=ROOT, check=True, capture_output=True, env=environment, timeout=300)
+    subprocess.run(run, cwd=REPO, check=True, capture_output=True, env=environment, timeout=300)
     assert json.loads(out.read_text())["coco"] == expected["coco"]
     sizes = [f.stat().st_size for f in sorted(out.with_suffix(".rows").glob("*/*.index"))]
     assert sizes == [5 * 16, 5 * 16]

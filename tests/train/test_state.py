@@ -13,11 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.places import REPO
 from train.distributed import World
 from train.optim import MovingAverage
 from train.state import STATE, StateError, load_state, remove_state, save_state
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Small:
@@ -106,7 +105,7 @@ except (OSError, RuntimeError) as error:
 def test_a_disk_that_takes_no_more_leaves_the_state_that_was_there(tmp_path: Path) -> None:
     assert resource.RLIMIT_FSIZE
     done = subprocess.run(
-        [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, cwd=REPO
     )
     assert "refused:" in done.stdout, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [STATE]

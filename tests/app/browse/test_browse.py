@@ -19,8 +19,8 @@ from detclipv2.captions import Captioned, find_captions
 from detclipv2.inference.alignment import Alignment, AlignSettings
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from tests.places import DEMO
 
-DEMO = Path(__file__).resolve().parents[3] / "detclipv2" / "assets" / "demo"
 ABOUT = About("data", "tiny", "0" * 64, {})
 
 

@@ -13,8 +13,7 @@ from playwright.sync_api import Page, expect
 from app.browse.store import About, BrowseRun
 from detclipv2.captions import Captioned
 from detclipv2.inference.alignment import Alignment, AlignSettings
-
-DEMO = Path(__file__).resolve().parents[3] / "detclipv2" / "assets" / "demo"
+from tests.places import DEMO
 
 TYPE_AND_WAIT = """([words, awaited]) => new Promise((done) => {
   const began = performance.now(), place = document.querySelector("#browse-place");

@@ -25,11 +25,10 @@ from app.labelstudio.images import images_of_project, local_address
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from tests.app.labelstudio.proxy import mounted
 from tests.app.visitors import HERE
+from tests.places import REPO
 
-from .proxy import mounted
-
-REPO = Path(__file__).resolve().parents[3]
 TOKEN = "abcdef0123456789abcdef0123456789abcdef01"
 EMAIL, PASSWORD = "labeler@example.com", "a-long-password"
 CONFIG = """<View>

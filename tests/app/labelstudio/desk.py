@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 
 from app.labelstudio.connection import Connection
-
-from .conftest import CONFIG
+from tests.app.labelstudio.conftest import CONFIG
 
 KINDS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".webp")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from .proxy import serving
+from tests.app.labelstudio.proxy import serving
 
 Script = Callable[["Wire"], None]
 

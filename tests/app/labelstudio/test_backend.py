@@ -27,11 +27,10 @@ from app.labelstudio.push import push
 from app.labelstudio.tasks import create_local_tasks
 from app.runs import sources
 from app.runs.store import Run
+from tests.app.labelstudio.conftest import CONFIG, PROMPTED, TOKEN, Server, typed
+from tests.app.labelstudio.test_learn import submit
+from tests.places import REPO
 
-from .conftest import CONFIG, PROMPTED, TOKEN, Server, typed
-from .test_learn import submit
-
-REPO = Path(__file__).resolve().parents[3]
 LOW = PROMPTED.replace('name="label"', 'name="label" model_score_threshold="0.02"')
 
 

@@ -25,10 +25,9 @@ from app.labelstudio.backend_memory import Memory
 from app.labelstudio.backend_work import Work
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import TaskImages
+from tests.app.labelstudio.conftest import CONFIG, PROMPTED, free_port, typed
+from tests.app.labelstudio.test_lessons import inline
 from tests.fuzz.backend_bodies import odd_bodies
-
-from .conftest import CONFIG, PROMPTED, free_port, typed
-from .test_lessons import inline
 
 JSON = {"Content-Type": "application/json"}
 

@@ -21,9 +21,8 @@ from app.labelstudio.tasks import create_project, upload_tasks
 from app.runs import sources
 from app.runs.settings import settings_of
 from app.runs.store import Run
-
-from .conftest import APART, CONFIG, EMAIL, PASSWORD, TOKEN, Server
-from .test_learn import submit
+from tests.app.labelstudio.conftest import APART, CONFIG, EMAIL, PASSWORD, TOKEN, Server
+from tests.app.labelstudio.test_learn import submit
 
 pytestmark = pytest.mark.browser
 BOX = (40, 150, 140, 290)

@@ -12,8 +12,7 @@ from app.labelstudio.backend_labels import read_labels
 from app.labelstudio.config import ConfigError, ImageTag
 from app.labelstudio.config_map import read_config
 from detclipv2.language.vocabulary import Vocabulary
-
-from .conftest import CONFIG, REPO
+from tests.app.labelstudio.conftest import CONFIG, REPO
 
 WORDS = Vocabulary.parse("cat, cup")
 TWO = """<View>

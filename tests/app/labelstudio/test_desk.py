@@ -32,10 +32,9 @@ from app.ui.calibrate_tab import build as build_calibrate
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.labelstudio_tab import build
 from app.ui.run_folders import RunFolders
+from tests.app.labelstudio.conftest import CONFIG, VISITOR
+from tests.app.labelstudio.desk import Desk
 from tests.app.visitors import RULES
-
-from .conftest import CONFIG, VISITOR
-from .desk import Desk
 
 MakeRun = Callable[..., Run]
 URLS = [local_address(f"photos/{name}.jpg") for name in "abc"]

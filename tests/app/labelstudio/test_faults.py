@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,11 +21,10 @@ from app.labelstudio.payload import to_boxes
 from app.labelstudio.plan import plan
 from app.labelstudio.push import push
 from app.runs.store import Run
+from tests.app.labelstudio.conftest import TOKEN, Server
+from tests.app.labelstudio.proxy import faulty
+from tests.places import REPO
 
-from .conftest import TOKEN, Server
-from .proxy import faulty
-
-REPO = Path(__file__).resolve().parents[3]
 ManyRun = Callable[..., tuple[Run, int]]
 
 

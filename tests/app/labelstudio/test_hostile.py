@@ -29,9 +29,8 @@ from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
 from detclipv2.language.vocabulary import Vocabulary
-
-from .conftest import CONFIG
-from .hostile import Wire, bomb, drip, hostile
+from tests.app.labelstudio.conftest import CONFIG
+from tests.app.labelstudio.hostile import Wire, bomb, drip, hostile
 
 KEY = "7" * 40
 PROJECT = {"id": 1, "title": "p", "label_config": CONFIG, "model_version": ""}

@@ -17,8 +17,7 @@ from app.labelstudio.images import TaskImages
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
-
-from .proxy import serving
+from tests.app.labelstudio.proxy import serving
 
 KEY = "1" * 40
 OWN = "http://labels.example/tools"

@@ -30,9 +30,8 @@ from app.runs.store import Run
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary
+from tests.app.labelstudio.conftest import CONFIG, TOKEN, VISITOR, Server
 from tests.app.visitors import RULES
-
-from .conftest import CONFIG, TOKEN, VISITOR, Server
 
 ManyRun = Callable[..., tuple[Run, int]]
 

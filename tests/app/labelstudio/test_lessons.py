@@ -26,10 +26,9 @@ from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.calibrate_actions import CalibrateActions
 from app.ui.run_folders import RunFolders
+from tests.app.labelstudio.conftest import CONFIG, PROMPTED, VISITOR, typed
+from tests.app.labelstudio.desk import Desk
 from tests.app.visitors import RULES
-
-from .conftest import CONFIG, PROMPTED, VISITOR, typed
-from .desk import Desk
 
 CHECKPOINT = "0123456789abcdef"
 OWN, OTHER, FOREIGN = "detclipv2-nano@01234567+v1", "detclipv2-nano@ffffffff+v1", "yolo11x"

@@ -22,9 +22,8 @@ from app.runs import sources
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
-
-from .conftest import Server
-from .test_learn import submit
+from tests.app.labelstudio.conftest import Server
+from tests.app.labelstudio.test_learn import submit
 
 CONFIG = """<View>
   <Image name="front" value="$front"/><Image name="pages" valueList="$pages"/>

@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from .conftest import REPO, TOKEN, Server
+from tests.app.labelstudio.conftest import TOKEN, Server
+from tests.places import REPO
 
 
 def test_the_round_trip_notebook_runs(

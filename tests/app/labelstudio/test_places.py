@@ -21,10 +21,9 @@ from app.runs.settings import settings_of
 from app.runs.sources import HOSTS_VARIABLE
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
-
-from .bucket import bucket
-from .conftest import TOKEN, Server
-from .test_push import assert_equal
+from tests.app.labelstudio.bucket import bucket
+from tests.app.labelstudio.conftest import TOKEN, Server
+from tests.app.labelstudio.test_push import assert_equal
 
 WORDS = Vocabulary.parse("cat, cup")
 

@@ -19,10 +19,9 @@ from app.labelstudio.backend_memory import Memory
 from app.labelstudio.images import TaskImages
 from app.runs.records import Box
 from detclipv2.language.vocabulary import Vocabulary
-
-from .conftest import APART, CONFIG, PROMPTED, typed
-from .desk import Desk
-from .test_lessons import inline, loaded
+from tests.app.labelstudio.conftest import APART, CONFIG, PROMPTED, typed
+from tests.app.labelstudio.desk import Desk
+from tests.app.labelstudio.test_lessons import inline, loaded
 
 NOTES = CONFIG.replace(
     "</View>",

@@ -11,10 +11,9 @@ from app.engine import Engine
 from app.labelstudio.backend import Backend
 from app.labelstudio.connection import Connection
 from app.labelstudio.images import TaskImages
-
-from .conftest import EMAIL, PASSWORD, PROMPTED, Server
-from .test_backend_door import serving
-from .test_lessons import inline
+from tests.app.labelstudio.conftest import EMAIL, PASSWORD, PROMPTED, Server
+from tests.app.labelstudio.test_backend_door import serving
+from tests.app.labelstudio.test_lessons import inline
 
 pytestmark = pytest.mark.browser
 SMART = PROMPTED.replace('name="prompt"', 'name="prompt" smart="true"').replace(

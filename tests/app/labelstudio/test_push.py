@@ -18,10 +18,9 @@ from app.labelstudio.queue import by_threshold, write_queue
 from app.runs.store import Run
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.run_folders import RunFolders
+from tests.app.labelstudio.conftest import APART, CONFIG
+from tests.app.labelstudio.test_learn import submit
 from tests.app.visitors import RULES
-
-from .conftest import APART, CONFIG
-from .test_learn import submit
 
 ManyRun = Callable[..., tuple[Run, int]]
 

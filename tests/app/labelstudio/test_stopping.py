@@ -19,9 +19,8 @@ from app.ui.calibrate_actions import CalibrateActions
 from app.ui.labelstudio_actions import LabelStudioActions
 from app.ui.run_folders import RunFolders
 from app.ui.stopping import Stops
+from tests.app.labelstudio.conftest import VISITOR
 from tests.app.visitors import RULES
-
-from .conftest import VISITOR
 
 ManyRun = Callable[..., tuple[Run, int]]
 

@@ -25,8 +25,7 @@ from app.runs.names import flat_names
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
-
-DEMO = Path(__file__).resolve().parents[3] / "detclipv2" / "assets" / "demo"
+from tests.places import DEMO
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from app.runs.room import Room
+from tests.places import REPO
 
-ROOT = Path(__file__).resolve().parents[3]
 _OWN_DISK = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
@@ -47,8 +47,8 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
     )
     done = subprocess.run(
         [*_OWN_DISK, "sh", "-c", script, "sh", *map(str, command)],
-        capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, cwd=REPO,
+        env={**os.environ, "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "No space left on device" in done.stderr

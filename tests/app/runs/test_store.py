@@ -24,8 +24,8 @@ from app.runs.jobs import Job, estimate, process
 from app.runs.records import Box, Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from tests.places import REPO
 
-REPO = Path(__file__).resolve().parents[3]
 PROMPTS = "cat\ncup: mug @0.06\n!shadow"
 
 
