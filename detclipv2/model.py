@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from detclipv2.config import STRIDES, ModelConfig, PartnerConfig
 from detclipv2.geometry.anchors import decode, grid_anchors
+from detclipv2.nano.imagenet_prior import ImageNetKnowledge
+from detclipv2.nano.shortcut import Shortcut
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fold import folded
 from detclipv2.nn.fpn import FeaturePyramid
 from detclipv2.nn.head import ATSSHead
 from detclipv2.nn.image_tower import ImageTower, look
-from detclipv2.nn.knowledge import ImageNetKnowledge
-from detclipv2.nn.shortcut import Shortcut
 from detclipv2.nn.text_encoder import TextEncoder
 
 
@@ -242,10 +242,15 @@ def _parts(config: ModelConfig, name: str, width: int) -> tuple[Backbone, Featur
     backbone = Backbone(name, config.drop_path)
     fpn = FeaturePyramid(backbone.channels, width)
     head = ATSSHead(
-        width, config.tower_depth, config.embed_dim, embed_kernel=config.embed_kernel,
-        levels=len(STRIDES), deformable=config.deformable,
-        deform_min_level=config.deform_min_level, quality=config.quality,
-    )  # fmt: skip
+        width,
+        config.tower_depth,
+        config.embed_dim,
+        embed_kernel=config.embed_kernel,
+        levels=len(STRIDES),
+        deformable=config.deformable,
+        deform_min_level=config.deform_min_level,
+        quality=config.quality,
+    )
     return backbone, fpn, head
 
 

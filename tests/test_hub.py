@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from detclipv2.hub import DOWNLOAD_VARIABLE
-from tests.inference.transformers_models import save_detector
+from tests.detectors.transformers_models import save_detector
 
 # What is asked of the network is written down and refused.
 _OPEN = """
@@ -22,7 +22,7 @@ def refuse(host, *_, **__):
     asked.append(str(host))
     raise OSError(f"no way to {host}")
 socket.getaddrinfo = refuse
-from detclipv2.inference.detectors import TransformersDetector
+from detclipv2.detectors.protocol import TransformersDetector
 from detclipv2.model import DetCLIPv2
 try:
     if sys.argv[1] == "ours":
@@ -41,9 +41,13 @@ def opened(kind: str, folder: str, **environment: str) -> tuple[list[str], str]:
     """Hosts that were asked for while a model was opened, and what came of it."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     ran = subprocess.run(
-        [sys.executable, "-c", _OPEN, kind, folder], env={**own, **environment},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", _OPEN, kind, folder],
+        env={**own, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout.splitlines()[-1])
     return told["asked"], told["said"]
@@ -74,9 +78,11 @@ def test_a_transformers_folder_asks_nobody(tmp_path: Path) -> None:
     folder = save_detector("grounding-dino", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     config["backbone_config"] = {
-        "model_type": "timm_backbone", "backbone": "hf-hub:owner/name", "out_indices": [2, 3, 4],
+        "model_type": "timm_backbone",
+        "backbone": "hf-hub:owner/name",
+        "out_indices": [2, 3, 4],
         "use_pretrained_backbone": True,
-    }  # fmt: skip
+    }
     (folder / "config.json").write_text(json.dumps(config))
     asked, said = opened("theirs", str(folder))
     assert asked == [] and "hf-hub:owner/name" in said

@@ -12,11 +12,7 @@ import pytest
 from tests.places import REPO
 
 HEAVY = {"gradio", "spacy", "transformers", "cv2", "supervision"}
-FORBIDDEN = {
-    "detclipv2": {"app", "train", "gradio"},
-    "train": {"app", "gradio"},
-    "app": {"train"},
-}
+FORBIDDEN = {"detclipv2": {"app", "train", "gradio"}, "train": {"app", "gradio"}, "app": {"train"}}
 
 
 def _imports(tree: ast.AST) -> set[str]:

@@ -7,7 +7,7 @@ import ast
 from tests.places import REPO
 
 DOOR = "detclipv2/inference/images.py"
-OWN = {"app/ui/detect_tab.py": 1}
+OWN = {"app/ui/detect/tab.py": 1}
 """Files that open pictures of this package itself, and how often."""
 
 

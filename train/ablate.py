@@ -34,14 +34,14 @@ from typing import Any
 
 from train.ablations.bases import BASES, Base
 from train.ablations.judges import Judge, on_coco_dev, on_lvis, on_ov_mini
+from train.ablations.report import ASKED, FAILED, FIGURES, write_report
 from train.ablations.row import Row
 from train.ablations.tables import find_rows, listing
-from train.distributed import World, world
 from train.experiment import Experiment, describe, override
+from train.loop.distributed import World, world
+from train.loop.run_log import speed
+from train.loop.run_state import remove_state
 from train.pretrain import pretrain
-from train.report import ASKED, FAILED, FIGURES, write_report
-from train.run_log import speed
-from train.state import remove_state
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +105,16 @@ def run_folder(out: Path, row: Row, digits: str) -> Path:
 
 
 def ablate(
-    rows: Sequence[Row], base: Base, judge: Judge, settings: Settings, *, root: Path, out: Path,
-    seeds: int = 3, here: World | None = None,
-) -> bool:  # fmt: skip
+    rows: Sequence[Row],
+    base: Base,
+    judge: Judge,
+    settings: Settings,
+    *,
+    root: Path,
+    out: Path,
+    seeds: int = 3,
+    here: World | None = None,
+) -> bool:
     """Train and judge rows; what is there already stays.
 
     Args:
@@ -170,9 +177,7 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
     figures = judge(experiment, here)
     if here.main:
         assert figures is not None  # of the first process
-        told = {
-            "seed": experiment.seed, "steps": experiment.loop.steps, **speed(folder), **figures,
-        }  # fmt: skip
+        told = {"seed": experiment.seed, "steps": experiment.loop.steps, **speed(folder), **figures}
         _write(folder / FIGURES, told)
         (folder / FAILED).unlink(missing_ok=True)
         _take_back(folder, shared)
@@ -246,9 +251,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             judge = partial(on_lvis, annotations=options.annotations, images=options.images)
         with world(_WEEK) as here:
             finished = ablate(
-                rows, BASES[options.preset], judge, settings, root=options.root, out=options.out,
-                seeds=options.seeds, here=here,
-            )  # fmt: skip
+                rows,
+                BASES[options.preset],
+                judge,
+                settings,
+                root=options.root,
+                out=options.out,
+                seeds=options.seeds,
+                here=here,
+            )
             if here.main:
                 write_report(options.out, options.out / "report.md", options.figures)
     except (ValueError, FileNotFoundError) as error:

@@ -22,8 +22,8 @@ from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
 from detclipv2.inference.images import open_image
-from detclipv2.inference.openvino_tower import GraphError, OpenVINOTower
 from detclipv2.inference.predictor import Predictor
+from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower
 from detclipv2.language.concepts import load_concepts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.learning.losses import focal_loss
@@ -31,8 +31,8 @@ from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.deform import deform_conv_bag
 from detclipv2.nn.norm import GroupNorm
-from train.benchmark_metrics import metrics
-from train.timing import Pair, compare
+from train.profiling.metrics import metrics
+from train.profiling.timing import Pair, compare
 
 
 def deformable() -> list[Pair]:
@@ -106,11 +106,13 @@ def looks(predictor: Predictor) -> list[Pair]:
     photo, words = open_image(demo_photos()[0]), ["cat", "cup"]
     sizes = " + ".join(map(str, image.looks))
     title = f"photo at {sizes} px : one look, {predictor.runtime}"
-    return [compare(
-        title,
-        lambda: predictor.predict(photo, words),
-        lambda: predictor.predict(photo, words, size=image.long_side(*photo.size)),
-    )]  # fmt: skip
+    return [
+        compare(
+            title,
+            lambda: predictor.predict(photo, words),
+            lambda: predictor.predict(photo, words, size=image.long_side(*photo.size)),
+        )
+    ]
 
 
 def additions(model: DetCLIPv2, size: int) -> list[Pair]:
@@ -240,9 +242,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tower = predictor.model.for_inference()
         quick = Predictor(predictor.model, runtime="openvino")
         for pair in (
-            *words(predictor, options.size), *looks(predictor), *looks(quick),
-            *additions(tower, own), *runtimes(tower, own),
-        ):  # fmt: skip
+            *words(predictor, options.size),
+            *looks(predictor),
+            *looks(quick),
+            *additions(tower, own),
+            *runtimes(tower, own),
+        ):
             print(pair)
         print(folding(predictor.model, own))
         print(depthwise(predictor.model.config.backbone, own))

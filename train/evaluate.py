@@ -27,20 +27,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, get_args
 
-from detclipv2.inference.detectors import Detector, TransformersDetector
-from detclipv2.inference.openvino_tower import Runtime
+from detclipv2.detectors.protocol import Detector, TransformersDetector
 from detclipv2.inference.predictor import Predictor
+from detclipv2.inference.runtimes.openvino import Runtime
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
-from train import protocols
-from train.class_groups import group_classes, read_texts
-from train.data.grounding import read_phrases
-from train.data.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
-from train.distributed import World, world
-from train.enrichment import Enrich, enrichment
-from train.metrics.detection import read_truth
-from train.sweep import Sweep, lowest_score
-from train.zero_shot import phrase_recall, zero_shot_boxes
+from train.data.readers.grounding import read_phrases
+from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
+from train.evaluation import protocols
+from train.evaluation.class_groups import group_classes, read_texts
+from train.evaluation.detector_sweep import Sweep, lowest_score
+from train.evaluation.metrics.detection import read_truth
+from train.evaluation.prompts_with_definitions import Enrich, enrichment
+from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
+from train.loop.distributed import World, world
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +101,12 @@ def development(
         for group in sorted(set(groups.values()))
     }
     return {
-        "ap": figures.ap, "ap50": figures.ap50, "ar100": recall, "groups": by_group,
+        "ap": figures.ap,
+        "ap50": figures.ap50,
+        "ar100": recall,
+        "groups": by_group,
         "ap50_by_class": figures.ap50_by_class,
-    }  # fmt: skip
+    }
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -112,21 +115,27 @@ def table(figures: dict[str, Any]) -> str:
     rows = [
         ("coco_dev AP", dev["ap"]),
         ("coco_dev AP50", dev["ap50"]),
-        *((f"coco_dev AP50, {g} ({len(v['classes'])} classes)", v["ap50"])
-          for g, v in dev["groups"].items()),
+        *(
+            (f"coco_dev AP50, {g} ({len(v['classes'])} classes)", v["ap50"])
+            for g, v in dev["groups"].items()
+        ),
         ("coco_dev class-agnostic AR@100", dev["ar100"]),
         *((f"{name} AP50", value) for name, value in sets.items() if name != "mean"),
         ("mean AP50 of the six", sets["mean"]),
         *((f"flickr8k val phrase Recall{k}", v) for k, v in phrases.items()),
-    ]  # fmt: skip
+    ]
     lines = [f"| {name} | {value:.1f} |" for name, value in rows]
     return "\n".join(["| zero-shot figure | % |", "|---|---|", *lines])
 
 
 def open_detector(
-    source: str, *, threads: int | None = None, knowledge: bool = True, cache: Path | None = None,
+    source: str,
+    *,
+    threads: int | None = None,
+    knowledge: bool = True,
+    cache: Path | None = None,
     runtime: Runtime = "torch",
-) -> tuple[Detector[Any], dict[str, Any]]:  # fmt: skip
+) -> tuple[Detector[Any], dict[str, Any]]:
     """A detector, and what its figures' settings say of it.
 
     Args:
@@ -146,8 +155,11 @@ def open_detector(
     if not knowledge:
         model.knowledge = None
     predictor = Predictor(model, threads=threads, cache_dir=cache, runtime=runtime)
-    settings = {"checkpoint": checkpoint, "knowledge": model.knowledge is not None,
-                "runtime": predictor.runtime}  # fmt: skip
+    settings = {
+        "checkpoint": checkpoint,
+        "knowledge": model.knowledge is not None,
+        "runtime": predictor.runtime,
+    }
     return predictor, settings
 
 
@@ -158,9 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as cache, world(_WEEK) as processes:
         detector, settings = open_detector(
-            options.detector, threads=options.threads, knowledge=not options.without_knowledge,
-            cache=Path(cache), runtime=options.runtime,
-        )  # fmt: skip
+            options.detector,
+            threads=options.threads,
+            knowledge=not options.without_knowledge,
+            cache=Path(cache),
+            runtime=options.runtime,
+        )
         own = detector.model.config.image if isinstance(detector, Predictor) else None
         looks = (options.size,) if options.size else own and own.looks
         settings |= {"size": looks and looks[0], "looks": looks, "tiles": options.tiles}
@@ -177,8 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 enrich = enrichment(detector, options.definitions)
             except ValueError as error:
                 raise SystemExit(f"--definitions: {error}") from error
-            settings |= {"floor": sweep.floor, "boxes": sweep.boxes,
-                         "definitions": enrich is not None}  # fmt: skip
+            settings |= {
+                "floor": sweep.floor,
+                "boxes": sweep.boxes,
+                "definitions": enrich is not None,
+            }
             figures = _by_protocol(options, detector, sweep, enrich)
             shown = protocols.table
     if figures is None:
@@ -218,17 +236,22 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("places", nargs="*", metavar="CHECKPOINT ROOT",
-                        help='"nano" or a checkpoint folder; the folder of OV-mini')  # fmt: skip
+    parser.add_argument(
+        "places",
+        nargs="*",
+        metavar="CHECKPOINT ROOT",
+        help='"nano" or a checkpoint folder; the folder of OV-mini',
+    )
     parser.add_argument("--detector", help="instead of CHECKPOINT, also transformers:FOLDER_OR_ID")
     parser.add_argument("--protocol", choices=("ov-mini", *_BOXES), default="ov-mini")
     parser.add_argument("--annotations", type=Path, help="JSON file of COCO or LVIS")
     parser.add_argument("--images", type=Path, help="folder of its photos")
     parser.add_argument("--config", type=Path, help="JSON or Python list of ODinW sets")
     parser.add_argument(
-        "--definitions", action=argparse.BooleanOptionalAction,
+        "--definitions",
+        action=argparse.BooleanOptionalAction,
         help='ask for "name, definition"; by default as the checkpoint was taught',
-    )  # fmt: skip
+    )
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")
     parser.add_argument("--size", type=int, help="look once, with this long side")
@@ -239,8 +262,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--runtime", choices=get_args(Runtime), default="torch",
-                        help="what runs the image tower (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--runtime",
+        choices=get_args(Runtime),
+        default="torch",
+        help="what runs the image tower (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--keep-rows", action="store_true", help="do not delete FILE.rows")
     options = parser.parse_intermixed_args(arguments)

@@ -12,11 +12,11 @@ from detclipv2.config import ModelConfig
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
 from train.data.transforms import Augmentation
-from train.distributed import Parallel
-from train.engine import LoopConfig
-from train.optim import OptimConfig
-from train.pairs import PairsConfig
-from train.task import BoxesConfig
+from train.loop.distributed import Parallel
+from train.loop.optim import OptimConfig
+from train.loop.run import LoopConfig
+from train.tasks.boxes import BoxesConfig
+from train.tasks.pairs import PairsConfig
 
 Readers = Callable[[Path, Path], tuple[Sequence[Sample], Sequence[float]]]
 """Root folder of the data, folder for what is costly to make (the run's) → samples, and how often

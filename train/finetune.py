@@ -27,18 +27,18 @@ from typing import Any
 
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
-from train.average import average
-from train.build import build_model
+from train.ablations.tuning_report import Tuned
 from train.configs import finetune
-from train.data.coco import read_coco
-from train.data.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
+from train.data.readers.coco import read_coco
+from train.data.readers.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
 from train.data.sample import Sample
-from train.distributed import World, world
+from train.evaluation.metrics.detection import read_truth
+from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment, override
-from train.metrics.detection import read_truth
+from train.initial_model import build_model
+from train.loop.distributed import World, world
+from train.nano.average import average
 from train.pretrain import pretrain
-from train.tuning_report import Tuned
-from train.zero_shot import zero_shot_boxes
 
 _FIGURES = "figures.json"
 
@@ -94,9 +94,13 @@ def judge(model: DetCLIPv2, truth: dict[str, Any], images: Path) -> dict[str, fl
 
 
 def tune(
-    experiment: Experiment, data: TuningSet, here: World | None = None, *,
-    other: tuple[dict[str, Any], Path] | None = None, keep: float = 0.0,
-) -> dict[str, float]:  # fmt: skip
+    experiment: Experiment,
+    data: TuningSet,
+    here: World | None = None,
+    *,
+    other: tuple[dict[str, Any], Path] | None = None,
+    keep: float = 0.0,
+) -> dict[str, float]:
     """Train on one set; the test figures of its best weights.
 
     Args:
@@ -175,10 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--other", type=Path, metavar="FOLDER", help="another set, judged only")
     parser.add_argument(
-        "--keep", type=float, default=0.0, metavar="SHARE",
+        "--keep",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
         help="also write OUT/SET/kept: this part of the weights it began with, the rest of the\n"
         "tuned ones, which forgets less (WiSE-FT, Wortsman et al. 2022)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--from-backbone", choices=("package", "timm"), help="where ImageNet's weights come from"
     )

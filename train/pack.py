@@ -24,20 +24,20 @@ from typing import Any
 
 from tqdm import tqdm
 
-from train.data.caption_phrases import MOST_PHRASES, caption_concepts, with_concepts
-from train.data.captions import read_caption_table, read_captions
-from train.data.class_folders import read_class_folders
-from train.data.coco import read_coco, read_objects365
 from train.data.dropped import Dropped
-from train.data.encode import encode
-from train.data.entities import read_entities
-from train.data.goldg import read_goldg
-from train.data.grounding import read_grounding
-from train.data.lvis import read_lvis
+from train.data.readers.caption_phrases import MOST_PHRASES, caption_concepts, with_concepts
+from train.data.readers.captions import read_caption_table, read_captions
+from train.data.readers.class_folders import read_class_folders
+from train.data.readers.coco import read_coco, read_objects365
+from train.data.readers.entities import read_entities
+from train.data.readers.goldg import read_goldg
+from train.data.readers.grounding import read_grounding
+from train.data.readers.lvis import read_lvis
+from train.data.readers.tags import read_tags
 from train.data.sample import Sample
-from train.data.shard_format import Entry, write_shard
-from train.data.shards import Shards
-from train.data.tags import read_tags
+from train.data.shards.encode import encode
+from train.data.shards.format import Entry, write_shard
+from train.data.shards.reader import Shards
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,29 @@ READERS: dict[str, tuple[Reader, int, int, str]] = {
     "objects365": (lambda p, _, d: read_objects365(*p, dropped=d), 2, 2, "TRAIN.json PATCHES"),
     "lvis": (lambda p, _, d: read_lvis(*p, dropped=d), 2, 2, "LVIS.json COCO_IMAGES"),
     "grounding": (
-        lambda p, s, d: read_grounding(*p, split=s or "train", dropped=d), 1, 2,
+        lambda p, s, d: read_grounding(*p, split=s or "train", dropped=d),
+        1,
+        2,
         "GROUNDING.json [IMAGES]",
     ),
     "entities": (
-        lambda p, s, d: read_entities(*p, split=s or "train", dropped=d), 1, 2,
+        lambda p, s, d: read_entities(*p, split=s or "train", dropped=d),
+        1,
+        2,
         "FLICKR30K_ENTITIES [IMAGES]",
     ),
     "goldg": (lambda p, _, d: read_goldg(*p, dropped=d), 2, 2, "MIXED.json IMAGES"),
     "captions": (
-        lambda p, s, d: read_captions(*p, split=s, dropped=d), 1, 2, "CAPTIONS.json [IMAGES]"
+        lambda p, s, d: read_captions(*p, split=s, dropped=d),
+        1,
+        2,
+        "CAPTIONS.json [IMAGES]",
     ),
     "table": (lambda p, _, d: read_caption_table(*p, dropped=d), 2, 2, "CC3M.tsv IMAGES"),
     "folders": (lambda p, _, d: read_class_folders(*p, dropped=d), 1, 1, "IMAGENET/train"),
     "tags": (lambda p, s, _: read_tags(*p, split=s or "train"), 1, 1, "TAGS.json"),
     "shards": (_shards, 1, 1, "FOLDER_OF_TARS"),
-}  # fmt: skip
+}
 """For each kind its reader of (sources, split, report), how many sources, and what they are."""
 
 
@@ -168,16 +175,12 @@ def pack(settings: Settings, out: Path, *, workers: int = 1) -> dict[str, Any]:
         part = json.loads(_report_of(out, number).read_text())
         kept += part["kept"]
         dropped.merge(part["dropped"])
-    report = {
-        "settings": made, "shards": numbers, "kept": kept, "dropped": dropped.summary()
-    }  # fmt: skip
+    report = {"settings": made, "shards": numbers, "kept": kept, "dropped": dropped.summary()}
     _write_json(out / "report.json", report)
     return report
 
 
-def _work(
-    settings: Settings, out: Path, samples: Iterable[Sample], workers: int
-) -> Iterator[int]:  # fmt: skip
+def _work(settings: Settings, out: Path, samples: Iterable[Sample], workers: int) -> Iterator[int]:
     """Make each missing shard; yields how many samples it was made of, as they get finished."""
     with ExitStack() as stack:
         pool = None
@@ -260,9 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     o = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        settings = Settings(
-            o.kind, tuple(o.sources), o.split, o.max_side, o.per_shard, o.phrases
-        )  # fmt: skip
+        settings = Settings(o.kind, tuple(o.sources), o.split, o.max_side, o.per_shard, o.phrases)
         report = pack(settings, o.out, workers=o.workers)
     except (OSError, ValueError) as error:
         sys.exit(str(error))

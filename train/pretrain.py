@@ -25,28 +25,28 @@ from torch import Tensor
 
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
 from detclipv2.model import DetCLIPv2
-from train.build import blocks_of, build_model, trained_view
 from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
 from train.data.sampler import Sampler
-from train.distributed import Replica, World, world
-from train.engine import Run
+from train.data.turns import shares_of
 from train.experiment import Experiment, Stream, describe, override
-from train.memory import keep_freed_memory
-from train.pairs import PairsConfig, PairsTask
-from train.plan import plan
-from train.schedule import shares_of
-from train.snapshots import write_snapshot
-from train.task import Backprop, BoxesConfig, BoxesTask
-from train.texts import Encode, Texts, known_texts
+from train.initial_model import blocks_of, build_model, trained_view
+from train.loop.allocator import keep_freed_memory
+from train.loop.distributed import Replica, World, world
+from train.loop.run import Run
+from train.loop.snapshots import write_snapshot
+from train.profiling.cost import plan
+from train.tasks.boxes import Backprop, BoxesConfig, BoxesTask
+from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.text_encoding import Encode, Texts, known_texts
 
 logger = logging.getLogger(__name__)
 
 
 def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
     """An evaluation for the log, or None where the development set is not there."""
-    from train.data.ov_mini import DEVELOPMENT
-    from train.metrics.detection import read_truth
+    from train.data.readers.ov_mini import DEVELOPMENT
+    from train.evaluation.metrics.detection import read_truth
 
     folder = root / DEVELOPMENT
     if not (folder / "instances.json").is_file():
@@ -55,7 +55,7 @@ def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
 
     def look(model: DetCLIPv2) -> dict[str, float]:
         from detclipv2.inference.predictor import Predictor
-        from train.zero_shot import zero_shot_boxes
+        from train.evaluation.zero_shot import zero_shot_boxes
 
         with tempfile.TemporaryDirectory() as cache:
             device = str(next(model.parameters()).device)
@@ -106,17 +106,24 @@ def prepare(experiment: Experiment, stream: Stream, world: World) -> Prepared:
     sampler = Sampler(samples, repeats, config, experiment.seed)
     red, green, blue = (round(255 * m) for m in experiment.model.image.mean)
     batches = Batches(
-        samples, sampler, stream.augmentation, seed=experiment.seed, fill=(red, green, blue),
-        most_concepts=stream.own_concepts, cache_gib=stream.cache_gib, rank=world.rank,
+        samples,
+        sampler,
+        stream.augmentation,
+        seed=experiment.seed,
+        fill=(red, green, blue),
+        most_concepts=stream.own_concepts,
+        cache_gib=stream.cache_gib,
+        rank=world.rank,
         world=world.size,
-    )  # fmt: skip
+    )
     return Prepared(stream, samples, sampler, batches)
 
 
 def pretrain(
-    experiment: Experiment, here: World | None = None,
+    experiment: Experiment,
+    here: World | None = None,
     look: Callable[[DetCLIPv2], dict[str, float]] | None = None,
-) -> Run:  # fmt: skip
+) -> Run:
     """Train `experiment` to its end, or until the process is asked to stop.
 
     Args:
@@ -131,9 +138,10 @@ def pretrain(
     keep_freed_memory()
     streams = [prepare(experiment, stream, here) for stream in experiment.streams]
     shares = shares_of(
-        [s.sampler.steps_per_epoch for s in streams], [s.stream.weight for s in streams],
+        [s.sampler.steps_per_epoch for s in streams],
+        [s.stream.weight for s in streams],
         experiment.temperature,
-    )  # fmt: skip
+    )
     dictionary = load_concepts()
     model = build_model(experiment).to(here.device)
     texts = Texts(model, experiment.out / "texts.pt", here.device)
@@ -151,15 +159,22 @@ def pretrain(
         trained_view(model, experiment.parallel), here, experiment.parallel, blocks_of(model)
     )
     run = Run(
-        experiment.out, model, experiment.optim, experiment.loop, here, replica.sharded,
+        experiment.out,
+        model,
+        experiment.optim,
+        experiment.loop,
+        here,
+        replica.sharded,
         experiment.seed,
-    )  # fmt: skip
+    )
     task = tasks(experiment, streams, replica, encoders, dictionary)
     for prepared, share in zip(streams, shares, strict=True):
         logger.info(
             "%s: %d samples, %.1f %% of the steps",
-            prepared.stream.name, len(prepared.samples), 100 * share,
-        )  # fmt: skip
+            prepared.stream.name,
+            len(prepared.samples),
+            100 * share,
+        )
     logger.info("at step %d of %d", run.step, experiment.loop.steps)
     mixture = Mixture({s.stream.name: s.batches for s in streams}, shares, experiment.seed)
 
@@ -179,9 +194,12 @@ def pretrain(
 
 
 def tasks(
-    experiment: Experiment, streams: Sequence[Prepared], replica: Replica,
-    encoders: Mapping[str, Encode], dictionary: ConceptDictionary,
-) -> Callable[[Batch, Backprop], dict[str, Tensor]]:  # fmt: skip
+    experiment: Experiment,
+    streams: Sequence[Prepared],
+    replica: Replica,
+    encoders: Mapping[str, Encode],
+    dictionary: ConceptDictionary,
+) -> Callable[[Batch, Backprop], dict[str, Tensor]]:
     """What the loop calls: each batch goes to its stream's own task."""
     by_name: dict[str, BoxesTask | PairsTask] = {}
     for prepared in streams:
@@ -221,14 +239,16 @@ def load_experiment(name: str, smoke: bool = False) -> Experiment:
     """
     module_name, _, function = name.partition(":")
     folder = Path(__file__).parent / "configs"
-    modules = sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
+    modules = {p.stem: f"train.configs.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"}
+    modules |= {"nano_boxes": "train.nano.boxes", "nano_joint": "train.nano.joint"}
     if module_name not in modules:
-        raise ValueError(f"unknown config {name!r}; known: {', '.join(modules)}")
-    module = importlib.import_module(f"train.configs.{module_name}")
+        raise ValueError(f"unknown config {name!r}; known: {', '.join(sorted(modules))}")
+    module = importlib.import_module(modules[module_name])
     made = {
-        key: value for key, value in vars(module).items()
+        key: value
+        for key, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and key[0] != "_"
-    }  # fmt: skip
+    }
     key = function or "experiment"
     if key not in made:
         raise ValueError(f"{module_name} has no {key!r}; known: {', '.join(sorted(made))}")

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.browse.store import About, BrowseRun
-from detclipv2.captions import find_captions
+from detclipv2.datasets.captions import find_captions
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import noun_phrases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detclipv2.captions import Captioned
+    from detclipv2.datasets.captions import Captioned
     from detclipv2.inference.predictor import Predictor
     from detclipv2.language.phrases import Phrase
 
@@ -71,9 +71,13 @@ class BrowseJob:
     """
 
     def __init__(
-        self, run: BrowseRun, source: Path, predictor: Predictor, model: str,
+        self,
+        run: BrowseRun,
+        source: Path,
+        predictor: Predictor,
+        model: str,
         size: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.error = run, ""
         self._source, self._predictor, self._model, self._size = source, predictor, model, size
         self._stop = threading.Event()

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from detclipv2.captions import Captioned
 from detclipv2.database import Kind, connect, create
+from detclipv2.datasets.captions import Captioned
 from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
@@ -180,11 +180,19 @@ class BrowseRun:
             db.executemany(
                 "INSERT OR REPLACE INTO phrases VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
-                    (photo, i, text, prompt_text("{}", text), *(span or (None, None)),
-                     evidence[i], matches[i], *boxes[i])
+                    (
+                        photo,
+                        i,
+                        text,
+                        prompt_text("{}", text),
+                        *(span or (None, None)),
+                        evidence[i],
+                        matches[i],
+                        *boxes[i],
+                    )
                     for i, (text, span) in enumerate(zip(found.phrases, found.spans, strict=True))
                 ],
-            )  # fmt: skip
+            )
             db.execute(
                 "UPDATE photos SET state = 'done', width = ?, height = ?, similarity = ?, "
                 "evidence = ?, weakest = ? WHERE id = ?",
@@ -280,13 +288,19 @@ def _photo(row: sqlite3.Row) -> Captioned:
 def _aligned(db: sqlite3.Connection, row: sqlite3.Row) -> AlignedPhoto:
     phrases = db.execute("SELECT * FROM phrases WHERE photo = ? ORDER BY rank", (row["id"],))
     return AlignedPhoto(
-        row["id"], _photo(row), (row["width"] or 0, row["height"] or 0), row["similarity"] or 0.0,
+        row["id"],
+        _photo(row),
+        (row["width"] or 0, row["height"] or 0),
+        row["similarity"] or 0.0,
         row["evidence"] or 0.0,
         tuple(
             AlignedPhrase(
-                p["text"], None if p["first"] is None else (p["first"], p["last"]), p["evidence"],
-                p["match"], (p["x1"], p["y1"], p["x2"], p["y2"]),
+                p["text"],
+                None if p["first"] is None else (p["first"], p["last"]),
+                p["evidence"],
+                p["match"],
+                (p["x1"], p["y1"], p["x2"], p["y2"]),
             )
             for p in phrases
         ),
-    )  # fmt: skip
+    )

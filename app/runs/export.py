@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.coco import CocoDataset, write_bytes, write_json
+from app.formats.coco import CocoDataset, write_bytes, write_json
+from app.formats.names import flat_names
 from app.progress import Tell, untold
-from app.runs.names import flat_names
 from app.runs.records import ImageRef, ImageRow
 from app.runs.sources import PHOTO_ERRORS, is_address
 from app.runs.store import Run
@@ -33,9 +33,15 @@ _CSV = ("file_name", "width", "height", "class", "score", "x1", "y1", "x2", "y2"
 
 
 def export(
-    run: Run, kind: str, folder: Path, *, read: Reader | None = None, image_root: str = "",
-    tell: Tell = untold, missed: Missed = log.warning,
-) -> Path:  # fmt: skip
+    run: Run,
+    kind: str,
+    folder: Path,
+    *,
+    read: Reader | None = None,
+    image_root: str = "",
+    tell: Tell = untold,
+    missed: Missed = log.warning,
+) -> Path:
     """Write the boxes that count at present; returns the file or folder to hand on.
 
     Args:
@@ -65,9 +71,13 @@ def export(
 
 
 def to_coco(
-    run: Run, path: Path, *, info: dict[str, Any] | None = None,
-    extra: dict[int, dict[str, Any]] | None = None, tell: Tell = untold,
-) -> Path:  # fmt: skip
+    run: Run,
+    path: Path,
+    *,
+    info: dict[str, Any] | None = None,
+    extra: dict[int, dict[str, Any]] | None = None,
+    tell: Tell = untold,
+) -> Path:
     """COCO's detection format with scores; images without boxes are listed.
 
     Args:
@@ -87,9 +97,12 @@ def to_coco(
 
 
 def to_yolo(
-    run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
+    run: Run,
+    folder: Path,
+    read: Reader | None = None,
+    tell: Tell = untold,
     missed: Missed = log.warning,
-) -> Path:  # fmt: skip
+) -> Path:
     """Ultralytics' layout: data.yaml, classes.txt, labels/*.txt, images/*; ids follow the prompts.
 
     An empty `path` means data.yaml's own folder, wherever that is moved to. Nothing says which
@@ -113,9 +126,12 @@ def to_yolo(
 
 
 def to_voc(
-    run: Run, folder: Path, read: Reader | None = None, tell: Tell = untold,
+    run: Run,
+    folder: Path,
+    read: Reader | None = None,
+    tell: Tell = untold,
     missed: Missed = log.warning,
-) -> Path:  # fmt: skip
+) -> Path:
     """Pascal VOC: Annotations/*.xml, JPEGImages/*, and the names in every set of ImageSets/Main.
 
     Corners are whole pixels counted from 1. Photos keep their format, which need not be JPEG.
@@ -161,8 +177,8 @@ def to_labelstudio(run: Run, path: Path, image_root: str = "", tell: Tell = unto
     without one, what local-files storage makes of its place below the document root, if that is
     told and the file lies there, else of its name.
     """
-    from app.labelstudio.options import DOCUMENT_ROOT
-    from app.labelstudio.payload import DEFAULT_TARGET, prediction, regions_of
+    from app.commands.server_options import DOCUMENT_ROOT
+    from app.labelstudio.api.payload import DEFAULT_TARGET, prediction, regions_of
 
     written = os.environ.get(DOCUMENT_ROOT)
     root = Path(written).resolve() if written else None
@@ -181,7 +197,7 @@ def to_labelstudio(run: Run, path: Path, image_root: str = "", tell: Tell = unto
 def _task_address(image: ImageRow, image_root: str, document_root: Path | None) -> str:
     from urllib.parse import quote
 
-    from app.labelstudio.images import local_address
+    from app.labelstudio.api.images import local_address
 
     if image.task is not None or is_address(image.place):
         return image.place
@@ -217,9 +233,12 @@ def _told(images: Sequence[ImageRow], tell: Tell) -> Iterator[ImageRow]:
 
 
 def _write_each(
-    run: Run, folder: Path, suffix: str, content: Callable[[sv.Detections, ImageRow, str], str],
+    run: Run,
+    folder: Path,
+    suffix: str,
+    content: Callable[[sv.Detections, ImageRow, str], str],
     tell: Tell,
-) -> None:  # fmt: skip
+) -> None:
     if folder.exists():  # labels of an earlier export would mix with these
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

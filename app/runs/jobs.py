@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
-    from detclipv2.inference.detectors import Detector
+    from detclipv2.detectors.protocol import Detector
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,17 @@ class Outcome:
 
 
 def look(
-    detector: Detector[Any], image: Image.Image, vocabulary: Vocabulary, *, floor: float,
-    threshold: float, nms_iou: float, max_boxes: int, size: int | None, tiles: int = 1,
-) -> sv.Detections:  # fmt: skip
+    detector: Detector[Any],
+    image: Image.Image,
+    vocabulary: Vocabulary,
+    *,
+    floor: float,
+    threshold: float,
+    nms_iou: float,
+    max_boxes: int,
+    size: int | None,
+    tiles: int = 1,
+) -> sv.Detections:
     """All boxes of a picture from `floor` up, after suppression within their class.
 
     Of very many the best are stored, where strong classes can crowd weak ones out. Those that the
@@ -117,10 +125,16 @@ def process(
                 continue
             try:
                 found = look(
-                    detector, image, vocabulary, floor=settings.lowest,
-                    threshold=settings.threshold, nms_iou=settings.nms_iou,
-                    max_boxes=settings.max_boxes, size=settings.size, tiles=settings.tiles,
-                )  # fmt: skip
+                    detector,
+                    image,
+                    vocabulary,
+                    floor=settings.lowest,
+                    threshold=settings.threshold,
+                    nms_iou=settings.nms_iou,
+                    max_boxes=settings.max_boxes,
+                    size=settings.size,
+                    tiles=settings.tiles,
+                )
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
                 run.fail(row, reason)
@@ -136,9 +150,15 @@ def _place(row: ImageRow) -> str:
 
 
 def estimate(
-    images: Sequence[ImageRef], detector: Detector[Any], read: Reader, prompts: str,
-    size: int | None = None, tiles: int = 1, samples: int = 3, tell: Tell = untold,
-) -> float:  # fmt: skip
+    images: Sequence[ImageRef],
+    detector: Detector[Any],
+    read: Reader,
+    prompts: str,
+    size: int | None = None,
+    tiles: int = 1,
+    samples: int = 3,
+    tell: Tell = untold,
+) -> float:
     """Seconds that all of `images` will take, measured on a few of them after a warm-up on another.
 
     `tell` is called before each of those.
@@ -162,9 +182,16 @@ def estimate(
             problem = str(error)
             continue
         look(
-            detector, image, vocabulary, floor=FLOOR, threshold=THRESHOLD, nms_iou=0.6,
-            max_boxes=100, size=size, tiles=tiles,
-        )  # fmt: skip
+            detector,
+            image,
+            vocabulary,
+            floor=FLOOR,
+            threshold=THRESHOLD,
+            nms_iou=0.6,
+            max_boxes=100,
+            size=size,
+            tiles=tiles,
+        )
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.coco import write_bytes
-from app.runs.names import picture_names
+from app.formats.coco import write_bytes
+from app.formats.names import picture_names
 from app.runs.records import ImageRef, ImageRow
-from app.runs.room import Room
+from app.runs.reserved_space import Room
 from app.runs.sources import PHOTO_ERRORS
 from app.runs.store import Run
 
@@ -74,7 +74,7 @@ class Pictures:
             self._missed(f"no picture of {row.file_name}: {error}")
 
     def _write(self, row: ImageRow, image: Image.Image) -> None:
-        from app import render
+        from app.formats import drawing as render
 
         stream = io.BytesIO()
         drawn = render.draw(image, self._run.detections(row))

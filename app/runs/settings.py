@@ -10,7 +10,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.runs.records import RunError
-from detclipv2.inference.tiles import MAX_TILES
+from detclipv2.inference.multi_scale.tiles import MAX_TILES
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
@@ -118,9 +118,12 @@ def view_from(stored: Any) -> View:
 
 Stored = TypeVar("Stored")
 _KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "float": (int, float), "int | None": (int, NoneType),
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "int | None": (int, NoneType),
     "dict[str, str]": (dict,),
-}  # fmt: skip
+}
 
 
 def _checked(kind: type[Stored], stored: Any) -> Stored:
@@ -200,10 +203,14 @@ def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
     from datetime import UTC, datetime
 
     return RunSettings(
-        engine.name, engine.fingerprint, prompts, weights=engine.weights,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), versions=_versions(),
+        engine.name,
+        engine.fingerprint,
+        prompts,
+        weights=engine.weights,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
         **{"size": engine.asked_size, **settings},
-    )  # fmt: skip
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -212,9 +219,15 @@ def _versions() -> dict[str, str]:
 
     found = {}
     packages = (
-        "torch", "torchvision", "openvino", "timm", "transformers", "supervision", "pillow",
+        "torch",
+        "torchvision",
+        "openvino",
+        "timm",
+        "transformers",
+        "supervision",
+        "pillow",
         "opencv-python",
-    )  # fmt: skip
+    )
     for name in packages:
         try:
             found[name] = version(name)

@@ -134,7 +134,7 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     """
     import httpx
 
-    from app.answers import AnswerError, Limits, Reader
+    from app.http_reader import AnswerError, Limits, Reader
 
     def check(target: httpx.URL) -> dict[str, str]:
         hosts.check(str(target))

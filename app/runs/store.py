@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.coco import write_json
+from app.formats.coco import write_json
 from app.runs.ledger import connect, create
 from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import (
@@ -180,9 +180,13 @@ class Run:
         return self._one(f"{looked_at} < ? ORDER BY id DESC", image.id)
 
     def save(
-        self, image: ImageRow, detections: sv.Detections, sha256: str, size: tuple[int, int],
+        self,
+        image: ImageRow,
+        detections: sv.Detections,
+        sha256: str,
+        size: tuple[int, int],
         seconds: float,
-    ) -> State:  # fmt: skip
+    ) -> State:
         """Write what was found, down to the floor, in one transaction; returns the state."""
         own = self.view.thresholds
         rows = []

@@ -9,23 +9,21 @@ import gradio as gr
 from gradio import themes
 
 from app.engine import Engine
-from app.ui import (
-    align_tab,
-    batch_tab,
-    browse_tab,
-    calibrate_tab,
-    compare_tab,
-    detect_tab,
-    labelstudio_tab,
-    render,
-    train_tab,
-)
-from app.ui.access import Access
-from app.ui.detect_actions import DEMO
-from app.ui.events import PRIVATE
-from app.ui.links import follow_links
-from app.ui.photo import cache_folder
-from app.ui.run_folders import RunFolders
+from app.ui.align import tab as align_tab
+from app.ui.batch import tab as batch_tab
+from app.ui.browse import tab as browse_tab
+from app.ui.calibrate import tab as calibrate_tab
+from app.ui.compare import tab as compare_tab
+from app.ui.detect import tab as detect_tab
+from app.ui.detect.actions import DEMO
+from app.ui.labelstudio import tab as labelstudio_tab
+from app.ui.shared import html as render
+from app.ui.shared.access import Access
+from app.ui.shared.events import PRIVATE
+from app.ui.shared.links import follow_links
+from app.ui.shared.photo import cache_folder
+from app.ui.shared.run_folders import RunFolders
+from app.ui.train import tab as train_tab
 
 _HERE = Path(__file__).parent
 # gradio applies a page's own css inside its main part only, so not to the footer

@@ -21,20 +21,48 @@ from detclipv2.learning.alignment import Matching, match_words, word_region_scor
 from detclipv2.learning.proposals import OBJECTNESS, Objectness, objectness, select_regions
 
 if TYPE_CHECKING:
-    from detclipv2.inference.encoded import EncodedImage
+    from detclipv2.inference.encoded_image import EncodedImage
     from detclipv2.model import DetCLIPv2
 
 EVIDENCE = 0.25
 """Least evidence (`Alignment.evidence`) of a phrase that counts as being in the photo, where none
-was measured. `python -m train.abstention` measures a checkpoint's own and keeps it in its card."""
+was measured. `train.evaluation.calibrate_absence` measures a checkpoint's own and keeps it in its
+card."""
 
 DISTRACTORS = (
-    "a zebra", "a submarine", "a harp", "an igloo", "a cactus", "a microscope", "a lighthouse",
-    "a jellyfish", "a typewriter", "a tractor", "a chandelier", "a pineapple", "a volcano",
-    "a penguin", "a windmill", "a keyboard", "an anchor", "a toaster", "a cathedral", "a giraffe",
-    "a slot machine", "a tank", "a corkscrew", "a mosquito", "a refrigerator", "a trombone",
-    "an aquarium", "a satellite", "a wedding cake", "a chess board", "a totem pole", "a crane",
-)  # fmt: skip
+    "a zebra",
+    "a submarine",
+    "a harp",
+    "an igloo",
+    "a cactus",
+    "a microscope",
+    "a lighthouse",
+    "a jellyfish",
+    "a typewriter",
+    "a tractor",
+    "a chandelier",
+    "a pineapple",
+    "a volcano",
+    "a penguin",
+    "a windmill",
+    "a keyboard",
+    "an anchor",
+    "a toaster",
+    "a cathedral",
+    "a giraffe",
+    "a slot machine",
+    "a tank",
+    "a corkscrew",
+    "a mosquito",
+    "a refrigerator",
+    "a trombone",
+    "an aquarium",
+    "a satellite",
+    "a wedding cake",
+    "a chess board",
+    "a totem pole",
+    "a crane",
+)
 """Phrases whose things are rare in photos and far apart in meaning."""
 
 
@@ -148,8 +176,12 @@ class Alignment:
                     "region": region,
                 }
                 for text, span, match, evidence, region in zip(
-                    self.phrases, self.spans, self.matches.tolist(), self.evidence.tolist(),
-                    self.best.tolist(), strict=True,
+                    self.phrases,
+                    self.spans,
+                    self.matches.tolist(),
+                    self.evidence.tolist(),
+                    self.best.tolist(),
+                    strict=True,
                 )
             ],
             "boxes": self.boxes.tolist(),
@@ -160,7 +192,7 @@ class Alignment:
             "similarity": self.similarity,
             "size": list(self.size),
             "settings": vars(self.settings),
-        }  # fmt: skip
+        }
 
 
 def phrases_of(words: str | Sequence[str | Phrase], caption: str = "") -> list[Phrase]:
@@ -220,9 +252,13 @@ def align(
         every = word_region_scores(regions.embeddings, words)
         own = torch.arange(len(words))[None] < count
         ranking = objectness(
-            settings.objectness, centerness=regions.centerness[None], scores=every[None] + bias,
-            own=own, foreground=_row(regions.foreground), iou=_row(regions.iou),
-        )  # fmt: skip
+            settings.objectness,
+            centerness=regions.centerness[None],
+            scores=every[None] + bias,
+            own=own,
+            foreground=_row(regions.foreground),
+            iou=_row(regions.iou),
+        )
         chosen, there = select_regions(
             regions.boxes[None], ranking, settings.regions, nms_iou=settings.nms_iou
         )

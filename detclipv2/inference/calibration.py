@@ -1,7 +1,8 @@
 """Scores that mean the same in every checkpoint: at 0.3, the default, phrases are found best.
 
-A monotone map with two numbers a checkpoint (Platt scaling), fitted by `train.calibrate`. It moves
-no box past another, and no class's score depends on the other classes.
+A monotone map with two numbers a checkpoint (Platt scaling), fitted by
+`train.evaluation.calibrate_scores`. It moves no box past another, and no class's
+score depends on the other classes.
 """
 
 from __future__ import annotations

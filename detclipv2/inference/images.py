@@ -22,9 +22,7 @@ MAX_PIXELS = 89_000_000
 """Largest picture opened, width x height: 267 MB once decoded, and where Pillow starts to warn."""
 PAD_MULTIPLE = 32
 
-_FORMATS = (
-    "JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO",
-)  # fmt: skip
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
 """Raster formats only: Pillow hands EPS to Ghostscript, which runs what is in the file."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

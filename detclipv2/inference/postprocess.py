@@ -148,9 +148,12 @@ def score_candidates(
 
 
 def propose(
-    boxes: Tensor, scores: Tensor, image_size: tuple[int, int], max_boxes: int = 100,
+    boxes: Tensor,
+    scores: Tensor,
+    image_size: tuple[int, int],
+    max_boxes: int = 100,
     soft: bool = False,
-) -> sv.Detections:  # fmt: skip
+) -> sv.Detections:
     """Boxes of anything: no classes, and one box a thing.
 
     Args:

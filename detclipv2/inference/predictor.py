@@ -22,10 +22,10 @@ from detclipv2.inference.alignment import (
 )
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.device import choose_device
-from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
+from detclipv2.inference.fair_lock import Slot
 from detclipv2.inference.images import ImageError, ImageSource, open_image
-from detclipv2.inference.looking import Looker
-from detclipv2.inference.openvino_tower import OpenVINOTower, Runtime, choose_tower
+from detclipv2.inference.multi_scale.encoder import Looker
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     MAX_CANDIDATES,
@@ -37,10 +37,10 @@ from detclipv2.inference.postprocess import (
     propose,
     select,
 )
+from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_tower
 from detclipv2.inference.score_table import ScoreTable
-from detclipv2.inference.slot import Slot
-from detclipv2.language.embeddings import TextEmbeddings, default_cache_dir
 from detclipv2.language.phrases import Phrase
+from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
 from detclipv2.language.tower_words import as_the_tower_reads
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -199,9 +199,12 @@ class Predictor:
         vocabulary = self._of(prompts)
         check_settings(threshold, nms_iou, max_boxes)
         detect = partial(
-            self.detect, prompts=vocabulary, threshold=threshold, nms_iou=nms_iou,
+            self.detect,
+            prompts=vocabulary,
+            threshold=threshold,
+            nms_iou=nms_iou,
             max_boxes=max_boxes,
-        )  # fmt: skip
+        )
 
         def run() -> Iterator[tuple[Source, sv.Detections]]:
             for image in images:
@@ -250,9 +253,14 @@ class Predictor:
         return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
     def candidates(
-        self, encoded: EncodedImage, prompts: Prompts, *, floor: float = 0.05,
-        most: int = MAX_CANDIDATES, template: str | None = None,
-    ) -> Candidates:  # fmt: skip
+        self,
+        encoded: EncodedImage,
+        prompts: Prompts,
+        *,
+        floor: float = 0.05,
+        most: int = MAX_CANDIDATES,
+        template: str | None = None,
+    ) -> Candidates:
         """Boxes for `postprocess.select`, which then follows thresholds without the model.
 
         Args:
@@ -266,10 +274,14 @@ class Predictor:
         check_settings(floor)
         with torch.inference_mode():
             return find_candidates(
-                *self._compared(encoded, vocabulary, floor, template), vocabulary, encoded.size,
-                floor=floor, most=most, calibration=self.calibration,
+                *self._compared(encoded, vocabulary, floor, template),
+                vocabulary,
+                encoded.size,
+                floor=floor,
+                most=most,
+                calibration=self.calibration,
                 soft_nms=self.model.config.soft_nms,
-            )  # fmt: skip
+            )
 
     def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
         """All scores of the classes of `prompts`: any threshold then follows without the model.
@@ -281,9 +293,12 @@ class Predictor:
         vocabulary = Vocabulary.coerce(prompts)
         with torch.inference_mode():
             return ScoreTable.of_logits(
-                *self._compared(encoded, vocabulary, 0.0, None), vocabulary, encoded.size,
-                self.calibration, self.model.config.soft_nms,
-            )  # fmt: skip
+                *self._compared(encoded, vocabulary, 0.0, None),
+                vocabulary,
+                encoded.size,
+                self.calibration,
+                self.model.config.soft_nms,
+            )
 
     def _compared(
         self, encoded: EncodedImage, vocabulary: Vocabulary, floor: float, template: str | None

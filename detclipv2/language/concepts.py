@@ -1,7 +1,7 @@
 """The concept dictionary: 14,000 names of visible things, and how they hang together.
 
 Training needs to know which names may mean the same box ("a brown dog", "puppy", "animal"); users
-may want a name's definition. The table is made from WordNet by `train/data/wordnet.py`.
+may want a name's definition. The table is made from WordNet by `train/data/dictionary/wordnet.py`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,30 @@ _QUANTITY = re.compile(
     r"stack|herd|flock|line)s? of (?=\S)"
 )
 _IRREGULAR = {
-    "men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot",
-    "teeth": "tooth", "geese": "goose", "mice": "mouse", "knives": "knife", "leaves": "leaf",
-    "shelves": "shelf", "wolves": "wolf", "loaves": "loaf", "scarves": "scarf",
+    "men": "man",
+    "women": "woman",
+    "people": "person",
+    "children": "child",
+    "feet": "foot",
+    "teeth": "tooth",
+    "geese": "goose",
+    "mice": "mouse",
+    "knives": "knife",
+    "leaves": "leaf",
+    "shelves": "shelf",
+    "wolves": "wolf",
+    "loaves": "loaf",
+    "scarves": "scarf",
     # Collectives are groups in WordNet; a box of them holds persons.
-    "someone": "person", "crowd": "person", "couple": "person", "group": "person",
-    "team": "person", "family": "person", "crew": "person", "human": "person",
-}  # fmt: skip
+    "someone": "person",
+    "crowd": "person",
+    "couple": "person",
+    "group": "person",
+    "team": "person",
+    "family": "person",
+    "crew": "person",
+    "human": "person",
+}
 _MOST_HEADS = 500_000
 _WORD = re.compile(r"[^\w' .-]+")
 

@@ -7,19 +7,37 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detclipv2.language.concept_class import ConceptClass, VocabularyError
 from detclipv2.language.entries import Notes, listed
 from detclipv2.language.limits import check_counts
+from detclipv2.language.vocabulary_class import ConceptClass, VocabularyError
 
 KEYS = (
-    "categories", "names", "class_names", "thing_classes", "classes", "labels", "id2label",
-    "label2id", "tools", "shapes", "prompts", "objects",
-)  # fmt: skip
+    "categories",
+    "names",
+    "class_names",
+    "thing_classes",
+    "classes",
+    "labels",
+    "id2label",
+    "label2id",
+    "tools",
+    "shapes",
+    "prompts",
+    "objects",
+)
 """Where tools keep their classes: COCO, YOLO, Detectron2, Darwin, transformers, Labelbox, LabelMe;
 the first that is there counts."""
 _NAMES = (
-    "name", "label", "class", "class_name", "category", "title", "text", "display_name", "value",
-)  # fmt: skip
+    "name",
+    "label",
+    "class",
+    "class_name",
+    "category",
+    "title",
+    "text",
+    "display_name",
+    "value",
+)
 _FURTHER = ("synonyms", "aliases")
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 _NONE = (None, "", "~", "null", "none")
@@ -79,8 +97,11 @@ def _categories(rows: Sequence[Any], annotations: Any, notes: Notes) -> list[Con
     if None not in numbers:
         order = sorted(order, key=lambda index: numbers[index] or 0)  # type: ignore[assignment]
     groups = {str(row.get("supercategory")) for row in rows if row.get("supercategory")}
-    used = {_number(one.get("category_id")) for one in annotations if isinstance(one, Mapping)} if (
-        isinstance(annotations, Sequence)) else set()  # fmt: skip
+    used = (
+        {_number(one.get("category_id")) for one in annotations if isinstance(one, Mapping)}
+        if (isinstance(annotations, Sequence))
+        else set()
+    )
     kept, left = [], []
     for index in order:
         concept = _category(rows[index], index)

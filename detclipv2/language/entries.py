@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from detclipv2.language.concept_class import ConceptClass, VocabularyError
 from detclipv2.language.limits import MAX_ALIASES
 from detclipv2.language.sentence import reads_as, same_words
+from detclipv2.language.vocabulary_class import ConceptClass, VocabularyError
 
 _MOST_NOTES = 40
 
@@ -114,7 +114,8 @@ def _one_of(first: Entry, second: Entry, notes: Notes) -> Entry:
         said += f", with the threshold @{one.threshold:g}"
     notes.add(said)
     merged = replace(
-        one, definition=one.definition or two.definition,
+        one,
+        definition=one.definition or two.definition,
         threshold=two.threshold if one.threshold is None else one.threshold,
-    )  # fmt: skip
+    )
     return Entry(merged, first.line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detclipv2.language.concept_class import VocabularyError
+from detclipv2.language.vocabulary_class import VocabularyError
 
 MAX_TEXT = 1_000_000
 """Characters of a written list; the 13,204 classes of V3Det take 200,000."""

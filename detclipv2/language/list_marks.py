@@ -156,17 +156,21 @@ def _number_behind(text: str) -> tuple[str, int] | None:
 def _before(rows: list[Row], notes: Notes) -> list[Row] | None:
     """Numbers and letters before entries, in the order as written."""
     for pattern, value, needs_order in (
-        (_SURE, int, False), (_ROMAN, _roman, True), (_LETTER, _letter, True), (_LOOSE, int, True),
-    ):  # fmt: skip
+        (_SURE, int, False),
+        (_ROMAN, _roman, True),
+        (_LETTER, _letter, True),
+        (_LOOSE, int, True),
+    ):
         found = [pattern.match(row.text) for row in rows]
         numbers = [_value(match, value) for match in found if match]
         if not numbers:
             continue
         loose = pattern in (_LOOSE, _ROMAN)
         if needs_order and not (
-            _consecutive(numbers) and (len(numbers) > 1 or not loose)
+            _consecutive(numbers)
+            and (len(numbers) > 1 or not loose)
             and (not loose or len(numbers) == len(rows))
-        ):  # fmt: skip
+        ):
             continue
         notes.add("the numbers or letters before entries are left out")
         return [

@@ -9,10 +9,10 @@ import json
 import re
 from typing import Any
 
-from detclipv2.language.concept_class import VocabularyError
 from detclipv2.language.data_names import KEYS, classes_of
 from detclipv2.language.entries import Entry, Notes
 from detclipv2.language.limits import MAX_DEPTH
+from detclipv2.language.vocabulary_class import VocabularyError
 
 _KEY_LINE = re.compile(
     rf"^(?:{'|'.join(KEYS)})[ \t]*:[ \t]*(?P<rest>[\[{{&].*|(?:#.*)?)$(?P<next>\n+[^\n]*)?",

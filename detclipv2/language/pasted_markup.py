@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import ParseError, XMLParser
 
-from detclipv2.language.concept_class import ConceptClass, VocabularyError
 from detclipv2.language.entries import Entry, Notes
 from detclipv2.language.limits import MAX_DEPTH
+from detclipv2.language.vocabulary_class import ConceptClass, VocabularyError
 
 _CONFIGURATION = re.compile(r"<(?:View|\w*Labels|Choices)[\s/>]|<(?:Label|Choice)\s", re.I)
 _DECLARATION = re.compile(r"^\s*<\?xml[^<>]*\?>")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from detclipv2.language.concept_class import VocabularyError
 from detclipv2.language.data_names import KEYS
 from detclipv2.language.entries import Entry, Notes, listed
 from detclipv2.language.limits import check_counts
 from detclipv2.language.list_marks import Row, without_marks
 from detclipv2.language.quoted import Quoted, without_brackets
 from detclipv2.language.tables import read_table
-from detclipv2.language.written import WrittenLine
+from detclipv2.language.vocabulary_class import VocabularyError
+from detclipv2.language.vocabulary_syntax import WrittenLine
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#(?=\s|$).*|^(?:#(?!\d+\b)|//).*")
 _RULE = re.compile(r"[-=_*~+|:\s]{3,}")
@@ -26,10 +26,38 @@ _HEADING = re.compile(
 _STOP_ALONE = re.compile(r"\s\.(?=\s|$)|^\.(?=\s)")
 _STOP = re.compile(r"(?<=[^\W\d])\.(?:\s+|$)")
 _SHORT = frozenset(
-    ("st", "mr", "mrs", "ms", "dr", "prof", "jr", "sr", "mt", "ft", "no", "nr", "vs", "approx",
-     "ca", "co", "sgt", "capt", "lt", "gen", "inc", "ltd", "vol", "fig", "ave", "dept", "est",
-     "min", "max")
-)  # fmt: skip
+    (
+        "st",
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "jr",
+        "sr",
+        "mt",
+        "ft",
+        "no",
+        "nr",
+        "vs",
+        "approx",
+        "ca",
+        "co",
+        "sgt",
+        "capt",
+        "lt",
+        "gen",
+        "inc",
+        "ltd",
+        "vol",
+        "fig",
+        "ave",
+        "dept",
+        "est",
+        "min",
+        "max",
+    )
+)
 """Words that end in a full stop of their own."""
 _UNCLEAR = re.compile(r"\S/\S|\s[/&+–—-]\s|^[-–—]\S|(?<!\S)#[^\W\d]")
 _AND_SO_ON = frozenset(("etc", "etc.", "...", "…", "and so on", "and more"))

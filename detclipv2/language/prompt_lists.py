@@ -13,12 +13,12 @@ from html import unescape
 from typing import Literal, get_args
 
 from detclipv2.language import pasted_data
-from detclipv2.language.concept_class import ConceptClass, VocabularyError
 from detclipv2.language.entries import Entry, Notes, merge
 from detclipv2.language.limits import MAX_TEXT, check_counts, check_text
 from detclipv2.language.pasted_markup import read_markup, without_tags
 from detclipv2.language.prompt_lines import read_lines
 from detclipv2.language.quoted import Quoted
+from detclipv2.language.vocabulary_class import ConceptClass, VocabularyError
 
 Form = Literal["text", "json", "yaml", "xml"]
 """What a file's name says of its content."""

@@ -5,14 +5,25 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from detclipv2.language.concept_class import VocabularyError
+from detclipv2.language.vocabulary_class import VocabularyError
 
 SEPARATORS = ",;|:!=/\t，、､،；؛｜。।：！"
 """What may stand right before opening quotes or right behind closing ones."""
 _CLOSING = {
-    "“": "”", "„": "“”", "”": "”", "«": "»", "»": "«", "‹": "›", "「": "」", "『": "』", "〝": "〞",
-    "＂": "＂", "'": "'", "‘": "’", "`": "`",
-}  # fmt: skip
+    "“": "”",
+    "„": "“”",
+    "”": "”",
+    "«": "»",
+    "»": "«",
+    "‹": "›",
+    "「": "」",
+    "『": "』",
+    "〝": "〞",
+    "＂": "＂",
+    "'": "'",
+    "‘": "’",
+    "`": "`",
+}
 _OPENS = re.compile(rf"(?:^|[{re.escape(SEPARATORS)}(\[{{]|(?:^|\s)(?:and|or))\s*$", re.IGNORECASE)
 _BEHIND = rf"(?=\s*(?:[{re.escape(SEPARATORS)}@)\]}}]|$)|\s+(?:and|or)\s)"
 _ANY_QUOTE = re.compile('["' + "".join(_CLOSING) + "]")

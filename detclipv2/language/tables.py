@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import re
 
-from detclipv2.language.concept_class import ConceptClass, VocabularyError
 from detclipv2.language.entries import Entry, Notes
 from detclipv2.language.list_marks import Row
 from detclipv2.language.quoted import Quoted
+from detclipv2.language.vocabulary_class import ConceptClass, VocabularyError
 
 _DIVIDER = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
 _NAME = (
-    "name", "class name", "class_name", "classname", "class", "label", "label name", "label_name",
-    "category", "category name", "category_name", "display name", "display_name", "displayname",
-    "object", "prompt", "title", "classes", "labels", "names", "categories",
-)  # fmt: skip
+    "name",
+    "class name",
+    "class_name",
+    "classname",
+    "class",
+    "label",
+    "label name",
+    "label_name",
+    "category",
+    "category name",
+    "category_name",
+    "display name",
+    "display_name",
+    "displayname",
+    "object",
+    "prompt",
+    "title",
+    "classes",
+    "labels",
+    "names",
+    "categories",
+)
 _OTHER = {
     "aliases": ("aliases", "alias", "synonyms", "synonym", "also called", "also_called"),
     "threshold": ("threshold", "score threshold", "min score"),
     "definition": ("definition", "meaning"),
 }
-_NUMBERS = ("id", "index", "idx", "no", "no.", "#", "nr", "nr.", "class id", "class_id",
-            "category_id", "label_id", "count", "color", "colour")  # fmt: skip
+_NUMBERS = (
+    "id",
+    "index",
+    "idx",
+    "no",
+    "no.",
+    "#",
+    "nr",
+    "nr.",
+    "class id",
+    "class_id",
+    "category_id",
+    "label_id",
+    "count",
+    "color",
+    "colour",
+)
 _NUMERIC = re.compile(r"[\d.,#%\s-]*")
 
 
@@ -57,8 +90,10 @@ def read_table(rows: list[Row], quoted: Quoted, notes: Notes) -> list[Entry] | N
     notes.add(f"read as a table: the classes are in its column '{quoted.show(head[column])}'")
     places = {
         kind: headings.index(name)
-        for kind, names in _OTHER.items() for name in names if name in headings
-    }  # fmt: skip
+        for kind, names in _OTHER.items()
+        for name in names
+        if name in headings
+    }
     return [
         Entry(_class(row, column, places, quoted, rows[start + i].line), rows[start + i].line)
         for i, row in enumerate(body)

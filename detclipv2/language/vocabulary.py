@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
-from detclipv2.language.concept_class import MAX_CHARACTERS, ConceptClass, VocabularyError
 from detclipv2.language.limits import check_counts
 from detclipv2.language.prompt_lists import Form, read
 from detclipv2.language.sentence import reads_as
-from detclipv2.language.written import read_written, write, write_for_hash
+from detclipv2.language.vocabulary_class import MAX_CHARACTERS, ConceptClass, VocabularyError
+from detclipv2.language.vocabulary_syntax import read_written, write, write_for_hash
 
 __all__ = ["MAX_CHARACTERS", "ConceptClass", "Vocabulary", "VocabularyError"]
 

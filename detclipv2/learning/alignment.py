@@ -53,10 +53,17 @@ def match_words(scores: Tensor, matching: Matching = "max", temperature: float =
 
 
 def text_image_similarity(
-    regions: Tensor, present: Tensor, words: Tensor, text_of_word: Tensor, texts: int, *,
-    matching: Matching = "max", temperature: float = 0.1, weight: Tensor | None = None,
+    regions: Tensor,
+    present: Tensor,
+    words: Tensor,
+    text_of_word: Tensor,
+    texts: int,
+    *,
+    matching: Matching = "max",
+    temperature: float = 0.1,
+    weight: Tensor | None = None,
     chunk: int = 0,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """s_T of every text with every picture (Eq. 3 or 4): the mean over its words of their match.
 
     Args:
@@ -91,9 +98,13 @@ def text_image_similarity(
         for first in range(0, len(regions), chunk):
             part = slice(first, first + chunk)
             by_word[part] = checkpoint(
-                matched, regions[part], present[part], words,
-                use_reentrant=False, preserve_rng_state=False,
-            )  # fmt: skip
+                matched,
+                regions[part],
+                present[part],
+                words,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
     else:
         by_word = matched(regions, present, words)
     weight = by_word.new_ones(len(words)) if weight is None else weight.to(by_word.dtype)

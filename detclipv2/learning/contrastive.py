@@ -16,10 +16,16 @@ def _alone(x: Tensor) -> Tensor:
 
 
 def contrastive_loss(
-    similarity: Tensor, target: Tensor, *, temperature: float = 0.5, smoothing: float = 0.1,
-    same: Tensor | None = None, weight: Tensor | None = None,
-    total: Callable[[Tensor], Tensor] = _alone, largest: Callable[[Tensor], Tensor] = _alone,
-) -> Tensor:  # fmt: skip
+    similarity: Tensor,
+    target: Tensor,
+    *,
+    temperature: float = 0.5,
+    smoothing: float = 0.1,
+    same: Tensor | None = None,
+    weight: Tensor | None = None,
+    total: Callable[[Tensor], Tensor] = _alone,
+    largest: Callable[[Tensor], Tensor] = _alone,
+) -> Tensor:
     """Sum over rows of the cross-entropy of picking the right column.
 
     With texts as rows and pictures as columns this is L_T→I, the paper's choice: captions name only

@@ -54,9 +54,13 @@ class _Focal(torch.autograd.Function):
 
 
 def focal_loss(
-    logits: Tensor, targets: Tensor, keep: Tensor | None = None, *, alpha: float = 0.25,
+    logits: Tensor,
+    targets: Tensor,
+    keep: Tensor | None = None,
+    *,
+    alpha: float = 0.25,
     gamma: float = 2.0,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Sum of the sigmoid focal loss over the kept entries (Lin et al. 2017).
 
     Half-precision logits may be given as they are: the loss is computed in single precision.

@@ -35,9 +35,14 @@ def text_objectness(scores: Tensor, own: Tensor | None = None) -> Tensor:
 
 
 def objectness(
-    kind: Objectness, *, centerness: Tensor, scores: Tensor, own: Tensor,
-    foreground: Tensor | None = None, iou: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    kind: Objectness,
+    *,
+    centerness: Tensor,
+    scores: Tensor,
+    own: Tensor,
+    foreground: Tensor | None = None,
+    iou: Tensor | None = None,
+) -> Tensor:
     """One number an anchor to rank it by.
 
     Args:

@@ -41,9 +41,12 @@ class Backbone(nn.Module):
             # timm would never shift that stage's windows.
             options["always_partition"] = True
         self.net = timm.create_model(
-            name, pretrained=False, features_only=True,
-            out_indices=(1, 2, 3) if swin else (2, 3, 4), **options,
-        )  # fmt: skip
+            name,
+            pretrained=False,
+            features_only=True,
+            out_indices=(1, 2, 3) if swin else (2, 3, 4),
+            **options,
+        )
         self.channels: tuple[int, ...] = tuple(self.net.feature_info.channels())
         if self.net.feature_info.reduction() != [8, 16, 32]:
             raise ValueError(f"backbone {name!r} has no levels at strides 8, 16 and 32")

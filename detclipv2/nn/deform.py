@@ -59,9 +59,11 @@ def deform_conv_bag(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> 
     index, corner_weight = _sampling(offset, mask)
     table = x.permute(0, 2, 3, 1).reshape(-1, channels)
     samples = F.embedding_bag(
-        index.reshape(-1, 4), table, mode="sum",
+        index.reshape(-1, 4),
+        table,
+        mode="sum",
         per_sample_weights=corner_weight.reshape(-1, 4).to(table.dtype),
-    )  # fmt: skip
+    )
     kernel = weight.permute(2, 3, 1, 0).reshape(_TAPS * channels, -1)
     out = samples.reshape(batch * height * width, _TAPS * channels) @ kernel
     return out.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
@@ -76,9 +78,11 @@ def deform_conv_grid(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) ->
     column = moves[:, :, 1] + (tap % 3 - 1) + torch.arange(width, device=x.device)
     places = torch.stack([(2 * column + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     samples = F.grid_sample(
-        x, places.reshape(batch, _TAPS * height, width, 2), padding_mode="zeros",
+        x,
+        places.reshape(batch, _TAPS * height, width, 2),
+        padding_mode="zeros",
         align_corners=False,
-    )  # fmt: skip
+    )
     samples = samples.reshape(batch, channels, _TAPS, height, width) * mask[:, None]
     kernel = weight.reshape(-1, channels * _TAPS)
     out = kernel @ samples.reshape(batch, channels * _TAPS, height * width)

@@ -49,9 +49,12 @@ def _multiply_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     weight, bias = fuse_conv_bn_weights(
         conv.weight.double(),
         None if conv.bias is None else conv.bias.double(),
-        norm.running_mean.double(), norm.running_var.double(), norm.eps,
-        norm.weight.double(), norm.bias.double(),
-    )  # fmt: skip
+        norm.running_mean.double(),
+        norm.running_var.double(),
+        norm.eps,
+        norm.weight.double(),
+        norm.bias.double(),
+    )
     kind = conv.weight.dtype
     conv.weight = nn.Parameter(weight.to(kind), False)
     conv.bias = nn.Parameter(bias.to(kind), False)

@@ -46,9 +46,17 @@ class ATSSHead(nn.Module):
     """
 
     def __init__(
-        self, width: int, depth: int, embed_dim: int, *, embed_kernel: int = 3, levels: int = 5,
-        deformable: bool = True, deform_min_level: int = 0, quality: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        width: int,
+        depth: int,
+        embed_dim: int,
+        *,
+        embed_kernel: int = 3,
+        levels: int = 5,
+        deformable: bool = True,
+        deform_min_level: int = 0,
+        quality: bool = False,
+    ) -> None:
         super().__init__()
         self.deform_min_level = deform_min_level
         self.regression_tower = _tower(width, depth)

@@ -1,9 +1,10 @@
 """Pixels to what a detector says of every anchor: backbone, pyramid, head, shortcut.
 
 A detector has one such tower; it may have a partner (`ModelConfig.partner`), a smaller one that was
-trained apart (`train.partner`). Both see the same anchors, so the mean of what they say is taken
-before a box is made. The paper has one tower. Two that know different things find more than either:
-nano's own keeps its backbone as ImageNet left it, its partner's was trained on boxes and phrases.
+trained apart (`train.nano.ensemble`). Both see the same anchors, so the mean of what they say is
+taken before a box is made. The paper has one tower. Two that know different things find more than
+either: nano's own keeps its backbone as ImageNet left it, its partner's was trained on boxes and
+phrases.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from detclipv2.nano.shortcut import Shortcut
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fold import folded
 from detclipv2.nn.fpn import FeaturePyramid
 from detclipv2.nn.head import ATSSHead
-from detclipv2.nn.shortcut import Shortcut
 
 
 @dataclass(frozen=True)

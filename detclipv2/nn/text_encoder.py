@@ -80,17 +80,22 @@ class TextEncoder(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask, both (K, L); L is the longest's length, ≤ max_tokens."""
         tokens = self.tokenizer(
-            list(texts), padding="longest", truncation=True, max_length=self.config.max_tokens,
+            list(texts),
+            padding="longest",
+            truncation=True,
+            max_length=self.config.max_tokens,
             return_tensors="pt",
-        )  # fmt: skip
+        )
         return tokens["input_ids"], tokens["attention_mask"]
 
     def read(self, texts: Sequence[str]) -> list[tuple[tuple[int, ...], str]]:
         """For each text the token ids that the tower reads, and the words that it does not."""
         tokens = self.tokenizer(
-            list(texts), truncation=True, max_length=self.config.max_tokens,
+            list(texts),
+            truncation=True,
+            max_length=self.config.max_tokens,
             return_offsets_mapping=True,
-        )  # fmt: skip
+        )
         read = []
         for text, ids, spans in zip(
             texts, tokens["input_ids"], tokens["offset_mapping"], strict=True

@@ -19,7 +19,7 @@ from PIL import Image
 from app.engine import Engine
 from detclipv2.model import DetCLIPv2
 from tests.places import REPO
-from train.snapshots import write_snapshot
+from train.loop.snapshots import write_snapshot
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -80,9 +80,18 @@ def training_run(tmp_path: Path, tiny_model: DetCLIPv2) -> Path:
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text(json.dumps({"loop": {"steps": 40}, "seed": 7}))
     lines = [
-        {"kind": "train", "step": s, "seconds": 10.0 * s, "pairs/loss": 1 / s, "pairs/gradient": 9,
-         "detection/loss": 2 / s, "lr": 0.1, "images_per_second": 5.0} for s in (10, 20)
-    ]  # fmt: skip
+        {
+            "kind": "train",
+            "step": s,
+            "seconds": 10.0 * s,
+            "pairs/loss": 1 / s,
+            "pairs/gradient": 9,
+            "detection/loss": 2 / s,
+            "lr": 0.1,
+            "images_per_second": 5.0,
+        }
+        for s in (10, 20)
+    ]
     lines.append({"kind": "eval", "step": 20, "seconds": 201.0, "ap": 3.5, "ar100": 20.0})
     text = "\n".join(map(json.dumps, lines)) + '\n{"kind": "train", "step": 30, "sec'
     (folder / "log.jsonl").write_text(text)
@@ -128,9 +137,12 @@ def served_lines() -> list[str]:
 
 @pytest.fixture(scope="session")
 def served_process(
-    checkpoint: Path, browse_folder: Path, served_port: int, served_lines: list[str],
+    checkpoint: Path,
+    browse_folder: Path,
+    served_port: int,
+    served_lines: list[str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
+) -> Iterator[subprocess.Popen[str]]:
     """The real app, started as users start it."""
     model = str(checkpoint)  # "nano" drives the shipped model instead
     cache = tmp_path_factory.mktemp("served")
@@ -147,8 +159,11 @@ def served_process(
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--model", model, "--port", str(served_port)],
-        cwd=cache, env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=cache,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     said = served_lines
     for line in process.stderr:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from app.engine import Engine
-from app.results import EngineError, Settings
-from app.ui.render import shows_at
+from app.engine_types import Settings
+from app.ui.shared.html import shows_at
+from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
@@ -198,17 +199,17 @@ def test_errors_name_the_value_and_the_fix(shared_engine: Engine, tmp_path: Path
         shared_engine.detect(tmp_path / "gone.jpg", "cup", Settings())
     with pytest.raises(VocabularyError):
         shared_engine.detect(COFFEE, "cup @2", Settings())
-    with pytest.raises(EngineError, match=r"got 1\.5; try"):
+    with pytest.raises(DetectorError, match=r"got 1\.5; try"):
         Settings(1.5)
-    with pytest.raises(EngineError, match="IoU"):
+    with pytest.raises(DetectorError, match="IoU"):
         Settings(nms_iou=-1)
-    with pytest.raises(EngineError, match="boxes"):
+    with pytest.raises(DetectorError, match="boxes"):
         Settings(max_boxes=0)
-    with pytest.raises(EngineError, match=r"tiles .* got 9"):
+    with pytest.raises(DetectorError, match=r"tiles .* got 9"):
         Settings(tiles=9)
-    with pytest.raises(EngineError, match="got 100; try 96"):
+    with pytest.raises(DetectorError, match="got 100; try 96"):
         Engine(shared_engine.predictor, name="tiny", size=100)
-    with pytest.raises(EngineError, match="no checkpoint 'nowhere'"):
+    with pytest.raises(DetectorError, match="no checkpoint 'nowhere'"):
         Engine.load("nowhere")
 
 

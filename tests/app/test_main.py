@@ -14,7 +14,7 @@ import pytest
 
 from app.__main__ import PASSWORD_VARIABLE, build_parser, main
 from app.engine import Engine
-from app.ui.access import Access
+from app.ui.shared.access import Access
 
 
 def test_defaults_serve_this_machine_only() -> None:
@@ -78,9 +78,10 @@ def test_the_printed_address_opens_the_operators_page(
 
 
 def test_open_to_all_without_a_password_nobody_is_the_operator(
-    start: Callable[..., list[Access]], caplog: pytest.LogCaptureFixture,
+    start: Callable[..., list[Access]],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     with caplog.at_level("INFO", logger="app"):
         assert start("--host", "0.0.0.0")[-1].token == ""
     assert "Anybody who reaches 0.0.0.0" in caplog.text and "--auth" in caplog.text
@@ -91,15 +92,21 @@ def test_open_to_all_without_a_password_nobody_is_the_operator(
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [(["--auth", "me"], PASSWORD_VARIABLE), (["--allow-host", "http://x"], "'http://x'"),
-     (["--allow-folder", "/nowhere"], "/nowhere"),
-     (["--trusted-proxy", "me.example"], "me.example"),
-     (["--host", "203.0.113.7"], "cannot serve 203.0.113.7:7860")],
-)  # fmt: skip
+    [
+        (["--auth", "me"], PASSWORD_VARIABLE),
+        (["--allow-host", "http://x"], "'http://x'"),
+        (["--allow-folder", "/nowhere"], "/nowhere"),
+        (["--trusted-proxy", "me.example"], "me.example"),
+        (["--host", "203.0.113.7"], "cannot serve 203.0.113.7:7860"),
+    ],
+)
 def test_options_that_cannot_be_are_named(
-    options: list[str], named: str, checkpoint: Path, capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    named: str,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     assert main(["--model", str(checkpoint), *options]) == 2
     said = capsys.readouterr().err.splitlines()[-1]

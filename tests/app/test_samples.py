@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.detect_actions import DEMO, SAMPLES
+from app.ui.detect.actions import DEMO, SAMPLES
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2

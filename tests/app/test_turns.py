@@ -12,10 +12,10 @@ from statistics import median
 import pytest
 
 from app.browse.job import BrowseJob, run_of
-from app.compare import Side, compare
-from app.detectors import open_detector
+from app.comparison import Side, compare
 from app.engine import Engine
-from app.results import Settings
+from app.engine_types import Settings
+from detclipv2.detectors.open import open_detector
 from detclipv2.language.vocabulary import Vocabulary
 from tests.places import DEMO
 

@@ -17,27 +17,67 @@ _BOX = {"x": 1, "y": 1, "width": 50, "height": 50, "rotation": 0, "rectanglelabe
 _GOOD: dict[str, dict[str, Any]] = {
     "/predict": {
         "tasks": [{"id": 1, "data": {"image": "data:image/png;base64,AAAA"}}],
-        "label_config": CONFIG, "project": "7.1699999999",
-        "params": {"login": None, "password": None, "context": {"result": [
-            {"id": "a", "type": "textarea", "from_name": "prompt", "to_name": "image",
-             "value": {"text": ["cat"]}},
-            {"id": "b", "type": "rectanglelabels", "from_name": "label", "to_name": "image",
-             "original_width": 10, "original_height": 10, "item_index": 0, "value": _BOX},
-        ]}},
+        "label_config": CONFIG,
+        "project": "7.1699999999",
+        "params": {
+            "login": None,
+            "password": None,
+            "context": {
+                "result": [
+                    {
+                        "id": "a",
+                        "type": "textarea",
+                        "from_name": "prompt",
+                        "to_name": "image",
+                        "value": {"text": ["cat"]},
+                    },
+                    {
+                        "id": "b",
+                        "type": "rectanglelabels",
+                        "from_name": "label",
+                        "to_name": "image",
+                        "original_width": 10,
+                        "original_height": 10,
+                        "item_index": 0,
+                        "value": _BOX,
+                    },
+                ]
+            },
+        },
     },
     "/setup": {
-        "project": "7.1699999999", "schema": CONFIG, "hostname": "http://localhost:8080",
-        "access_token": "0", "extra_params": None,
+        "project": "7.1699999999",
+        "schema": CONFIG,
+        "hostname": "http://localhost:8080",
+        "access_token": "0",
+        "extra_params": None,
     },
     "/webhook": {"action": "PROJECT_UPDATED", "project": {"id": 7, "label_config": CONFIG}},
     "/train": {"project": "7.1699999999", "label_config": CONFIG, "annotations": []},
-}  # fmt: skip
+}
 _RAW = (
-    b"", b" ", b"{", b"[]", b"null", b"1", b'"x"', b"NaN", b'{"a": Infinity}', b"\xff\xfe{}",
-    b"\x00", b'{"project": 1e999}', b'{"project": ' + b"9" * 5000 + b"}", b"[" * 100_000,
-    b'{"tasks":' * 2000, b'{"action": "START_TRAINING"}', b'{"a":1,"a":2}', b"\xef\xbb\xbf{}",
-    b'{"tasks": "\\ud800"}', b"tasks=1&project=7", b"<View/>",
-)  # fmt: skip
+    b"",
+    b" ",
+    b"{",
+    b"[]",
+    b"null",
+    b"1",
+    b'"x"',
+    b"NaN",
+    b'{"a": Infinity}',
+    b"\xff\xfe{}",
+    b"\x00",
+    b'{"project": 1e999}',
+    b'{"project": ' + b"9" * 5000 + b"}",
+    b"[" * 100_000,
+    b'{"tasks":' * 2000,
+    b'{"action": "START_TRAINING"}',
+    b'{"a":1,"a":2}',
+    b"\xef\xbb\xbf{}",
+    b'{"tasks": "\\ud800"}',
+    b"tasks=1&project=7",
+    b"<View/>",
+)
 
 
 def odd_bodies(seed: int, count: int) -> Iterator[tuple[str, bytes]]:

@@ -42,11 +42,24 @@ def _pictures(chance: random.Random) -> Iterator[Any]:
     good = []
     small = Image.open(DEMO / "coffee.jpg").resize((48, 32))
     for kind, mode in (
-        ("JPEG", "RGB"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "I;16"),
-        ("PNG", "1"), ("WEBP", "RGB"), ("GIF", "P"), ("TIFF", "RGB"), ("TIFF", "F"), ("BMP", "RGB"),
-        ("PPM", "RGB"), ("TGA", "RGBA"), ("ICO", "RGBA"), ("AVIF", "RGB"), ("JPEG2000", "RGB"),
+        ("JPEG", "RGB"),
+        ("JPEG", "CMYK"),
+        ("PNG", "RGBA"),
+        ("PNG", "P"),
+        ("PNG", "I;16"),
+        ("PNG", "1"),
+        ("WEBP", "RGB"),
+        ("GIF", "P"),
+        ("TIFF", "RGB"),
+        ("TIFF", "F"),
+        ("BMP", "RGB"),
+        ("PPM", "RGB"),
+        ("TGA", "RGBA"),
+        ("ICO", "RGBA"),
+        ("AVIF", "RGB"),
+        ("JPEG2000", "RGB"),
         ("EPS", "RGB"),
-    ):  # fmt: skip
+    ):
         stream = io.BytesIO()
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -55,11 +68,17 @@ def _pictures(chance: random.Random) -> Iterator[Any]:
         picture.save(stream, kind, **options)  # type: ignore[arg-type]
         good.append(stream.getvalue())
     arrays = (
-        np.zeros((0, 0, 3)), np.zeros((4, 4, 7)), np.full((4, 4), np.nan),
+        np.zeros((0, 0, 3)),
+        np.zeros((4, 4, 7)),
+        np.full((4, 4), np.nan),
         np.zeros((2, 2, 3), bool),
-        np.full((4, 4, 3), 1e300), np.zeros((3,)), np.zeros((4, 4, 3), complex), np.array("x"),
-        np.zeros((4, 4, 4), np.int64) - 5, np.zeros((1, 1), object),
-    )  # fmt: skip
+        np.full((4, 4, 3), 1e300),
+        np.zeros((3,)),
+        np.zeros((4, 4, 3), complex),
+        np.array("x"),
+        np.zeros((4, 4, 4), np.int64) - 5,
+        np.zeros((1, 1), object),
+    )
     while True:
         how = chance.random()
         if how < 0.05:
@@ -85,9 +104,12 @@ CAPTIONS: dict[str, Any] = {
 
 def _captions(chance: random.Random) -> Iterator[tuple[str, bytes]]:
     tables = (
-        "a.jpg\ta cat\nb.jpg\ta dog\n", 'image,caption\na.jpg,"a cat, and a dog"\n',
-        "a.jpg#0\ta cat\n", "caption;image\na cat;a.jpg\n", "url\tcaption\n//h/a\tx\n",
-    )  # fmt: skip
+        "a.jpg\ta cat\nb.jpg\ta dog\n",
+        'image,caption\na.jpg,"a cat, and a dog"\n',
+        "a.jpg#0\ta cat\n",
+        "caption;image\na cat;a.jpg\n",
+        "url\tcaption\n//h/a\tx\n",
+    )
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for name, content in (("a.jpg", b"x" * 700), ("a.txt", b"a cat"), ("a.json", b'{"t":1}')):
@@ -111,7 +133,7 @@ class _Captions:
         self._folder = folder
 
     def __call__(self, given: tuple[str, bytes]) -> None:
-        from detclipv2.captions import find_captions
+        from detclipv2.datasets.captions import find_captions
 
         file = self._folder / f"captions{given[0]}"
         file.write_bytes(given[1])
@@ -121,9 +143,21 @@ class _Captions:
 
 def _archives(chance: random.Random) -> Iterator[bytes]:
     names = (
-        "a.jpg", "2024-05-01 12:30:00.webp", "C:/b.png", "../../c.jpg", "/d.jpg", "e\\f.jpg",
-        "CON.jpg", "g.jpg ", "é.jpg", "e\u0301.jpg", "A.JPG", ".hidden.jpg", "h/", "i.txt",
-    )  # fmt: skip
+        "a.jpg",
+        "2024-05-01 12:30:00.webp",
+        "C:/b.png",
+        "../../c.jpg",
+        "/d.jpg",
+        "e\\f.jpg",
+        "CON.jpg",
+        "g.jpg ",
+        "é.jpg",
+        "e\u0301.jpg",
+        "A.JPG",
+        ".hidden.jpg",
+        "h/",
+        "i.txt",
+    )
     while True:
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.ui.request_guard import RequestGuard, ServedNames
-from tests.app.visitors import finished
+from tests.app.ui.visitors import finished
 from tests.fuzz.backend_bodies import odd_bodies
 from tests.fuzz.bending import bent_text
 from tests.fuzz.driver import Surface
@@ -25,8 +25,19 @@ def request_surfaces(checkpoint: Path) -> list[Surface]:
 
 def _requests(chance: random.Random) -> Iterator[list[tuple[bytes, bytes]]]:
     hosts = ("127.0.0.1:7860", "localhost", "[::1]:1", "evil.example", "127.0.0.1.evil.example")
-    names = ("host", "origin", "sec-fetch-site", "x-forwarded-for", "forwarded", "via", "cookie",
-             "x-forwarded-host", "sec-fetch-mode", "x-detclipv2-token", "")  # fmt: skip
+    names = (
+        "host",
+        "origin",
+        "sec-fetch-site",
+        "x-forwarded-for",
+        "forwarded",
+        "via",
+        "cookie",
+        "x-forwarded-host",
+        "sec-fetch-mode",
+        "x-detclipv2-token",
+        "",
+    )
     while True:
         headers = [(b"host", chance.choice(hosts).encode())]
         for _ in range(chance.randrange(6)):
@@ -47,8 +58,13 @@ def _request(headers: list[tuple[bytes, bytes]]) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "client": ("127.0.0.1", 1),
-             "headers": headers}  # fmt: skip
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "client": ("127.0.0.1", 1),
+        "headers": headers,
+    }
     guard = RequestGuard(app, ServedNames.of("127.0.0.1"))
     finished(guard(scope, None, send))  # type: ignore[arg-type]
     assert bool(passed) != (bool(sent) and sent[0]["status"] == 403)
@@ -86,10 +102,10 @@ class _Backend:
         from fastapi.testclient import TestClient
 
         from app.engine import Engine
-        from app.labelstudio.backend import Backend
-        from app.labelstudio.backend_http import build_backend
-        from app.labelstudio.connection import Connection
-        from app.labelstudio.images import TaskImages
+        from app.labelstudio.api.connection import Connection
+        from app.labelstudio.api.images import TaskImages
+        from app.labelstudio.backend.http import build_backend
+        from app.labelstudio.backend.service import Backend
 
         predictor = Engine.load(str(self._checkpoint)).predictor
         connection = Connection("http://127.0.0.1:9", "0" * 40, timeout=1)

@@ -18,19 +18,30 @@ from tests.fuzz.http_requests import request_surfaces
 from tests.fuzz.words import word_surfaces
 
 COUNTS = {
-    "prompts": 1500, "files of prompts": 1000, "edited tables": 600, "pictures": 1200,
-    "captions": 600, "archives": 300, "links": 800, "edited phrases": 500, "run folders": 150,
-    "checkpoints": 60, "requests": 800, "labeling configurations": 500,
+    "prompts": 1500,
+    "files of prompts": 1000,
+    "edited tables": 600,
+    "pictures": 1200,
+    "captions": 600,
+    "archives": 300,
+    "links": 800,
+    "edited phrases": 500,
+    "run folders": 150,
+    "checkpoints": 60,
+    "requests": 800,
+    "labeling configurations": 500,
     "bodies to the live backend": 400,
-}  # fmt: skip
+}
 SEED = 20261130
 
 
 def surfaces(folder: Path, checkpoint: Path) -> list[Surface]:
     """All readers of outside data."""
     return [
-        *word_surfaces(folder), *file_surfaces(folder, checkpoint), *request_surfaces(checkpoint)
-    ]  # fmt: skip
+        *word_surfaces(folder),
+        *file_surfaces(folder, checkpoint),
+        *request_surfaces(checkpoint),
+    ]
 
 
 @pytest.mark.parametrize("name", COUNTS)

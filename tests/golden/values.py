@@ -23,11 +23,11 @@ from torch import Tensor
 
 from app.cli import main as command_line
 from detclipv2.assets import CAPTIONS, FOLDER
-from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
-from tests.train.test_engine import drawn_experiment, losses
+from tests.train.loop.test_run import drawn_experiment, losses
 from train.pretrain import pretrain
 
 VALUES = Path(__file__).parent / "values.json"

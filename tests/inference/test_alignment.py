@@ -13,14 +13,14 @@ from PIL import Image
 import detclipv2
 from detclipv2 import PRESETS
 from detclipv2.inference.alignment import DISTRACTORS, Alignment, AlignSettings, distractors_for
-from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.phrases import Phrase
 from detclipv2.learning.alignment import text_image_similarity
 from detclipv2.learning.proposals import OBJECTNESS
 from detclipv2.model import DetCLIPv2
-from train.distributed import Replica, World
-from train.pairs import PairsConfig, PairsTask, Words, keep
+from train.loop.distributed import Replica, World
+from train.tasks.pairs import PairsConfig, PairsTask, Words, keep
 
 CAPTION = "A red mug beside two dogs on the old sofa"
 
@@ -81,17 +81,26 @@ def test_scores_and_similarity_are_those_of_the_training_loss(
     embedded = predictor.model.words(predictor.encode_texts(texts))
     regions = encoded.regions
     batch = dataclasses.replace(
-        regions, boxes=regions.boxes[None], embeddings=regions.embeddings[None],
-        centerness=regions.centerness[None], localisation=regions.localisation[None],
-        foreground=regions.foreground[None], iou=regions.iou[None],  # type: ignore[index]
-    )  # fmt: skip
+        regions,
+        boxes=regions.boxes[None],
+        embeddings=regions.embeddings[None],
+        centerness=regions.centerness[None],
+        localisation=regions.localisation[None],
+        foreground=regions.foreground[None],
+        iou=regions.iou[None],  # type: ignore[index]
+    )
     with torch.no_grad():
         chosen, present = task._choose(batch, embedded, predictor.model.bias, words, 0, 1)
         kept = keep(batch, chosen)
         similarity = text_image_similarity(
-            kept, present, embedded[:2], torch.zeros(2, dtype=torch.long, device=device), 1,
-            matching=config.matching, temperature=config.match_temperature,
-        )  # fmt: skip
+            kept,
+            present,
+            embedded[:2],
+            torch.zeros(2, dtype=torch.long, device=device),
+            1,
+            matching=config.matching,
+            temperature=config.match_temperature,
+        )
         boxes = encoded.letterbox.to_original(regions.boxes[chosen[0]])
     scores = (kept[0] @ embedded[:2].T)[present[0]]
     torch.testing.assert_close(aligned.scores, scores, atol=1e-5, rtol=0)
@@ -159,8 +168,7 @@ def test_json_says_everything(predictor: Predictor, encoded: EncodedImage) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [([], "no phrases"), ("", "no phrases"), (["a dog", " "], "empty")],
+    ("words", "message"), [([], "no phrases"), ("", "no phrases"), (["a dog", " "], "empty")]
 )
 def test_nothing_to_align_is_said(
     predictor: Predictor, encoded: EncodedImage, words: str | list[str], message: str

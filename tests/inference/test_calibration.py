@@ -57,8 +57,10 @@ def test_a_calibrated_threshold_keeps_what_its_raw_one_kept() -> None:
     assert (got.class_id == expected.class_id).all() and (got.xyxy == expected.xyxy).all()
     torch.testing.assert_close(
         torch.from_numpy(got.confidence),
-        calibration.apply(torch.from_numpy(expected.confidence)), rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        calibration.apply(torch.from_numpy(expected.confidence)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_a_model_carries_its_calibration(tiny_model: DetCLIPv2, tmp_path: Path) -> None:

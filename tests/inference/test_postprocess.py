@@ -36,9 +36,14 @@ def scene(seed: int, anchors: int, texts: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def plain(
-    boxes: Tensor, logits: Tensor, centerness: Tensor, vocabulary: Vocabulary, threshold: float,
-    nms_iou: float, max_boxes: int,
-) -> list[tuple[int, float, list[float]]]:  # fmt: skip
+    boxes: Tensor,
+    logits: Tensor,
+    centerness: Tensor,
+    vocabulary: Vocabulary,
+    threshold: float,
+    nms_iou: float,
+    max_boxes: int,
+) -> list[tuple[int, float, list[float]]]:
     """The definition, one anchor, class and text at a time."""
     columns = {text: index for index, text in enumerate(vocabulary.texts)}
 
@@ -120,9 +125,7 @@ def test_raising_the_threshold_is_a_pure_filter(
 ) -> None:
     vocabulary = Vocabulary.of(["cat", "dog", "bird"])
     boxes, logits, centerness = scene(seed, 50, 3)
-    find = partial(
-        find_candidates, boxes, logits, centerness, vocabulary, SIZE, soft_nms=soft
-    )  # fmt: skip
+    find = partial(find_candidates, boxes, logits, centerness, vocabulary, SIZE, soft_nms=soft)
     found = find(floor=low)
     high = low + rise * (1 - low)
     loose = select(found, threshold=low, nms_iou=iou, max_boxes=1000)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from detclipv2.config import PRESETS, ImageConfig
 from detclipv2.geometry.boxes import clip
-from detclipv2.inference.encoded import EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import select
 from detclipv2.inference.predictor import Predictor
@@ -347,10 +347,16 @@ def test_a_checkpoint_with_soft_suppression_says_so_and_lowers_what_overlaps(
     hard = predictor.detect(seen, WORDS, **asked)
     found = softened.detect(seen, WORDS, **asked)
     assert 0 < len(found) <= len(hard)
-    before = {(*box, kind): score for box, score, kind in
-              zip(hard.xyxy.tolist(), hard.confidence, hard.class_id, strict=True)}  # fmt: skip
-    ratios = [score / before[*box, kind] for box, score, kind in
-              zip(found.xyxy.tolist(), found.confidence, found.class_id, strict=True)]  # fmt: skip
+    before = {
+        (*box, kind): score
+        for box, score, kind in zip(hard.xyxy.tolist(), hard.confidence, hard.class_id, strict=True)
+    }
+    ratios = [
+        score / before[*box, kind]
+        for box, score, kind in zip(
+            found.xyxy.tolist(), found.confidence, found.class_id, strict=True
+        )
+    ]
     assert max(ratios) == 1 and min(ratios) < 0.9
     assert (np.diff(found.confidence) <= 0).all()
     best = [hard.confidence[hard.class_id == kind].max() for kind in set(hard.class_id)]

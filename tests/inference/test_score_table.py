@@ -10,12 +10,7 @@ import torch
 
 from detclipv2.inference import score_table
 from detclipv2.inference.calibration import Calibration
-from detclipv2.inference.postprocess import (
-    Candidates,
-    find_candidates,
-    score_candidates,
-    select,
-)
+from detclipv2.inference.postprocess import Candidates, find_candidates, score_candidates, select
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.vocabulary import Vocabulary
 from tests.inference.test_postprocess import SIZE, scene
@@ -36,9 +31,16 @@ def searched(
     boxes, logits, localisation = scene(3, anchors, len(words.texts))
     lowest = threshold if isinstance(threshold, float) else min(threshold)
     return find_candidates(
-        boxes, logits, localisation, words, SIZE, floor=lowest, most=most,
-        calibration=CALIBRATION, soft_nms=0.5,
-    )  # fmt: skip
+        boxes,
+        logits,
+        localisation,
+        words,
+        SIZE,
+        floor=lowest,
+        most=most,
+        calibration=CALIBRATION,
+        soft_nms=0.5,
+    )
 
 
 @pytest.mark.parametrize("at_hand", [20_000, 50])
@@ -105,8 +107,14 @@ def test_other_detectors_have_the_same() -> None:
     for threshold in (0.0, 0.4, 0.9):
         found = table.candidates(threshold, 1000)
         wanted = score_candidates(boxes, logits.sigmoid(), WORDS, floor=threshold)
-        wanted = Candidates(*(t[wanted.scores >= thresholds(wanted, threshold)] for t in (
-            wanted.boxes, wanted.scores, wanted.classes)), WORDS, threshold)  # fmt: skip
+        wanted = Candidates(
+            *(
+                t[wanted.scores >= thresholds(wanted, threshold)]
+                for t in (wanted.boxes, wanted.scores, wanted.classes)
+            ),
+            WORDS,
+            threshold,
+        )
         assert torch.equal(found.scores, wanted.scores)
         assert torch.equal(found.boxes, wanted.boxes)
         assert torch.equal(found.classes, wanted.classes)

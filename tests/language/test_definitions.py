@@ -10,7 +10,7 @@ import torch
 
 from detclipv2.language.concepts import Concept, ConceptDictionary, load_concepts
 from detclipv2.language.definitions import Definitions
-from detclipv2.language.embeddings import TextEmbeddings
+from detclipv2.language.text_cache import TextEmbeddings
 from detclipv2.model import DetCLIPv2
 
 DICTIONARY = ConceptDictionary(
@@ -68,8 +68,10 @@ def test_after_settling_nothing_is_borrowed_any_more() -> None:
     definitions.settle(["tac", "mug"])
     asked = len(encoder.asked)
     assert definitions.enrich_all(["tac", "gum", "cat"]) == [
-        "tac, feline mammal", "gum", "cat, feline mammal",
-    ]  # fmt: skip
+        "tac, feline mammal",
+        "gum",
+        "cat, feline mammal",
+    ]
     assert len(encoder.asked) == asked
 
 

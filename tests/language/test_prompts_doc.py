@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from detclipv2.language.concept_class import ConceptClass
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.language.vocabulary_class import ConceptClass
 from tests.places import REPO
 
 DOCUMENT = REPO / "docs" / "prompts.md"

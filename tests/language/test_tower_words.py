@@ -43,8 +43,9 @@ def test_accents_that_the_tower_drops_make_no_second_class(predictor: Predictor)
     assert "the model reads 'café' and 'cafe' alike" in vocabulary.notes
     # Equal vocabularies that were written otherwise keep their own notes.
     assert predictor.vocabulary("cafe, bar").notes == ()
-    assert predictor.vocabulary("cafe, Cafe, bar").notes == ("the model reads 'Cafe' as it reads "
-        "'cafe': one class, 'cafe'",)  # fmt: skip
+    assert predictor.vocabulary("cafe, Cafe, bar").notes == (
+        "the model reads 'Cafe' as it reads 'cafe': one class, 'cafe'",
+    )
 
 
 def test_no_box_comes_twice(predictor: Predictor) -> None:
@@ -74,9 +75,18 @@ def test_unknown_words_are_told(text: str, note: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["cat", "two red mugs", "a man in a hat", "traffic_light", "T-shirt", "crane = tall kettel",
-     "jalapeño", "12:30 clock", "player #10"],
-)  # fmt: skip
+    [
+        "cat",
+        "two red mugs",
+        "a man in a hat",
+        "traffic_light",
+        "T-shirt",
+        "crane = tall kettel",
+        "jalapeño",
+        "12:30 clock",
+        "player #10",
+    ],
+)
 def test_known_words_are_not(text: str) -> None:
     assert unknown_words(Vocabulary.parse(text)) == ()
 

@@ -12,12 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from detclipv2.language.sentence import same_words
-from detclipv2.language.vocabulary import (
-    MAX_CHARACTERS,
-    ConceptClass,
-    Vocabulary,
-    VocabularyError,
-)
+from detclipv2.language.vocabulary import MAX_CHARACTERS, ConceptClass, Vocabulary, VocabularyError
 
 
 def test_one_prompt_a_line_or_separated_by_commas() -> None:
@@ -47,8 +42,15 @@ def test_aliases_thresholds_negatives_and_comments() -> None:
     assert vocabulary.negatives == ("shadow",)
     # The returned classes come first, so that their columns are the first of the matrix.
     assert vocabulary.texts == (
-        "cup", "mug", "tumbler", "kettle", "C# book", "spoon", "shadow", "reflection",
-    )  # fmt: skip
+        "cup",
+        "mug",
+        "tumbler",
+        "kettle",
+        "C# book",
+        "spoon",
+        "shadow",
+        "reflection",
+    )
     assert vocabulary.text_counts == (3, 1, 1, 1, 2)
     assert vocabulary.thresholds == {0: 0.35, 1: 0.25, 3: 1.0}
 
@@ -174,7 +176,7 @@ _text = st.text(
     ),
     min_size=1,
     max_size=20,
-).map(str.strip)  # fmt: skip
+).map(str.strip)
 _threshold = st.none() | st.floats(0, 1)
 
 

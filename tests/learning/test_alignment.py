@@ -63,9 +63,15 @@ def test_similarity_equals_the_loops_of_the_equations_chunked_or_not(
     padded.requires_grad_()
     packed.requires_grad_()
     ours = text_image_similarity(
-        padded, present, packed, owner, len(words), matching=matching, temperature=0.7,  # type: ignore[arg-type]
+        padded,
+        present,
+        packed,
+        owner,
+        len(words),
+        matching=matching,
+        temperature=0.7,  # type: ignore[arg-type]
         chunk=chunk,
-    )  # fmt: skip
+    )
     for tensor in (*regions, *words):
         tensor.requires_grad_()
     plain = _plain(regions, words, matching, 0.7)

@@ -70,9 +70,12 @@ def test_columns_spread_over_processes_give_the_same_loss_and_gradient() -> None
             return x if other is None else x + other
 
         return contrastive_loss(
-            halves[index], targets[index], same=same[:, 3 * index : 3 * index + 3], total=total,
+            halves[index],
+            targets[index],
+            same=same[:, 3 * index : 3 * index + 3],
+            total=total,
             largest=lambda x: x if ceiling is None else ceiling,
-        )  # fmt: skip
+        )
 
     ceiling = (whole / 0.5).detach().amax(dim=1)
     run(1, ceiling, None)

@@ -11,8 +11,12 @@ def test_pyramid_sizes_halve_up_to_p7() -> None:
     pyramid = FeaturePyramid((4, 6, 8), 16)
     maps = pyramid([torch.randn(2, 4, 12, 20), torch.randn(2, 6, 6, 10), torch.randn(2, 8, 3, 5)])
     assert [tuple(m.shape) for m in maps] == [
-        (2, 16, 12, 20), (2, 16, 6, 10), (2, 16, 3, 5), (2, 16, 2, 3), (2, 16, 1, 2),
-    ]  # fmt: skip
+        (2, 16, 12, 20),
+        (2, 16, 6, 10),
+        (2, 16, 3, 5),
+        (2, 16, 2, 3),
+        (2, 16, 1, 2),
+    ]
 
 
 @pytest.mark.parametrize(("deformable", "reached"), [(True, True), (False, False)])

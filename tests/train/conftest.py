@@ -28,13 +28,26 @@ def draw_set(folder: Path, count: int = 12, seed: int = 0) -> Path:
             w, h = map(int, side)
             pen.rectangle((x, y, x + w - 1, y + h - 1), fill=list(COLOURS.values())[kind])
             annotations.append(
-                {"id": len(annotations) + 1, "image_id": number + 1, "category_id": kind + 1,
-                 "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
-            )  # fmt: skip
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number + 1,
+                    "category_id": kind + 1,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
+            )
         name = f"drawn {number:03d}.png"
         photo.save(folder / "images" / name)
-        images.append({"id": number + 1, "file_name": name, "width": width, "height": height,
-                       "split": "val" if number % 4 == 3 else "train"})  # fmt: skip
+        images.append(
+            {
+                "id": number + 1,
+                "file_name": name,
+                "width": width,
+                "height": height,
+                "split": "val" if number % 4 == 3 else "train",
+            }
+        )
     categories = [{"id": i + 1, "name": n.split()[0], "text": n} for i, n in enumerate(COLOURS)]
     path = folder / "instances.json"
     path.write_text(

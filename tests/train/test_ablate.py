@@ -11,22 +11,22 @@ import pytest
 
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
-from tests.train.test_engine import drawn_experiment
+from tests.train.loop.test_run import drawn_experiment
 from tests.train.test_evaluate import root as ov_mini  # noqa: F401 - a fixture
 from train import ablate as command
 from train.ablate import Settings, ablate, experiment_of, fingerprint
 from train.ablations.bases import nano, swin_t
 from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
+from train.ablations.report import FAILED, FIGURES, read_runs
 from train.ablations.row import Row, epoch_steps
 from train.ablations.tables import ROWS
-from train.configs import nano_joint
-from train.distributed import World
+from train.evaluation.metrics.detection import read_truth
+from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment
-from train.metrics.detection import read_truth
-from train.report import FAILED, FIGURES, read_runs
-from train.run_log import LOG
-from train.state import STATE
-from train.zero_shot import zero_shot_boxes
+from train.loop.distributed import World
+from train.loop.run_log import LOG
+from train.loop.run_state import STATE
+from train.nano import joint as nano_joint
 
 ROW = {row.name: row for row in ROWS}
 
@@ -56,9 +56,7 @@ class Drawn:
 
 
 ROWS_OF_THE_TEST = [ROW["2e/tau=1"], ROW["2d/k=100"], ROW["2f/lambda=1"]]
-SETTINGS = Settings(
-    "drawn", overrides=("streams.pairs.task.k=100", "streams.pairs.weight=3")
-)  # fmt: skip
+SETTINGS = Settings("drawn", overrides=("streams.pairs.task.k=100", "streams.pairs.weight=3"))
 
 
 def _figures(out: Path) -> dict[str, float]:
@@ -76,8 +74,10 @@ def test_an_ablation_goes_on_after_a_kill_and_repeats_nothing(
     assert len(drawn.judged) == 6 and len(set(_figures(whole).values())) == 6
     runs = read_runs(whole)
     assert {name: len(done) for name, done in runs.trained.items()} == {
-        "2e/tau=1": 2, "2d/k=100": 2, "2f/lambda=1": 2,
-    }  # fmt: skip
+        "2e/tau=1": 2,
+        "2d/k=100": 2,
+        "2f/lambda=1": 2,
+    }
     assert not runs.missing
     written = json.loads(next(whole.glob("2e-tau-1-*/seed1/figures.json")).read_text())
     assert written["seed"] == 1 and written["steps"] == 7 and written["figures"]["rare"] is None
@@ -92,8 +92,10 @@ def test_an_ablation_goes_on_after_a_kill_and_repeats_nothing(
         run(*arguments, dies, SETTINGS, root=tmp_path, out=killed, seeds=2)
     assert len(_figures(killed)) == 2
     assert list(read_runs(killed).missing.values()) == [
-        ["seed 1 not begun"], ["seed 1 not begun"], ["seed 0 got to step 7", "seed 1 not begun"],
-    ]  # fmt: skip
+        ["seed 1 not begun"],
+        ["seed 1 not begun"],
+        ["seed 0 got to step 7", "seed 1 not begun"],
+    ]
     assert run(*arguments, drawn.judge, SETTINGS, root=tmp_path, out=killed, seeds=2)
     assert _figures(killed) == _figures(whole)
     assert len(drawn.judged) == 6 + 2 + 4
@@ -127,9 +129,14 @@ def test_equal_rows_share_their_runs_also_later(drawn_set: Path, tmp_path: Path)
     # The settings are the same, what they stand for is not.
     with pytest.raises(ValueError, match="another base"):
         ablate(
-            second, lambda row, _: dataclasses.replace(drawn.base(row), temperature=0.3),
-            drawn.judge, SETTINGS, root=tmp_path, out=tmp_path, seeds=1,
-        )  # fmt: skip
+            second,
+            lambda row, _: dataclasses.replace(drawn.base(row), temperature=0.3),
+            drawn.judge,
+            SETTINGS,
+            root=tmp_path,
+            out=tmp_path,
+            seeds=1,
+        )
     assert len(drawn.judged) == 3
 
 
@@ -139,9 +146,11 @@ def test_a_row_that_cannot_be_trained_does_not_stop_the_others(
     drawn = Drawn(drawn_set)
 
     def wild(base: Experiment) -> Experiment:
-        streams = (dataclasses.replace(
-            base.streams[0], task=dataclasses.replace(base.streams[0].task, giou=1e40)
-        ),)  # fmt: skip
+        streams = (
+            dataclasses.replace(
+                base.streams[0], task=dataclasses.replace(base.streams[0].task, giou=1e40)
+            ),
+        )
         return dataclasses.replace(base, streams=streams)
 
     rows = [Row("2f/lambda=1", change=wild), ROW["2f/lambda=0.1"]]
@@ -210,9 +219,11 @@ def test_the_fingerprint_leaves_out_what_changes_no_result(drawn_set: Path, tmp_
 
 
 def test_the_command_lists_trains_and_reports(
-    drawn_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    drawn_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     command.main(["--list"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(ROWS)
@@ -228,8 +239,10 @@ def test_the_command_lists_trains_and_reports(
     steps = [json.loads(line)["step"] for line in next(tmp_path.glob(f"*/seed0/{LOG}")).open()]
     assert steps == [1, 2, 3]
     for wrong, message in [
-        (["9"], "no table"), (["2d", "k=3"], "no row"), (["2d", "speed=3"], "unknown key"),
-    ]:  # fmt: skip
+        (["9"], "no table"),
+        (["2d", "k=3"], "no row"),
+        (["2d", "speed=3"], "unknown key"),
+    ]:
         with pytest.raises(SystemExit, match=message):
             command.main([*wrong, "--out", str(tmp_path / "other")])
     for bad in ([], ["2d", "--seeds", "0"], ["2d", "--images", "x"]):
@@ -245,8 +258,10 @@ def _judged(tmp_path: Path, checkpoint: Path, root: Path) -> Experiment:
 
 
 def test_ov_minis_figures_have_short_names(
-    tiny_checkpoint: Path, tmp_path: Path, ov_mini: Path  # noqa: F811
-) -> None:  # fmt: skip
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    ov_mini: Path,  # noqa: F811
+) -> None:
     experiment = _judged(tmp_path, tiny_checkpoint, ov_mini)
     found = on_ov_mini(experiment, World())
     assert found is not None

@@ -17,10 +17,9 @@ from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from tests.train.conftest import draw_set
-from train import evaluate, pretrain, ship
-from train.class_groups import group_classes, read_texts
-from train.data.grounding import read_phrases
-from train.data.ov_mini import (
+from train import evaluate, pretrain
+from train.data.readers.grounding import read_phrases
+from train.data.readers.ov_mini import (
     BOXED,
     DEVELOPMENT,
     SPARSE,
@@ -30,10 +29,12 @@ from train.data.ov_mini import (
     photos_by_text,
     training_texts,
 )
-from train.data.tags import read_tags
-from train.knowledge import lent, with_knowledge
-from train.metrics.detection import read_truth
-from train.zero_shot import phrase_recall, zero_shot_boxes
+from train.data.readers.tags import read_tags
+from train.evaluation.class_groups import group_classes, read_texts
+from train.evaluation.metrics.detection import read_truth
+from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
+from train.nano import release as ship
+from train.nano.prior import lent, with_knowledge
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from detclipv2 import PRESETS
 from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
 from train import finetune
-from train.knowledge import imagenet_backbone
-from train.optim import Plateau, Progress
-from train.tuning_report import read_tuned
+from train.ablations.tuning_report import read_tuned
+from train.loop.optim import Plateau, Progress
+from train.nano.prior import imagenet_backbone
 
 
 def test_a_plateau_cuts_after_five_and_gives_up_when_small_enough() -> None:
@@ -65,9 +65,18 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
         image["split"] = ("train", "val", "test")[number % 3]
     ours.write_text(json.dumps(truth))
     out = tmp_path / "out"
-    words = ["odinw", str(checkpoint), "--smoke", f"out={out}", "workers=0", "threads=1",
-             str(ours.parent), str(_roboflow(tmp_path)),
-             "streams.detection.batches.sizes=(64,)", "freeze=1"]  # fmt: skip
+    words = [
+        "odinw",
+        str(checkpoint),
+        "--smoke",
+        f"out={out}",
+        "workers=0",
+        "threads=1",
+        str(ours.parent),
+        str(_roboflow(tmp_path)),
+        "streams.detection.batches.sizes=(64,)",
+        "freeze=1",
+    ]
     finetune.main(words)
     shown = capsys.readouterr().out
     assert "| drawn |" in shown and "| set |" in shown and "| mean |" in shown
@@ -126,9 +135,21 @@ def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) ->
     for number, image in enumerate(truth["images"]):
         image["split"] = ("train", "test")[number % 2]
     ours.write_text(json.dumps(truth))
-    finetune.main(["odinw", str(tmp_path / "start"), "--from-backbone", "package", "--smoke",
-                   str(ours.parent), f"out={tmp_path / 'out'}", "workers=0", "threads=1", "seed=5",
-                   "streams.detection.batches.sizes=(64,)"])  # fmt: skip
+    finetune.main(
+        [
+            "odinw",
+            str(tmp_path / "start"),
+            "--from-backbone",
+            "package",
+            "--smoke",
+            str(ours.parent),
+            f"out={tmp_path / 'out'}",
+            "workers=0",
+            "threads=1",
+            "seed=5",
+            "streams.detection.batches.sizes=(64,)",
+        ]
+    )
     start = DetCLIPv2.from_pretrained(tmp_path / "start").state_dict()
     tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best").state_dict()
     imagenet = imagenet_backbone("tf_efficientnet_lite0").state_dict()
@@ -150,9 +171,19 @@ def test_the_knowledge_keeps_the_stages_it_knows_where_the_backbone_learns(
     for number, image in enumerate(truth["images"]):
         image["split"] = ("train", "test")[number % 2]
     ours.write_text(json.dumps(truth))
-    finetune.main(["odinw", str(tmp_path / "start"), "--smoke", str(ours.parent), "workers=0",
-                   f"out={tmp_path / 'out'}", "threads=1", f"freeze={freeze}",
-                   "streams.detection.batches.sizes=(64,)"])  # fmt: skip
+    finetune.main(
+        [
+            "odinw",
+            str(tmp_path / "start"),
+            "--smoke",
+            str(ours.parent),
+            "workers=0",
+            f"out={tmp_path / 'out'}",
+            "threads=1",
+            f"freeze={freeze}",
+            "streams.detection.batches.sizes=(64,)",
+        ]
+    )
     tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best")
     assert tuned.config.knowledge_late == late and tuned.knowledge is not None
     if late:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from train.data.loader import Batch
-from train.distributed import World
-from train.engine import Backprop, LoopConfig, Run
-from train.optim import OptimConfig, Plateau
-from train.state import STATE
+from train.loop.distributed import World
+from train.loop.optim import OptimConfig, Plateau
+from train.loop.run import Backprop, LoopConfig, Run
+from train.loop.run_state import STATE
 
 
 def _batches(steps: range) -> Iterator[Batch]:
@@ -58,9 +58,7 @@ def test_all_processes_take_the_first_ones_figure_for_the_plateau(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = nn.Linear(2, 1)
-    run = Run(
-        tmp_path, layer, OptimConfig(plateau=Plateau()), LoopConfig(steps=2, eval_steps=1)
-    )  # fmt: skip
+    run = Run(tmp_path, layer, OptimConfig(plateau=Plateau()), LoopConfig(steps=2, eval_steps=1))
     figures = iter(np.linspace(0.1, 0.2, 9))
     firsts = iter([0.5, 0.4, 0.4])
     monkeypatch.setattr(World, "objects", lambda _, own: [{"ap": next(firsts)}, own])

@@ -18,10 +18,10 @@ from PIL import Image
 from tests.places import REPO
 from tests.train.conftest import draw_set
 from train import pack
-from train.data.coco import read_coco
-from train.data.encode import encode
+from train.data.readers.coco import read_coco
 from train.data.sample import Sample, pair
-from train.data.shards import Shards
+from train.data.shards.encode import encode
+from train.data.shards.reader import Shards
 from train.pack import Settings
 
 
@@ -72,8 +72,9 @@ def test_captions_get_phrases_and_bad_photos_are_reported(
     shards = Shards(out)
     assert shards.counts == (3, 3, 2) and not len(shards.dropped)
     assert [(s.concepts, s.width) for s in shards][:2] == [
-        (("dog", "lake"), 40), (("dog", "roof"), 41)
-    ]  # fmt: skip
+        (("dog", "lake"), 40),
+        (("dog", "roof"), 41),
+    ]
 
 
 def test_shards_can_be_packed_again(captions: Path, tmp_path: Path) -> None:
@@ -131,8 +132,17 @@ def test_another_set_or_other_settings_need_another_folder(captions: Path, tmp_p
 def test_a_killed_run_leaves_no_half_shard(tmp_path: Path) -> None:
     source = draw_set(tmp_path / "drawn", count=300)
     out = tmp_path / "shards"
-    command = [sys.executable, "-m", "train.pack", "coco", str(source), "--out", str(out),
-               "--per-shard", "10"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "train.pack",
+        "coco",
+        str(source),
+        "--out",
+        str(out),
+        "--per-shard",
+        "10",
+    ]
     process = subprocess.Popen(
         command, cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -14,10 +14,10 @@ from pathlib import Path
 from detclipv2.config import PRESETS
 from train.ablations.changes import TAGS
 from train.ablations.row import Row, epoch_steps
-from train.configs import nano_joint
-from train.data.class_folders import read_class_folders
+from train.data.readers.class_folders import read_class_folders
 from train.data.sample import Sample
 from train.experiment import Experiment, Volume
+from train.nano import joint as nano_joint
 from train.pretrain import load_experiment
 
 Base = Callable[[Row, bool], Experiment]

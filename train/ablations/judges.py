@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detclipv2.inference.detectors import Detector
+from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
-from train import protocols
-from train.data.ov_mini import DEVELOPMENT
-from train.distributed import World
-from train.enrichment import enrichment
+from train.data.readers.ov_mini import DEVELOPMENT
 from train.evaluate import development, evaluate, open_detector
+from train.evaluation import protocols
+from train.evaluation.detector_sweep import Sweep
+from train.evaluation.prompts_with_definitions import enrichment
 from train.experiment import Experiment
-from train.sweep import Sweep
+from train.loop.distributed import World
 
 Judge = Callable[[Experiment, World], dict[str, Any] | None]
 """A finished run → `figures` by short names, and everything in `detail`; None in all processes but

@@ -10,8 +10,12 @@ from train.experiment import Experiment, Stream
 Change = Callable[[Experiment], Experiment]
 
 STREAMS = {
-    "O365": "detection", "GoldG": "grounding", "CC3M": "pairs", "CC15M": "pairs", "IN1k": "tags",
-}  # fmt: skip
+    "O365": "detection",
+    "GoldG": "grounding",
+    "CC3M": "pairs",
+    "CC15M": "pairs",
+    "IN1k": "tags",
+}
 """Which stream a data set of the paper is."""
 
 
@@ -38,9 +42,11 @@ class Paper:
     def cost(self) -> str:
         """All but the AP, in words."""
         said = (
-            (self.memory, "{:g} GB"), (self.hours, "{:g} GPU-h"), (self.fps, "{:g} FPS"),
+            (self.memory, "{:g} GB"),
+            (self.hours, "{:g} GPU-h"),
+            (self.fps, "{:g} FPS"),
             (self.seconds, "{:g} s a step"),
-        )  # fmt: skip
+        )
         return ", ".join(form.format(value) for value, form in said if value is not None)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from detclipv2.learning.proposals import OBJECTNESS
 from train.ablations.changes import chain, model, pairs, quality, resolution, run
 from train.ablations.row import Paper, Row
-from train.pairs import PairsConfig
+from train.tasks.pairs import PairsConfig
 
 
 def _ap(ap: float, *parts: float, **cost: float) -> Paper:
@@ -22,9 +22,13 @@ def _ap(ap: float, *parts: float, **cost: float) -> Paper:
 
 def _objectness() -> list[Row]:
     figures = (
-        _ap(28.4, 26.6, 28.2, 28.8), _ap(30.1, 30.0, 30.1, 30.2), _ap(30.2, 28.4, 30.6, 30.1),
-        _ap(29.6, 24.9, 29.5, 30.5), _ap(31.3, 29.4, 31.7, 31.3), _ap(30.9, 30.2, 31.1, 30.8),
-    )  # fmt: skip
+        _ap(28.4, 26.6, 28.2, 28.8),
+        _ap(30.1, 30.0, 30.1, 30.2),
+        _ap(30.2, 28.4, 30.6, 30.1),
+        _ap(29.6, 24.9, 29.5, 30.5),
+        _ap(31.3, 29.4, 31.7, 31.3),
+        _ap(30.9, 30.2, 31.1, 30.8),
+    )
     rows = []
     for kind, paper in zip(OBJECTNESS, figures, strict=True):
         change = pairs(objectness=kind)
@@ -37,11 +41,13 @@ def _objectness() -> list[Row]:
 def _values(table: str, key: str, field: str, best: str, figures: dict[str, Paper]) -> list[Row]:
     return [
         Row(
-            f"{table}/{key}={text}", paper, _unless(text, best, f"{table}/{key}="),
+            f"{table}/{key}={text}",
+            paper,
+            _unless(text, best, f"{table}/{key}="),
             change=pairs(**{field: type(getattr(PairsConfig, field))(text)}),
         )
         for text, paper in figures.items()
-    ]  # fmt: skip
+    ]
 
 
 def _unless(one: str, best: str, prefix: str) -> str:
@@ -57,38 +63,91 @@ _NO_DEFORM = model(deformable=False)
 ROWS: tuple[Row, ...] = (
     *_objectness(),
     # 39.5 as printed; an AP of 29.8 rather fits 29.5.
-    Row("2b/largest", _ap(29.8, 28.5, 39.5, 30.4, memory=19.8), "2b/max",
-        change=pairs(region="largest")),
+    Row(
+        "2b/largest",
+        _ap(29.8, 28.5, 39.5, 30.4, memory=19.8),
+        "2b/max",
+        change=pairs(region="largest"),
+    ),
     Row("2b/max", _ap(*_BEST, memory=20.6), change=pairs(matching="max")),
-    Row("2b/softmax", _ap(30.9, 31.3, 30.7, 31.1, memory=26.0), "2b/max",
-        change=pairs(matching="softmax")),
+    Row(
+        "2b/softmax",
+        _ap(30.9, 31.3, 30.7, 31.1, memory=26.0),
+        "2b/max",
+        change=pairs(matching="softmax"),
+    ),
     Row("2c/text_to_image", _ap(*_BEST), change=pairs(side="text_to_image")),
-    Row("2c/image_to_text", _ap(29.8, 30.0, 29.7, 29.9), "2c/text_to_image",
-        change=pairs(side="image_to_text")),
+    Row(
+        "2c/image_to_text",
+        _ap(29.8, 30.0, 29.7, 29.9),
+        "2c/text_to_image",
+        change=pairs(side="image_to_text"),
+    ),
     Row("2c/both", _ap(30.9, 30.0, 31.5, 30.5), "2c/text_to_image", change=pairs(side="both")),
-    *_values("2d", "k", "k", "100", {
-        "25": _ap(30.6, 29.9, 30.5, 30.8), "50": _ap(30.8, 30.2, 30.6, 31.0), "100": _ap(*_BEST),
-        "200": _ap(30.8, 29.4, 30.6, 31.1),
-    }),
-    *_values("2e", "tau", "temperature", "0.5", {
-        "1": _ap(30.1, 28.4, 30.3, 30.3), "0.5": _ap(*_BEST), "0.15": _ap(30.8, 29.6, 31.0, 30.9),
-        "0.07": _ap(29.2, 27.5, 29.0, 29.6),
-    }),
-    *_values("2f", "lambda", "weight", "0.1", {
-        "0.03": _ap(30.5, 29.6, 30.0, 31.0), "0.1": _ap(*_BEST), "0.3": _ap(30.9, 29.4, 31.5, 30.7),
-        "1": _ap(28.9, 27.7, 28.8, 29.3),
-    }),
-    Row("3/O365 without deform", _ap(28.8, 26.0, 28.0, 30.0, seconds=0.925), "3/O365", ("O365",),
-        _NO_DEFORM),
+    *_values(
+        "2d",
+        "k",
+        "k",
+        "100",
+        {
+            "25": _ap(30.6, 29.9, 30.5, 30.8),
+            "50": _ap(30.8, 30.2, 30.6, 31.0),
+            "100": _ap(*_BEST),
+            "200": _ap(30.8, 29.4, 30.6, 31.1),
+        },
+    ),
+    *_values(
+        "2e",
+        "tau",
+        "temperature",
+        "0.5",
+        {
+            "1": _ap(30.1, 28.4, 30.3, 30.3),
+            "0.5": _ap(*_BEST),
+            "0.15": _ap(30.8, 29.6, 31.0, 30.9),
+            "0.07": _ap(29.2, 27.5, 29.0, 29.6),
+        },
+    ),
+    *_values(
+        "2f",
+        "lambda",
+        "weight",
+        "0.1",
+        {
+            "0.03": _ap(30.5, 29.6, 30.0, 31.0),
+            "0.1": _ap(*_BEST),
+            "0.3": _ap(30.9, 29.4, 31.5, 30.7),
+            "1": _ap(28.9, 27.7, 28.8, 29.3),
+        },
+    ),
+    Row(
+        "3/O365 without deform",
+        _ap(28.8, 26.0, 28.0, 30.0, seconds=0.925),
+        "3/O365",
+        ("O365",),
+        _NO_DEFORM,
+    ),
     Row("3/O365", replace(_O365, seconds=1.075), data=("O365",)),
-    Row("3/O365+GoldG+CC3M without deform", _ap(37.3, 34.1, 36.9, 38.2, seconds=0.980),
-        "3/O365+GoldG+CC3M", ("O365", "GoldG", "CC3M"), _NO_DEFORM),
-    Row("3/O365+GoldG+CC3M", _ap(38.4, 36.7, 37.9, 39.1, seconds=1.092),
-        data=("O365", "GoldG", "CC3M")),
+    Row(
+        "3/O365+GoldG+CC3M without deform",
+        _ap(37.3, 34.1, 36.9, 38.2, seconds=0.980),
+        "3/O365+GoldG+CC3M",
+        ("O365", "GoldG", "CC3M"),
+        _NO_DEFORM,
+    ),
+    Row(
+        "3/O365+GoldG+CC3M",
+        _ap(38.4, 36.7, 37.9, 39.1, seconds=1.092),
+        data=("O365", "GoldG", "CC3M"),
+    ),
     Row("4/O365", _O365, "4/O365+GoldG+CC15M", ("O365",)),
     Row("4/O365+CC3M", _ap(*_BEST), "4/O365+GoldG+CC15M", ("O365", "CC3M")),
-    Row("4/O365+GoldG+CC3M", _ap(38.4, 36.7, 37.9, 39.1), "4/O365+GoldG+CC15M",
-        ("O365", "GoldG", "CC3M")),
+    Row(
+        "4/O365+GoldG+CC3M",
+        _ap(38.4, 36.7, 37.9, 39.1),
+        "4/O365+GoldG+CC15M",
+        ("O365", "GoldG", "CC3M"),
+    ),
     Row("4/O365+GoldG+CC15M", _ap(40.4, 36.0, 41.7, 40.0), data=_FULL),
     Row("5/GLIP-T", Paper(hours=7400, fps=1.6), change=None),
     Row("5/DetCLIP-T", Paper(hours=2000, fps=4.1), change=None),
@@ -107,10 +166,14 @@ ROWS: tuple[Row, ...] = (
     # The paper's open problems: boxes of things without a name, noisy captions, too many pairs.
     Row("open/as the paper"),
     Row("open/oln", against="open/as the paper", change=chain(quality, model(localisation="both"))),
-    Row("open/cleaning drop", against="open/as the paper",
-        change=pairs(support=0.02, noise="drop")),
-    Row("open/cleaning weigh", against="open/as the paper",
-        change=pairs(support=0.02, noise="weigh")),
+    Row(
+        "open/cleaning drop", against="open/as the paper", change=pairs(support=0.02, noise="drop")
+    ),
+    Row(
+        "open/cleaning weigh",
+        against="open/as the paper",
+        change=pairs(support=0.02, noise="weigh"),
+    ),
     Row("open/imbalance temperature=0.5", against="open/as the paper", change=run(temperature=0.5)),
     # What each data type gives: all of them, only boxes, all but one.
     Row("types/all", data=_TYPES),
@@ -119,7 +182,7 @@ ROWS: tuple[Row, ...] = (
     Row("types/without grounding", against="types/all", data=("O365", "CC15M", "IN1k")),
     Row("types/without captions", against="types/all", data=("O365", "GoldG", "IN1k")),
     Row("types/without class names", against="types/all", data=_FULL),
-)  # fmt: skip
+)
 """All rows, in the paper's order."""
 
 

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from detclipv2.config import ModelConfig
-from train.data.lvis import read_lvis
+from train.data.readers.lvis import read_lvis
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
 from train.data.transforms import Augmentation
-from train.engine import LoopConfig
 from train.experiment import Experiment, Stream, Volume
-from train.optim import OptimConfig, Plateau
-from train.task import BoxesConfig
+from train.loop.optim import OptimConfig, Plateau
+from train.loop.run import LoopConfig
+from train.tasks.boxes import BoxesConfig
 
 _LVIS = 100_170
 # 1333×800 with short sides from 480 on, as MMDetection's multi-scale training has them.
@@ -37,21 +37,26 @@ def lvis(model: ModelConfig, smoke: bool = False) -> Experiment:
 
     batch = 4 if smoke else 64
     stream = Stream(
-        "detection", data, BoxesConfig(concepts=150, negatives="data", enrich=True),
+        "detection",
+        data,
+        BoxesConfig(concepts=150, negatives="data", enrich=True),
         replace(_SMOKE if smoke else _MULTI_SCALE, batch=batch),
-        Augmentation(scale=(1.0, 1.0), light=0.0), cache_gib=0.0, volume=Volume(_LVIS, 1203),
-    )  # fmt: skip
+        Augmentation(scale=(1.0, 1.0), light=0.0),
+        cache_gib=0.0,
+        volume=Volume(_LVIS, 1203),
+    )
     return Experiment(
         model=model,
         streams=(stream,),
         loop=LoopConfig(
-            steps=4 if smoke else 24 * -(-_LVIS // batch), save_minutes=20.0,
+            steps=4 if smoke else 24 * -(-_LVIS // batch),
+            save_minutes=20.0,
             precision="fp32" if smoke else "fp16",
         ),
         optim=OptimConfig(lr=4e-5, text=0.1, weight_decay=0.05, warmup=1000),
         checkpointing=not smoke,
         workers=1 if smoke else 4,
-    )  # fmt: skip
+    )
 
 
 def odinw(
@@ -71,19 +76,22 @@ def odinw(
     batch = min(4 if smoke else 32, max(1, photos))
     epoch = -(-photos // batch)
     stream = Stream(
-        "detection", data,
+        "detection",
+        data,
         BoxesConfig(concepts=150, negatives="data", enrich=model.text.definitions),
         replace(_SMOKE if smoke else _MULTI_SCALE, batch=batch),
         Augmentation(scale=(1.0, 1.0), light=0.0),
-    )  # fmt: skip
+    )
     return Experiment(
         model=model,
         streams=(stream,),
         loop=LoopConfig(
-            steps=(2 if smoke else 250) * epoch, eval_steps=epoch, save_minutes=10.0,
+            steps=(2 if smoke else 250) * epoch,
+            eval_steps=epoch,
+            save_minutes=10.0,
             log_every=max(1, epoch),
         ),
         optim=OptimConfig(
             lr=4e-5, text=0.01, weight_decay=0.05, warmup=500, ema=0.0, plateau=Plateau()
         ),
-    )  # fmt: skip
+    )

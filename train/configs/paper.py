@@ -14,17 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from detclipv2.config import PRESETS
-from train.data.coco import read_objects365
-from train.data.goldg import read_goldg
+from train.data.readers.coco import read_objects365
+from train.data.readers.goldg import read_goldg
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
-from train.data.shards import Shards
+from train.data.shards.reader import Shards
 from train.data.transforms import Augmentation
-from train.engine import LoopConfig
 from train.experiment import Experiment, Stream, Volume
-from train.optim import OptimConfig
-from train.pairs import PairsConfig
-from train.task import BoxesConfig
+from train.loop.optim import OptimConfig
+from train.loop.run import LoopConfig
+from train.tasks.boxes import BoxesConfig
+from train.tasks.pairs import PairsConfig
 
 _EPOCHS = 12
 _O365, _GOLDG, _CC3M, _CC15M = 660_000, 770_000, 3_000_000, 13_000_000
@@ -73,7 +73,8 @@ def _experiment(preset: str, streams: Sequence[Stream], smoke: bool) -> Experime
         model=PRESETS[preset],
         streams=tuple(streams),
         loop=LoopConfig(
-            steps=4 if smoke else _EPOCHS * epoch, save_minutes=20.0,
+            steps=4 if smoke else _EPOCHS * epoch,
+            save_minutes=20.0,
             precision="fp32" if smoke else "fp16",
         ),
         # The paper's batch-wise rule: 1e-4 · sqrt(batch / 16).
@@ -83,27 +84,32 @@ def _experiment(preset: str, streams: Sequence[Stream], smoke: bool) -> Experime
         checkpointing=not smoke,
         parallel="ddp",
         workers=1 if smoke else 4,
-    )  # fmt: skip
+    )
 
 
 def _detection(batch: int) -> Stream:
     return Stream(
-        "detection", _objects365,
+        "detection",
+        _objects365,
         BoxesConfig(concepts=150, negatives="data", enrich=True),
         BatchConfig(batch=batch, sizes=_MULTI_SCALE, limit=_LIMIT),
         Augmentation(scale=(1.0, 1.0), light=0.0),
-        cache_gib=0.0, volume=Volume(_O365, 365),
-    )  # fmt: skip
+        cache_gib=0.0,
+        volume=Volume(_O365, 365),
+    )
 
 
 def _grounding(batch: int) -> Stream:
     return Stream(
-        "grounding", _goldg,
+        "grounding",
+        _goldg,
         BoxesConfig(concepts=100, localise=False),
         BatchConfig(batch=batch, sizes=_MULTI_SCALE, limit=_LIMIT),
         Augmentation(scale=(1.0, 1.0), light=0.0),
-        own_concepts=100, cache_gib=0.0, volume=Volume(_GOLDG),
-    )  # fmt: skip
+        own_concepts=100,
+        cache_gib=0.0,
+        volume=Volume(_GOLDG),
+    )
 
 
 def _pairs(folders: tuple[str, ...], samples: int) -> Stream:
@@ -114,11 +120,14 @@ def _pairs(folders: tuple[str, ...], samples: int) -> Stream:
         return shards, [1.0] * len(shards)
 
     return Stream(
-        "pairs", read, PairsConfig(),
+        "pairs",
+        read,
+        PairsConfig(),
         BatchConfig(batch=6144, sizes=(320,), square=True),
         Augmentation(scale=(1.0, 1.0), light=0.0, squash=True),
-        cache_gib=0.0, volume=Volume(samples),
-    )  # fmt: skip
+        cache_gib=0.0,
+        volume=Volume(samples),
+    )
 
 
 def _objects365(root: Path, _: Path) -> tuple[Sequence[Sample], Sequence[float]]:

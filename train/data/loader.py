@@ -25,7 +25,7 @@ from train.data.transforms import (
     mosaic,
     random_view,
 )
-from train.schedule import turn
+from train.data.turns import turn
 
 logger = logging.getLogger(__name__)
 _GIB = 1 << 30
@@ -56,10 +56,18 @@ class Batches(Dataset[Batch]):
     """Index = step. Photos stay decoded, up to `cache_gib`; bad ones are skipped by name."""
 
     def __init__(
-        self, samples: Sequence[Sample], sampler: Sampler, augmentation: Augmentation, *,
-        seed: int, fill: tuple[int, int, int], most_concepts: int, cache_gib: float = 4.0,
-        rank: int = 0, world: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        samples: Sequence[Sample],
+        sampler: Sampler,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        fill: tuple[int, int, int],
+        most_concepts: int,
+        cache_gib: float = 4.0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self._samples, self._sampler, self._augmentation = samples, sampler, augmentation
         self._seed, self._fill, self._most_concepts = seed, fill, most_concepts
         self._rank, self._world = rank, world
@@ -140,10 +148,14 @@ def load(batches: Dataset[Batch], steps: range, workers: int) -> Iterator[Batch]
     ahead = {"prefetch_factor": 4} if workers else {}
     # Its own generator: the global one belongs to the model's dropout.
     yield from DataLoader(
-        batches, batch_size=None, sampler=steps, num_workers=workers,
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
         worker_init_fn=_quiet,
-        generator=torch.Generator(), **ahead,  # type: ignore[arg-type]
-    )  # fmt: skip
+        generator=torch.Generator(),
+        **ahead,  # type: ignore[arg-type]
+    )
 
 
 def _quiet(_: int) -> None:

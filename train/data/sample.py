@@ -73,16 +73,20 @@ class Sample:
 
 
 def pair(
-    image: Path | bytes, concepts: Sequence[str] = (), *, caption: str | None = None,
-    width: int = 0, height: int = 0, origin: str = "",
-) -> Sample:  # fmt: skip
+    image: Path | bytes,
+    concepts: Sequence[str] = (),
+    *,
+    caption: str | None = None,
+    width: int = 0,
+    height: int = 0,
+    origin: str = "",
+) -> Sample:
     """An image-text pair: a sample without boxes; a concept given twice counts once."""
     names = tuple(dict.fromkeys(concepts))
     boxes, labels = _nothing(len(names))
     return Sample(
-        image, width, height, boxes, names, labels,
-        exhaustive=False, caption=caption, origin=origin,
-    )  # fmt: skip
+        image, width, height, boxes, names, labels, exhaustive=False, caption=caption, origin=origin
+    )
 
 
 @lru_cache(maxsize=64)
@@ -92,10 +96,17 @@ def _nothing(concepts: int) -> tuple[Boxes, Labels]:
 
 
 def boxed(
-    image: Path, width: int, height: int, rows: Iterable[tuple[Sequence[float], Iterable[str]]], *,
-    mentioned: Iterable[str] = (), exhaustive: bool = True, complete: Iterable[str] = (),
-    caption: str | None = None, dropped: Dropped,
-) -> Sample:  # fmt: skip
+    image: Path,
+    width: int,
+    height: int,
+    rows: Iterable[tuple[Sequence[float], Iterable[str]]],
+    *,
+    mentioned: Iterable[str] = (),
+    exhaustive: bool = True,
+    complete: Iterable[str] = (),
+    caption: str | None = None,
+    dropped: Dropped,
+) -> Sample:
     """A sample of rows as annotation files have them.
 
     Args:
@@ -123,9 +134,16 @@ def boxed(
     concepts = tuple(dict.fromkeys([*mentioned, *(w for words in kept for w in words)]))
     labels = np.array([[c in words for c in concepts] for words in kept], dtype=bool)
     return Sample(
-        image, width, height, boxes[usable], concepts, labels.reshape(len(kept), len(concepts)),
-        exhaustive, tuple(dict.fromkeys(complete)), caption,
-    )  # fmt: skip
+        image,
+        width,
+        height,
+        boxes[usable],
+        concepts,
+        labels.reshape(len(kept), len(concepts)),
+        exhaustive,
+        tuple(dict.fromkeys(complete)),
+        caption,
+    )
 
 
 def _is_box(xywh: object) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.sample import Sample
-from train.data.shards import Shards, epoch_order
+from train.data.shards.reader import Shards, epoch_order
 
 _MULTIPLE = 32
 # Photos share canvases of the nearest of these shapes, lying or upright; the widest one is for

@@ -61,9 +61,13 @@ class View:
 
 
 def random_view(
-    sample: Sample, image: Image, canvas: tuple[int, int], aug: Augmentation,
-    rng: np.random.Generator, fill: tuple[int, int, int],
-) -> View:  # fmt: skip
+    sample: Sample,
+    image: Image,
+    canvas: tuple[int, int],
+    aug: Augmentation,
+    rng: np.random.Generator,
+    fill: tuple[int, int, int],
+) -> View:
     """A sample placed on a canvas at random.
 
     Args:
@@ -93,9 +97,15 @@ def random_view(
         pixels = _relight(pixels, aug.light, rng)
     boxes, kept = _clip(boxes, canvas, aug.visible)
     return View(
-        pixels, boxes[kept], sample.concepts, sample.labels[kept], sample.exhaustive,
-        sample.complete, sample.caption, sample.name,
-    )  # fmt: skip
+        pixels,
+        boxes[kept],
+        sample.concepts,
+        sample.labels[kept],
+        sample.exhaustive,
+        sample.complete,
+        sample.caption,
+        sample.name,
+    )
 
 
 def mosaic(views: list[View], places: list[Cell], canvas: tuple[int, int]) -> View:
@@ -116,9 +126,8 @@ def mosaic(views: list[View], places: list[Cell], canvas: tuple[int, int]) -> Vi
     partial = [set(view.complete) for view in views if not view.exhaustive]
     complete = sorted(set.intersection(*partial)) if partial else []
     return View(
-        pixels, np.concatenate(boxes), concepts, np.concatenate(labels), exhaustive,
-        tuple(complete),
-    )  # fmt: skip
+        pixels, np.concatenate(boxes), concepts, np.concatenate(labels), exhaustive, tuple(complete)
+    )
 
 
 def cells(canvas: tuple[int, int], rng: np.random.Generator) -> list[Cell]:
@@ -147,9 +156,11 @@ def drop_concepts(view: View, most: int, rng: np.random.Generator) -> View:
     labels = view.labels[:, keep]
     named = np.flatnonzero(labels.any(axis=1))
     return replace(
-        view, boxes=view.boxes[named], labels=labels[named],
+        view,
+        boxes=view.boxes[named],
+        labels=labels[named],
         concepts=tuple(view.concepts[i] for i in keep),
-    )  # fmt: skip
+    )
 
 
 def _lines(side: int, rng: np.random.Generator) -> list[int]:
@@ -161,9 +172,12 @@ def _slide(room: int, rng: np.random.Generator) -> int:
 
 
 def _paste(
-    image: Image, size: tuple[int, int], shift: NDArray[np.int64], canvas: tuple[int, int],
+    image: Image,
+    size: tuple[int, int],
+    shift: NDArray[np.int64],
+    canvas: tuple[int, int],
     fill: tuple[int, int, int],
-) -> Image:  # fmt: skip
+) -> Image:
     method = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR
     resized = cv2.resize(image, size, interpolation=method)
     width, height = canvas

@@ -14,8 +14,8 @@ import torch
 
 from app.browse.job import BrowseJob, known_runs, run_of
 from app.browse.store import About, BrowseRun, Counts, Filter
-from app.ui.cards import cards
-from detclipv2.captions import Captioned, find_captions
+from app.ui.shared.cards import cards
+from detclipv2.datasets.captions import Captioned, find_captions
 from detclipv2.inference.alignment import Alignment, AlignSettings
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
@@ -28,18 +28,26 @@ def alignment(caption: str, phrases: dict[str, float]) -> Alignment:
     """An alignment whose phrases have the given evidence."""
     count = len(phrases)
     return Alignment(
-        caption, tuple(phrases), (None,) * count, torch.tensor([[1.0, 2.0, 30.0, 40.0]]),
-        torch.tensor([3]), torch.tensor([list(phrases.values())]), torch.zeros(3), 0.0,
-        AlignSettings(), (60, 50),
-    )  # fmt: skip
+        caption,
+        tuple(phrases),
+        (None,) * count,
+        torch.tensor([[1.0, 2.0, 30.0, 40.0]]),
+        torch.tensor([3]),
+        torch.tensor([list(phrases.values())]),
+        torch.zeros(3),
+        0.0,
+        AlignSettings(),
+        (60, 50),
+    )
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> BrowseRun:
     found = BrowseRun.make(tmp_path / "run")
     captions = ["a dog on a mat", "two cats", "a dog and 100% wool", "nothing"]
-    found.begin((Captioned(f"{i}.jpg", DEMO / "coffee.jpg", c) for i, c in enumerate(captions)),
-                ABOUT)  # fmt: skip
+    found.begin(
+        (Captioned(f"{i}.jpg", DEMO / "coffee.jpg", c) for i, c in enumerate(captions)), ABOUT
+    )
     found.write(1, alignment(captions[0], {"a dog": 2.0, "a mat": -1.0}))
     found.write(2, alignment(captions[1], {"two cats": 3.0}))
     found.write(3, alignment(captions[2], {"The Dog": 0.2, "100% wool": 0.4}))
@@ -102,9 +110,11 @@ def test_every_form_of_captions_is_read(tmp_path: Path) -> None:
     expected = [("coffee.jpg", "a cup"), ("rocket.jpg", "a rocket, rising")]
     coco = {
         "images": [{"id": 1, "file_name": "coffee.jpg"}, {"id": 2, "file_name": "rocket.jpg"}],
-        "annotations": [{"image_id": 1, "caption": "a cup"},
-                        {"image_id": 2, "caption": "a  rocket, rising"}],
-    }  # fmt: skip
+        "annotations": [
+            {"image_id": 1, "caption": "a cup"},
+            {"image_id": 2, "caption": "a  rocket, rising"},
+        ],
+    }
     (tmp_path / "c.json").write_text(json.dumps(coco))
     (tmp_path / "c.tsv").write_text(
         "coffee.jpg\ta cup\na rocket, rising\trocket.jpg\nlost.jpg\tx\n"
@@ -146,8 +156,11 @@ def test_a_job_aligns_stops_and_goes_on(tiny_model: DetCLIPv2, tmp_path: Path) -
     predictor = Predictor(tiny_model, device="cpu", cache_dir=tmp_path / "cache")
     data = tmp_path / "data"
     data.mkdir()
-    for name, text in (("coffee", "a red cup on the table"), ("rocket", "a rocket"),
-                       ("chelsea", "wow")):  # fmt: skip
+    for name, text in (
+        ("coffee", "a red cup on the table"),
+        ("rocket", "a rocket"),
+        ("chelsea", "wow"),
+    ):
         shutil.copy(DEMO / f"{name}.jpg", data)
         (data / f"{name}.txt").write_text(text)
     (data / "torn.jpg").write_bytes(b"\xff\xd8 torn")

@@ -10,9 +10,9 @@ import pytest
 
 from app.browse.job import known_runs
 from app.browse.store import FILE, About, BrowseRun
-from detclipv2.captions import Captioned
 from detclipv2.database import DatabaseError
-from detclipv2.language.embeddings import TextEmbeddings
+from detclipv2.datasets.captions import Captioned
+from detclipv2.language.text_cache import TextEmbeddings
 from detclipv2.model import DetCLIPv2
 
 

@@ -20,13 +20,13 @@ import pytest
 from PIL import Image
 
 from app.engine import Engine
-from app.labelstudio.connection import Connection
-from app.labelstudio.images import images_of_project, local_address
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.api.images import images_of_project, local_address
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from tests.app.labelstudio.proxy import mounted
-from tests.app.visitors import HERE
+from tests.app.ui.visitors import HERE
 from tests.places import REPO
 
 TOKEN = "abcdef0123456789abcdef0123456789abcdef01"
@@ -52,8 +52,9 @@ APART = """<View>
 def typed(text: str | list[str], control: str = "prompt") -> list[dict[str, Any]]:
     """What the page sends of a text that a labeler has entered."""
     lines = [text] if isinstance(text, str) else text
-    return [{"type": "textarea", "from_name": control, "to_name": "image",
-             "value": {"text": lines}}]  # fmt: skip
+    return [
+        {"type": "textarea", "from_name": control, "to_name": "image", "value": {"text": lines}}
+    ]
 
 
 VISITOR = HERE
@@ -139,10 +140,22 @@ def running(folder: Path, files: Path, port: int, host: str) -> Iterator[None]:
     environment.pop("PYTHONPATH", None)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
-             "--log-level", "WARNING"],
-            env=environment, cwd=folder, stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                program,
+                "start",
+                "--no-browser",
+                "--internal-host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--log-level",
+                "WARNING",
+            ],
+            env=environment,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
         try:
             deadline = time.monotonic() + 480  # about a minute alone, more on a busy machine
             while True:

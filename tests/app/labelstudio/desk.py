@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from app.labelstudio.connection import Connection
+from app.labelstudio.api.connection import Connection
 from tests.app.labelstudio.conftest import CONFIG
 
 KINDS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".webp")
@@ -55,9 +55,12 @@ class Desk:
         """A project with one task an address; returns its number."""
         number = len(self.projects) + 1
         self.projects[number] = {
-            "id": number, "title": f"project {number}", "label_config": config,
-            "model_version": "", "show_collab_predictions": True,
-        }  # fmt: skip
+            "id": number,
+            "title": f"project {number}",
+            "label_config": config,
+            "model_version": "",
+            "show_collab_predictions": True,
+        }
         for url in urls:
             self.task(number, {"image": url})
         return number
@@ -66,15 +69,20 @@ class Desk:
         """A task; returns it as the server tells it."""
         number = len(self.tasks) + 1
         self.tasks[number] = {
-            "id": number, "project": project, "data": data, "predictions": [], "annotations": [],
+            "id": number,
+            "project": project,
+            "data": data,
+            "predictions": [],
+            "annotations": [],
             "total_annotations": 0,
-        }  # fmt: skip
+        }
         return self.tasks[number]
 
     def predict(self, task: int, made: dict[str, Any]) -> int:
         """A prediction; returns its number."""
-        number = 1 + max((one["id"] for t in self.tasks.values() for one in t["predictions"]),
-                         default=0)  # fmt: skip
+        number = 1 + max(
+            (one["id"] for t in self.tasks.values() for one in t["predictions"]), default=0
+        )
         self.tasks[task]["predictions"].append({**made, "id": number})
         return number
 

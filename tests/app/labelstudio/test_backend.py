@@ -17,14 +17,14 @@ import httpx
 import pytest
 
 from app.engine import Engine
-from app.labelstudio.backend import Backend
-from app.labelstudio.backend_memory import Learned, Memory, Prompt
-from app.labelstudio.calibrate import Proposal
-from app.labelstudio.connection import Connection
-from app.labelstudio.images import TaskImages, local_address
-from app.labelstudio.plan import plan
-from app.labelstudio.push import push
-from app.labelstudio.tasks import create_local_tasks
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.api.images import TaskImages, local_address
+from app.labelstudio.api.tasks import create_local_tasks
+from app.labelstudio.backend.learned_state import Learned, Memory, Prompt
+from app.labelstudio.backend.service import Backend
+from app.labelstudio.learn.calibrate import Proposal
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.store import Run
 from tests.app.labelstudio.conftest import CONFIG, PROMPTED, TOKEN, Server, typed
@@ -52,14 +52,32 @@ def started(server: Server, tiny_checkpoint: Path, state: Path) -> Iterator[str]
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
-        **os.environ, "LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": TOKEN,
-        "BACKEND_PASSWORD": "secret", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        **os.environ,
+        "LABEL_STUDIO_URL": server.url,
+        "LABEL_STUDIO_API_KEY": TOKEN,
+        "BACKEND_PASSWORD": "secret",
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve-backend", "--model", str(tiny_checkpoint),
-         "--port", str(port), "--basic-auth", "ls", "--state", str(state)],
-        cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "app.cli",
+            "serve-backend",
+            "--model",
+            str(tiny_checkpoint),
+            "--port",
+            str(port),
+            "--basic-auth",
+            "ls",
+            "--state",
+            str(state),
+        ],
+        cwd=REPO,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 240  # seconds alone, minutes on a busy machine
     while True:
@@ -83,23 +101,36 @@ def ask(backend: str, path: str, body: dict[str, Any], **more: Any) -> httpx.Res
 
 
 def test_retrieve_predictions_gives_named_boxes(
-    backend: str, server: Server, connection: Connection, photos_on_server: Path,
+    backend: str,
+    server: Server,
+    connection: Connection,
+    photos_on_server: Path,
     make_project: Callable[..., int],
-) -> None:  # fmt: skip
+) -> None:
     project = make_project([], LOW)
     refs = sources.find_images([photos_on_server])
     create_local_tasks(connection, project, refs, server.files)
     connection.write(
-        "POST", "/api/ml/",
-        json={"project": project, "url": backend, "title": "DetCLIPv2", "is_interactive": True,
-              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
-    )  # fmt: skip
+        "POST",
+        "/api/ml/",
+        json={
+            "project": project,
+            "url": backend,
+            "title": "DetCLIPv2",
+            "is_interactive": True,
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": "ls",
+            "basic_auth_pass": "secret",
+        },
+    )
     fields = {"fields": "all", "include": "id,predictions"}
     ids = [task["id"] for task in connection.pages({"project": project, "include": "id"})]
     connection.write(
-        "POST", "/api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project},
+        "POST",
+        "/api/dm/actions",
+        params={"id": "retrieve_tasks_predictions", "project": project},
         json={"selectedItems": {"all": False, "included": ids}},
-    )  # fmt: skip
+    )
     made = [p for t in connection.pages({"project": project, **fields}) for p in t["predictions"]]
     assert len(made) == 3
     regions = [region for one in made for region in one["result"]]
@@ -112,9 +143,12 @@ def test_retrieve_predictions_gives_named_boxes(
 
 
 def test_one_answer_a_task_also_when_an_image_is_gone(
-    backend: str, photos_on_server: Path, server: Server, connection: Connection,
+    backend: str,
+    photos_on_server: Path,
+    server: Server,
+    connection: Connection,
     make_project: Callable[..., int],
-) -> None:  # fmt: skip
+) -> None:
     project = make_project([], LOW)
     create_local_tasks(connection, project, sources.find_images([photos_on_server]), server.files)
     urls = [local_address(f"{photos_on_server.name}/{n}") for n in ("a.jpg", "gone.jpg")]
@@ -148,19 +182,30 @@ def test_one_answer_a_task_also_when_an_image_is_gone(
 
 
 def test_start_training_sets_thresholds_from_what_labelers_kept(
-    backend: str, server: Server, tiny_checkpoint: Path, state: Path, connection: Connection,
+    backend: str,
+    server: Server,
+    tiny_checkpoint: Path,
+    state: Path,
+    connection: Connection,
     many_run: Callable[..., tuple[Run, int]],
-) -> None:  # fmt: skip
+) -> None:
     run, project = many_run(40, boxes=4)
     push(plan(run, connection, project), connection)
     for row in run.images("done"):
         assert row.task is not None
         submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
     found = connection.write(
-        "POST", "/api/ml/",
-        json={"project": project, "url": backend, "title": "DetCLIPv2",
-              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
-    )  # fmt: skip
+        "POST",
+        "/api/ml/",
+        json={
+            "project": project,
+            "url": backend,
+            "title": "DetCLIPv2",
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": "ls",
+            "basic_auth_pass": "secret",
+        },
+    )
     body = {"project": f"{project}.1", "schema": CONFIG}
     before = ask(backend, "/setup", body).json()["model_version"]
     connection.write("POST", f"/api/ml/{found['id']}/train", json={})
@@ -179,16 +224,26 @@ def test_start_training_sets_thresholds_from_what_labelers_kept(
 
 
 def test_webhooks_get_the_password_that_label_studio_leaves_out(
-    backend: str, connection: Connection, photos_on_server: Path, server: Server,
+    backend: str,
+    connection: Connection,
+    photos_on_server: Path,
+    server: Server,
     make_project: Callable[..., int],
-) -> None:  # fmt: skip
+) -> None:
     project = make_project([], LOW)
     create_local_tasks(connection, project, sources.find_images([photos_on_server]), server.files)
     connection.write(
-        "POST", "/api/ml/",
-        json={"project": project, "url": backend, "title": "DetCLIPv2",
-              "auth_method": "BASIC_AUTH", "basic_auth_user": "ls", "basic_auth_pass": "secret"},
-    )  # fmt: skip
+        "POST",
+        "/api/ml/",
+        json={
+            "project": project,
+            "url": backend,
+            "title": "DetCLIPv2",
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": "ls",
+            "basic_auth_pass": "secret",
+        },
+    )
     deadline = time.monotonic() + 30
     while True:
         (hook,) = connection.get("/api/webhooks/", params={"project": project})
@@ -197,8 +252,11 @@ def test_webhooks_get_the_password_that_label_studio_leaves_out(
         assert time.monotonic() < deadline, "the webhook is not signed"
         time.sleep(0.2)
     url = local_address(f"{photos_on_server.name}/a.jpg")
-    body = {"tasks": [{"id": 1, "data": {"image": url}}], "label_config": LOW,
-            "project": f"{project}.17"}  # fmt: skip
+    body = {
+        "tasks": [{"id": 1, "data": {"image": url}}],
+        "label_config": LOW,
+        "project": f"{project}.17",
+    }
 
     def version(**more: Any) -> str:
         answer = ask(backend, "/predict", {**body, **more}).json()["results"][0]

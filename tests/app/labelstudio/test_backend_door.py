@@ -18,15 +18,15 @@ import uvicorn
 
 from app.cli import main
 from app.engine import Engine
-from app.labelstudio.backend import Backend
-from app.labelstudio.backend_bodies import MAX_BODY
-from app.labelstudio.backend_http import build_backend
-from app.labelstudio.backend_memory import Memory
-from app.labelstudio.backend_work import Work
-from app.labelstudio.connection import Connection
-from app.labelstudio.images import TaskImages
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.api.images import TaskImages
+from app.labelstudio.backend.bodies import MAX_BODY
+from app.labelstudio.backend.http import build_backend
+from app.labelstudio.backend.learned_state import Memory
+from app.labelstudio.backend.limited_work import Work
+from app.labelstudio.backend.service import Backend
 from tests.app.labelstudio.conftest import CONFIG, PROMPTED, free_port, typed
-from tests.app.labelstudio.test_lessons import inline
+from tests.app.labelstudio.test_usable_reviews import inline
 from tests.fuzz.backend_bodies import odd_bodies
 
 JSON = {"Content-Type": "application/json"}
@@ -117,8 +117,15 @@ def test_nobody_else_comes_in_without_a_password(
         monkeypatch.delenv(name, raising=False)
     key = tmp_path / "key"
     key.write_text("0" * 40)
-    command = ["serve-backend", "--url", "http://127.0.0.1:9", "--key-file", str(key),
-               "--state", str(tmp_path / "state.json")]  # fmt: skip
+    command = [
+        "serve-backend",
+        "--url",
+        "http://127.0.0.1:9",
+        "--key-file",
+        str(key),
+        "--state",
+        str(tmp_path / "state.json"),
+    ]
     for host in ("0.0.0.0", "::", "192.168.1.2", "example.org", ""):
         assert main([*command, "--host", host]) == 2
         said = capsys.readouterr().err
@@ -201,8 +208,9 @@ def test_health_and_setup_answer_while_all_predictions_wait(slow: tuple[Slow, Ba
         (answer,) = asking(client, 1, params=context)().json()["results"]
         (region,) = answer["result"]
         assert region["value"]["text"] == [
-            "cat", "DetCLIPv2: 3 requests are under way; try again in a minute",
-        ], "the labeler reads it"  # fmt: skip
+            "cat",
+            "DetCLIPv2: 3 requests are under way; try again in a minute",
+        ], "the labeler reads it"
         for _ in waiting:
             detector.gate.release()
         assert [one().status_code for one in waiting] == [200] * 3

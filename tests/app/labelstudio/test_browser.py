@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.engine import Engine
-from app.labelstudio.connection import Connection
-from app.labelstudio.images import images_of_project
-from app.labelstudio.plan import plan
-from app.labelstudio.push import push
-from app.labelstudio.tasks import create_project, upload_tasks
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.api.images import images_of_project
+from app.labelstudio.api.tasks import create_project, upload_tasks
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.settings import settings_of
 from app.runs.store import Run
@@ -47,9 +47,13 @@ def magenta(content: bytes, frame: list[float]) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("config", [CONFIG, APART], ids=["rectanglelabels", "labels"])
 def test_label_studio_shows_named_boxes_where_things_are(
-    config: str, browser: BrowserContext, server: Server, connection: Connection,
-    shared_engine: Engine, tmp_path: Path,
-) -> None:  # fmt: skip
+    config: str,
+    browser: BrowserContext,
+    server: Server,
+    connection: Connection,
+    shared_engine: Engine,
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     upright = Image.new("RGB", (240, 320), (90, 120, 90))
@@ -115,9 +119,12 @@ def test_label_studio_shows_named_boxes_where_things_are(
 
 
 def test_batch_push_and_calibrate_in_the_page(
-    browser: BrowserContext, served_link: str, server: Server, connection: Connection,
+    browser: BrowserContext,
+    served_link: str,
+    server: Server,
+    connection: Connection,
     photos_on_server: Path,
-) -> None:  # fmt: skip
+) -> None:
     wrong: list[str] = []
     page = browser.new_page()
     page.set_default_timeout(30_000)

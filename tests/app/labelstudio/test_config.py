@@ -8,9 +8,9 @@ import pytest
 import yaml
 from lxml import etree
 
-from app.labelstudio.backend_labels import read_labels
-from app.labelstudio.config import ConfigError, ImageTag
-from app.labelstudio.config_map import read_config
+from app.labelstudio.api.config_map import read_config
+from app.labelstudio.api.labeling_config import ConfigError, ImageTag
+from app.labelstudio.backend.label_config import read_labels
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import CONFIG, REPO
 
@@ -59,8 +59,9 @@ def test_all_controls_of_all_images_take_boxes() -> None:
         for image, places in found.images
     }
     assert where == {
-        "a": {"cat": ("animals", "cat"), "cup": ("things", "cup")}, "b": {"cup": ("things", "cup")},
-    }  # fmt: skip
+        "a": {"cat": ("animals", "cat"), "cup": ("things", "cup")},
+        "b": {"cup": ("things", "cup")},
+    }
     assert found.labels == {"cat": "cat", "cup": "cup"} and found.missing == ("dog",)
     only = read_config(TWO, Vocabulary.parse("cat, cup"), control="things")
     assert {t.from_name for _, places in only.images for t, _ in places.values()} == {"things"}
@@ -109,7 +110,8 @@ def test_tags_and_attributes_in_lower_case() -> None:
         (CONFIG.replace("<Image", "<Video"), "'label' is on no <Image>"),
         (
             '<View><Image name="i" value="$i"/><RectangleLabels name="r" toName="i" '
-            'value="$labels"/></View>', r"'r' takes its labels from the tasks \(\$labels\)",
+            'value="$labels"/></View>',
+            r"'r' takes its labels from the tasks \(\$labels\)",
         ),
         (
             '<View><Repeater on="$pages"><Image name="p_{{idx}}" value="$pages[{{idx}}]"/>'
@@ -119,10 +121,11 @@ def test_tags_and_attributes_in_lower_case() -> None:
         ),
         (
             '<View><Image name="i" value="$i"/><Labels name="l" toName="i"><Label value="cat"/>'
-            '</Labels><Polygon name="p" toName="i"/></View>', "<Polygon> 'p' takes polygons",
+            '</Labels><Polygon name="p" toName="i"/></View>',
+            "<Polygon> 'p' takes polygons",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_served_is_refused_by_name(xml: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_config(xml, WORDS)
@@ -149,11 +152,14 @@ def test_what_is_refused_beside_what_is_served_is_told() -> None:
         (ImageTag("i", "http://h/$f?x=1"), {"f": "e.jpg"}, [(None, "http://h/e.jpg?x=1")]),
         (ImageTag("i", "$pages", True), {"pages": ["/a", 7, "/b"]}, [(0, "/a"), (2, "/b")]),
         (ImageTag("i", "$pages", True), {"pages": "/a"}, []),
-        *[(ImageTag("i", "$image", many), {"image": bad}, [])
-          for many in (False, True) for bad in (None, "", 7, {}, [], [[]], [None])],
+        *[
+            (ImageTag("i", "$image", many), {"image": bad}, [])
+            for many in (False, True)
+            for bad in (None, "", 7, {}, [], [[]], [None])
+        ],
         (ImageTag("i", "$image"), {}, []),
     ],
-)  # fmt: skip
+)
 def test_the_images_of_a_task(
     tag: ImageTag, data: dict[str, Any], found: list[tuple[int | None, str]]
 ) -> None:

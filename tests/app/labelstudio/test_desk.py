@@ -16,25 +16,25 @@ import supervision as sv
 from PIL import Image
 
 from app.cli import main
-from app.labelstudio.connection import LabelStudioError
-from app.labelstudio.images import TaskImages, check_images, images_of_project, local_address
-from app.labelstudio.plan import plan
-from app.labelstudio.pull import pull
-from app.labelstudio.push import push
-from app.labelstudio.tasks import upload_tasks
-from app.labelstudio.versions import made_by_us
+from app.labelstudio.api.connection import LabelStudioError
+from app.labelstudio.api.images import TaskImages, check_images, images_of_project, local_address
+from app.labelstudio.api.tasks import upload_tasks
+from app.labelstudio.api.versions import made_by_us
+from app.labelstudio.learn.pull import pull
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
-from app.ui.calibrate_tab import build as build_calibrate
-from app.ui.labelstudio_actions import LabelStudioActions
-from app.ui.labelstudio_tab import build
-from app.ui.run_folders import RunFolders
+from app.ui.calibrate.tab import build as build_calibrate
+from app.ui.labelstudio.actions import LabelStudioActions
+from app.ui.labelstudio.tab import build
+from app.ui.shared.run_folders import RunFolders
 from tests.app.labelstudio.conftest import CONFIG, VISITOR
 from tests.app.labelstudio.desk import Desk
-from tests.app.visitors import RULES
+from tests.app.ui.visitors import RULES
 
 MakeRun = Callable[..., Run]
 URLS = [local_address(f"photos/{name}.jpg") for name in "abc"]
@@ -50,16 +50,20 @@ def make_run(tmp_path: Path) -> MakeRun:
     """`make_run(images)`: a run with a surer and a less sure box of its first class on each."""
 
     def make(
-        images: list[ImageRef], name: str = "run", prompts: str = "cat, cup", weaker: float = 0.4,
+        images: list[ImageRef],
+        name: str = "run",
+        prompts: str = "cat, cup",
+        weaker: float = 0.4,
         **settings: Any,
-    ) -> Run:  # fmt: skip
+    ) -> Run:
         chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
         run = Run.create(tmp_path / name, chosen, images)
         for row in run.images():
             found = sv.Detections(
                 np.array([[1, 1, 50, 50], [2, 1, 60, 50]], np.float32),
-                confidence=np.array([0.9, weaker]), class_id=np.zeros(2, int),
-            )  # fmt: skip
+                confidence=np.array([0.9, weaker]),
+                class_id=np.zeros(2, int),
+            )
             path = Path(row.place)
             content = path.read_bytes() if path.is_file() else row.file_name.encode()
             run.save(row, found, hashlib.sha256(content).hexdigest(), (100, 100), 0.1)
@@ -71,7 +75,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 @pytest.fixture
 def shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`shell("push", …)`: the command line, connected to the desk."""
-    monkeypatch.setattr("app.labelstudio.commands.connect", lambda _: desk.connect())
+    monkeypatch.setattr("app.commands.labelstudio.connect", lambda _: desk.connect())
     return lambda *words: main([str(word) for word in words])
 
 
@@ -167,9 +171,10 @@ def test_connecting_anew_forgets_the_dry_run(tmp_path: Path) -> None:
     push_button = page.blocks[ids["ls-push"]]
     for trigger in ((ids["ls-connect"], "click"), (ids["ls-key"], "submit")):
         (reset,) = (
-            one for one in page.fns.values()
+            one
+            for one in page.fns.values()
             if trigger in one.targets and push_button in one.outputs
-        )  # fmt: skip
+        )
         dry_run, button = reset.fn()
         assert dry_run is None and button.interactive is False
         assert isinstance(reset.outputs[0], gr.State)
@@ -217,9 +222,12 @@ def test_a_project_is_made_once(
 
 
 def test_uploads_of_every_kind_and_of_photos_that_are_gone(
-    desk: Desk, make_run: MakeRun, shell: Callable[..., int], tmp_path: Path,
+    desk: Desk,
+    make_run: MakeRun,
+    shell: Callable[..., int],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     exif = Image.Exif()
@@ -378,9 +386,10 @@ def test_no_visitor_waits_for_another_ones_label_studio(tmp_path: Path) -> None:
         with gr.Tab("Calibrate") as other:
             build_calibrate(runs, connection, other)
     asking = [
-        one for one in page.fns.values()
+        one
+        for one in page.fns.values()
         if one.queue is not False and (connection in one.inputs or connection in one.outputs)
-    ]  # fmt: skip
+    ]
     assert len(asking) == 12
     for one in asking:
         assert one.concurrency_limit == 8, one.name

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from label_studio_sdk import LabelStudio
 
-from app.labelstudio import plan as plan_module
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.keys import kind_of_key
-from app.labelstudio.payload import to_boxes
-from app.labelstudio.plan import plan
-from app.labelstudio.push import push
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.keys import kind_of_key
+from app.labelstudio.api.payload import to_boxes
+from app.labelstudio.push import plan as plan_module
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs.store import Run
 from tests.app.labelstudio.conftest import TOKEN, Server
 from tests.app.labelstudio.proxy import faulty
@@ -225,9 +225,9 @@ def test_killed_twenty_times(
     program = """
 import sys
 from pathlib import Path
-from app.labelstudio import plan as module
-from app.labelstudio.connection import Connection
-from app.labelstudio.push import push
+from app.labelstudio.push import plan as module
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.push.push import push
 from app.runs.store import Run
 module.MAX_COUNT = 8
 connection = Connection(sys.argv[1], sys.argv[2])

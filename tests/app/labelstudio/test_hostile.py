@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.cli import main
-from app.labelstudio.backend_webhooks import sign_webhooks
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import TaskImages, check_images, images_of_project
-from app.labelstudio.payload import fingerprint, to_boxes
-from app.labelstudio.plan import tasks_of
-from app.labelstudio.pull import pull
-from app.labelstudio.shapes import json_depth
-from app.labelstudio.tasks import create_project, upload_tasks
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.images import TaskImages, check_images, images_of_project
+from app.labelstudio.api.payload import fingerprint, to_boxes
+from app.labelstudio.api.shapes import json_depth
+from app.labelstudio.api.tasks import create_project, upload_tasks
+from app.labelstudio.backend.webhooks import sign_webhooks
+from app.labelstudio.learn.pull import pull
+from app.labelstudio.push.plan import tasks_of
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
@@ -35,16 +35,18 @@ from tests.app.labelstudio.hostile import Wire, bomb, drip, hostile
 KEY = "7" * 40
 PROJECT = {"id": 1, "title": "p", "label_config": CONFIG, "model_version": ""}
 TASK = {
-    "id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "total_annotations": 1,
+    "id": 1,
+    "data": {"image": "/data/upload/1/a.jpg"},
+    "total_annotations": 1,
     "predictions": [{"id": 1, "model_version": "v", "score": 0.5, "result": []}],
     "annotations": [{"id": 1, "parent_prediction": 1, "result": [], "lead_time": 1.0}],
-}  # fmt: skip
+}
 HUGE = 10**400
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.labelstudio.connection._PATIENCE", 0.2)
+    monkeypatch.setattr("app.labelstudio.api.connection._PATIENCE", 0.2)
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
 
@@ -78,10 +80,16 @@ def test_what_drips_ends() -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"<html>", "answers no JSON"), (b"\xff\xfe[]", "answers no JSON"), (b"NaN", "is no JSON"),
-     (b'{"id": Infinity}', "is no JSON"), (b"[" * 100_000, "inside one another"),
-     (b"[" * 101 + b"]" * 101, "inside one another"), (b"9" * 5000, "answers no JSON")],
-)  # fmt: skip
+    [
+        (b"<html>", "answers no JSON"),
+        (b"\xff\xfe[]", "answers no JSON"),
+        (b"NaN", "is no JSON"),
+        (b'{"id": Infinity}', "is no JSON"),
+        (b"[" * 100_000, "inside one another"),
+        (b"[" * 101 + b"]" * 101, "inside one another"),
+        (b"9" * 5000, "answers no JSON"),
+    ],
+)
 def test_what_is_no_json_is_told(content: bytes, said: str) -> None:
     ask(lambda wire: wire.body(content), said)
 
@@ -102,8 +110,9 @@ def test_redirects_name_the_address_to_use() -> None:
     ask(lambda wire: wire.body(b"", 302, Location=wire.path), "redirected 5 times")
     ask(lambda wire: wire.body(b"", 302), "answers 302 without saying where to go")
     with hostile(lambda wire: wire.body(b"", 301, Location=f"https://x.example{wire.path}")) as (
-        url, seen,
-    ):  # fmt: skip
+        url,
+        seen,
+    ):
         with pytest.raises(LabelStudioError, match=r"on to https://x\.example/api/current-user"):
             at(url).check()
         with pytest.raises(LabelStudioError, match=r"on to https://x\.example/api/projects"):
@@ -157,7 +166,7 @@ def pages(script: Callable[[int], Any]) -> Callable[[Wire], None]:
 
 
 def test_pages_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.labelstudio.connection.MAX_PAGES", 30)
+    monkeypatch.setattr("app.labelstudio.api.connection.MAX_PAGES", 30)
     same = {"total": 10**9, "tasks": [TASK]}
     for script, said, count in (
         (lambda page: same, "gives the same tasks on page 2 again", 2),
@@ -229,10 +238,15 @@ def _broken(value: Any) -> Iterator[Any]:
 
 def test_a_field_of_another_shape_is_told_or_not_needed() -> None:
     region = {
-        "id": "a", "from_name": "label", "to_name": "image", "type": "rectanglelabels",
-        "original_width": 10, "original_height": 10, "score": 0.5,
+        "id": "a",
+        "from_name": "label",
+        "to_name": "image",
+        "type": "rectanglelabels",
+        "original_width": 10,
+        "original_height": 10,
+        "score": 0.5,
         "value": {"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["cat"]},
-    }  # fmt: skip
+    }
     task = copy.deepcopy(TASK)
     for one in (*task["predictions"], *task["annotations"]):  # type: ignore[misc]
         one["result"] = [region]
@@ -258,11 +272,30 @@ def test_a_field_of_another_shape_is_told_or_not_needed() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["x", "y", "width", "height", "rotation", "rectanglelabels", "labels",
-                         "value", "id", "score", "original_width"]), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "x",
+                    "y",
+                    "width",
+                    "height",
+                    "rotation",
+                    "rectanglelabels",
+                    "labels",
+                    "value",
+                    "id",
+                    "score",
+                    "original_width",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 region_fields = st.sampled_from(["value", "id", "score", "type", "original_width"])
@@ -301,8 +334,12 @@ def test_an_image_is_not_fetched_where_nobody_allowed_it() -> None:
         place = f"{inside}/latest/meta-data"
         with hostile(lambda wire: wire.body(b"", 302, Location=place)) as (url, _):
             connection = at(url)
-            for address in ("s3://bucket/a.jpg", "/data/upload/1/a.jpg", f"{url}/x.jpg",
-                            "/data/local-files/?d=a.jpg"):  # fmt: skip
+            for address in (
+                "s3://bucket/a.jpg",
+                "/data/upload/1/a.jpg",
+                f"{url}/x.jpg",
+                "/data/local-files/?d=a.jpg",
+            ):
                 with pytest.raises(SourceError, match=r"is not allowed; name it with"):
                     TaskImages(connection).read(ImageRef("a.jpg", address, None, 1))
             assert seen == []
@@ -328,7 +365,7 @@ def test_an_image_is_not_fetched_where_nobody_allowed_it() -> None:
     ],
 )
 def test_a_cloud_hands_out_its_own_files(place: str, url: str, allowed: bool) -> None:
-    from app.labelstudio.images import _is_storage
+    from app.labelstudio.api.images import _is_storage
 
     assert _is_storage(url, place) is allowed
 
@@ -336,9 +373,14 @@ def test_a_cloud_hands_out_its_own_files(place: str, url: str, allowed: bool) ->
 def test_a_task_cannot_use_the_key() -> None:
     with hostile(lambda wire: wire.body(b"")) as (url, seen):
         images = TaskImages(at(url))
-        for place in ("/api/projects/1/next", f"{url}/api/projects/1/export", "/logout",
-                      "/data/upload/../../api/projects/1/next", "/data/%2e%2e/api/x",
-                      "/data/upload/%2e%2e/%2e%2e/api/x"):  # fmt: skip
+        for place in (
+            "/api/projects/1/next",
+            f"{url}/api/projects/1/export",
+            "/logout",
+            "/data/upload/../../api/projects/1/next",
+            "/data/%2e%2e/api/x",
+            "/data/upload/%2e%2e/%2e%2e/api/x",
+        ):
             with pytest.raises(SourceError, match="no address of an image"):
                 images.read(ImageRef("a.jpg", place, None, 1))
         assert seen == []
@@ -357,8 +399,9 @@ def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> N
         if wire.path.startswith("/data/upload/"):
             wire.body(files[wire.path.rpartition("/")[2]])
         elif wire.path.startswith("/api/tasks/"):
-            tasks = [{"id": i, "data": {"image": f"/data/upload/1/{n}"}}
-                     for i, n in enumerate(files)]  # fmt: skip
+            tasks = [
+                {"id": i, "data": {"image": f"/data/upload/1/{n}"}} for i, n in enumerate(files)
+            ]
             wire.json({"total": 3, "tasks": tasks})
         else:
             wire.json(PROJECT)
@@ -372,7 +415,7 @@ def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> N
 def test_a_file_of_this_machine_has_a_limit_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.labelstudio.images.MAX_BYTES", 10)
+    monkeypatch.setattr("app.labelstudio.api.images.MAX_BYTES", 10)
     (tmp_path / "large.jpg").write_bytes(bytes(11))
     images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
     with pytest.raises(SourceError, match="more than 10 bytes"):
@@ -380,11 +423,11 @@ def test_a_file_of_this_machine_has_a_limit_too(
 
 
 def test_boxes_without_number_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.labelstudio.pull import review
+    from app.labelstudio.learn.pull import review
 
     value = {"x": 1, "y": 1, "width": 1, "height": 1, "rectanglelabels": ["cat"]}
     many = [{"id": str(i), "value": value} for i in range(10)]
-    monkeypatch.setattr("app.labelstudio.pull.MAX_PAIRS", 99)
+    monkeypatch.setattr("app.labelstudio.learn.pull.MAX_PAIRS", 99)
     with pytest.raises(LabelStudioError, match="task 7 has 10 predicted and 10 labelled boxes"):
         review(7, many, many)
     assert len(review(7, many[:9], many)) == 10

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from app.cli import main
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.environment import server_address
-from app.labelstudio.images import TaskImages
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.environment import server_address
+from app.labelstudio.api.images import TaskImages
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
@@ -55,9 +55,15 @@ def listening() -> Iterator[tuple[str, list[str | None]]]:
 
 @pytest.mark.parametrize(
     "spelling",
-    [OWN, f"{OWN}/", f" {OWN} ", "HTTP://LABELS.example:80/tools", "http://labels.example//tools",
-     "http://labels.example/other/../tools"],
-)  # fmt: skip
+    [
+        OWN,
+        f"{OWN}/",
+        f" {OWN} ",
+        "HTTP://LABELS.example:80/tools",
+        "http://labels.example//tools",
+        "http://labels.example/other/../tools",
+    ],
+)
 def test_every_spelling_of_the_environments_server_gets_its_key(spelling: str) -> None:
     made = Connection.from_environment(spelling)
     assert made.url == OWN
@@ -67,10 +73,17 @@ def test_every_spelling_of_the_environments_server_gets_its_key(spelling: str) -
 
 @pytest.mark.parametrize(
     "other",
-    ["https://labels.example/tools", "http://labels.example:8080/tools", "http://labels.example",
-     "http://labels.example/tools2", "http://labels.example/Tools", "http://elsewhere/tools",
-     "http://labels.example.elsewhere/tools", "http://sub.labels.example/tools"],
-)  # fmt: skip
+    [
+        "https://labels.example/tools",
+        "http://labels.example:8080/tools",
+        "http://labels.example",
+        "http://labels.example/tools2",
+        "http://labels.example/Tools",
+        "http://elsewhere/tools",
+        "http://labels.example.elsewhere/tools",
+        "http://sub.labels.example/tools",
+    ],
+)
 def test_no_other_server_gets_the_environments_key(
     other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,10 +111,19 @@ def test_the_first_variable_names_the_server(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     "written",
-    ["localhost:8080", "ftp://labels.example", "http://", "http://me:secret@labels.example",
-     "http://labels.example/?next=1", "http://labels.example/#x", "http://labels.example/%2e%2e/b",
-     "http://[::1", "http://labels.example:port", "http://a\nb"],
-)  # fmt: skip
+    [
+        "localhost:8080",
+        "ftp://labels.example",
+        "http://",
+        "http://me:secret@labels.example",
+        "http://labels.example/?next=1",
+        "http://labels.example/#x",
+        "http://labels.example/%2e%2e/b",
+        "http://[::1",
+        "http://labels.example:port",
+        "http://a\nb",
+    ],
+)
 def test_what_is_no_address_is_told(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LabelStudioError, match="is no address of a server"):
         server_address(written)
@@ -115,9 +137,10 @@ def test_the_command_line_sends_nothing_to_another_server(
 ) -> None:
     with listening() as (url, seen):
         for command in (
-            ["pull", "--project", "1"], ["calibrate", "--project", "1"],
+            ["pull", "--project", "1"],
+            ["calibrate", "--project", "1"],
             ["serve-backend", "--state", str(tmp_path / "state.json")],
-        ):  # fmt: skip
+        ):
             assert main([*command, "--url", url]) == 2
             assert f"is not sent to {url}" in capsys.readouterr().err
         assert seen == []

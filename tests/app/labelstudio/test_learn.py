@@ -13,25 +13,25 @@ import pytest
 
 from app.cli import main
 from app.engine import Engine
-from app.labelstudio.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
-from app.labelstudio.config_map import config_for, read_config
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import TaskImages, check_images, images_of_project, read_address
-from app.labelstudio.plan import plan, tasks_of
-from app.labelstudio.pull import Effort, effort, pull
-from app.labelstudio.push import push
-from app.labelstudio.queue import by_comparison, by_labelers, by_threshold, write_queue
-from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+from app.labelstudio.api.config_map import config_for, read_config
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.images import TaskImages, check_images, images_of_project, read_address
+from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
+from app.labelstudio.learn.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
+from app.labelstudio.learn.pull import Effort, effort, pull
+from app.labelstudio.push.plan import plan, tasks_of
+from app.labelstudio.push.push import push
+from app.labelstudio.push.queue import by_comparison, by_labelers, by_threshold, write_queue
 from app.runs import sources
 from app.runs.jobs import process
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.calibrate_actions import CalibrateActions
-from app.ui.run_folders import RunFolders
+from app.ui.calibrate.actions import CalibrateActions
+from app.ui.shared.run_folders import RunFolders
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import CONFIG, TOKEN, VISITOR, Server
-from tests.app.visitors import RULES
+from tests.app.ui.visitors import RULES
 
 ManyRun = Callable[..., tuple[Run, int]]
 
@@ -105,9 +105,12 @@ def test_a_threshold_is_proposed_only_when_it_is_sure() -> None:
 
 
 def test_calibrate_end_to_end(
-    many_run: ManyRun, connection: Connection, server: Server, monkeypatch: pytest.MonkeyPatch,
+    many_run: ManyRun,
+    connection: Connection,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     run, project = many_run(60, boxes=4)
     labels = CONFIG.replace('"cat"', '"CAT"').replace('"cup"', '"Cup"')
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": labels})
@@ -143,18 +146,25 @@ def test_calibrate_end_to_end(
 
 
 def test_the_queue_is_what_the_server_sorts_by(
-    many_run: ManyRun, connection: Connection, server: Server, monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    many_run: ManyRun,
+    connection: Connection,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run, project = many_run(12)
     push(plan(run, connection, project), connection)
     pairs = tasks_of(run, connection, project)
     ranked = by_threshold(run, pairs, margin=0.3)
     assert write_queue(ranked, connection, project, run.model_version) == 12
     tasks = connection.pages(
-        {"project": project, "include": "id", "query": json.dumps({"ordering": [
-            "tasks:predictions_score"]})}
-    )  # fmt: skip
+        {
+            "project": project,
+            "include": "id",
+            "query": json.dumps({"ordering": ["tasks:predictions_score"]}),
+        }
+    )
     order = [task["id"] for task in tasks]
     urgent = [one.task for one in ranked if one.urgency > 0]
     assert urgent and order[: len(urgent)] == urgent
@@ -196,10 +206,15 @@ def test_tasks_from_a_folder_do_not_double_what_sync_made(
 ) -> None:
     project = create_project(connection, "from a folder", Vocabulary.parse("cat, cup"))
     storage = connection.write(
-        "POST", "/api/storages/localfiles",
-        json={"project": project, "path": str(photos_on_server), "use_blob_urls": True,
-              "regex_filter": ".*(a|turned).jpg"},
-    )  # fmt: skip
+        "POST",
+        "/api/storages/localfiles",
+        json={
+            "project": project,
+            "path": str(photos_on_server),
+            "use_blob_urls": True,
+            "regex_filter": ".*(a|turned).jpg",
+        },
+    )
     connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
     refs = sources.find_images([photos_on_server])
     made = create_local_tasks(connection, project, refs, server.files)
@@ -217,10 +232,15 @@ def test_tasks_from_a_folder_do_not_double_what_sync_made(
 
 
 def test_uploads_detect_push_and_nothing_twice(
-    connection: Connection, server: Server, photos_on_server: Path, tmp_path: Path,
-    shared_engine: Engine, checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+    connection: Connection,
+    server: Server,
+    photos_on_server: Path,
+    tmp_path: Path,
+    shared_engine: Engine,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
     settings = settings_of(shared_engine, "cat, cup", threshold=0.02, floor=0.02)
@@ -270,16 +290,21 @@ def test_configurations_are_written_as_they_are_read() -> None:
     ((image, places),) = found.images
     assert {target.from_name for target, _ in places.values()} == {"b"} and image.key == "img"
     assert [(m.label, m.how) for m in found.matches] == [
-        ("Traffic_Light", "case"), ("door", "alias"), ("Vehicle", "predicted_values"),
-        ("p", "alias"), (None, "unmatched"),
-    ]  # fmt: skip
+        ("Traffic_Light", "case"),
+        ("door", "alias"),
+        ("Vehicle", "predicted_values"),
+        ("p", "alias"),
+        (None, "unmatched"),
+    ]
     assert '<Label value="ghost"/>' in found.completed
 
 
 def test_a_push_from_the_command_line_says_what_is_wrong(
-    many_run: ManyRun, server: Server, monkeypatch: pytest.MonkeyPatch,
+    many_run: ManyRun,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     run, _ = many_run(1)
     monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)

@@ -11,13 +11,13 @@ import pytest
 import supervision as sv
 
 from app.engine import Engine
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import TaskImages, check_images, images_of_project, local_address
-from app.labelstudio.plan import plan, tasks_of
-from app.labelstudio.pull import pull
-from app.labelstudio.push import push
-from app.labelstudio.queue import by_threshold, write_queue
-from app.labelstudio.tasks import create_local_tasks, upload_tasks
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.images import TaskImages, check_images, images_of_project, local_address
+from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
+from app.labelstudio.learn.pull import pull
+from app.labelstudio.push.plan import plan, tasks_of
+from app.labelstudio.push.push import push
+from app.labelstudio.push.queue import by_threshold, write_queue
 from app.runs import sources
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
@@ -39,8 +39,9 @@ def looked_at(engine: Engine, folder: Path, images: list[ImageRef]) -> Run:
         at = 10.0 * row.id
         found = sv.Detections(
             np.array([[at, at, at + 50, at + 50], [at, at, at + 20, at + 90]]),
-            confidence=np.array([0.9, 0.8]), class_id=np.array([0, 1]),
-        )  # fmt: skip
+            confidence=np.array([0.9, 0.8]),
+            class_id=np.array([0, 1]),
+        )
         run.save(row, found, f"{row.id}", (320, 240), 0.01)
     return run
 
@@ -52,10 +53,12 @@ def test_every_image_and_control_gets_its_boxes(
         "POST", "/api/projects/", json={"title": "many images", "label_config": CONFIG}
     )["id"]
     data: list[dict[str, Any]] = [
-        {"front": local_address(f"none/front{i}.jpg"),
-         "pages": [local_address(f"none/{i}/{page}.jpg") for page in range(2)]}
+        {
+            "front": local_address(f"none/front{i}.jpg"),
+            "pages": [local_address(f"none/{i}/{page}.jpg") for page in range(2)],
+        }
         for i in range(3)
-    ]  # fmt: skip
+    ]
     connection.write("POST", f"/api/projects/{project}/import", json=data)
     images = images_of_project(connection, project)
     assert len(images) == 9 and len({image.file_name for image in images}) == 9
@@ -75,9 +78,11 @@ def test_every_image_and_control_gets_its_boxes(
             for r in prediction["result"]
         }
         assert shown == {
-            ("animals", "front", None, "cat"), ("things", "front", None, "cup"),
-            ("things", "pages", 0, "cup"), ("things", "pages", 1, "cup"),
-        }  # fmt: skip
+            ("animals", "front", None, "cat"),
+            ("things", "front", None, "cup"),
+            ("things", "pages", 0, "cup"),
+            ("things", "pages", 1, "cup"),
+        }
         assert len({r["id"] for r in prediction["result"]}) == 4
     pairs = tasks_of(run, connection, project)
     assert len(pairs) == 9
@@ -104,9 +109,12 @@ def test_every_image_and_control_gets_its_boxes(
 
 
 def test_photos_become_tasks_of_a_list_of_images(
-    connection: Connection, server: Server, photos_on_server: Path, shared_engine: Engine,
+    connection: Connection,
+    server: Server,
+    photos_on_server: Path,
+    shared_engine: Engine,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     config = """<View><Image name="p" valueList="$pages"/>
       <RectangleLabels name="r" toName="p"><Label value="cat"/><Label value="cup"/>
       </RectangleLabels></View>"""
@@ -143,19 +151,31 @@ def test_a_sync_does_not_double_tasks(
     # a storage of somebody else, that nobody has synced yet
     project = make_project([])
     connection.write(
-        "POST", "/api/storages/localfiles",
-        json={"project": project, "path": str(photos_on_server), "use_blob_urls": True,
-              "regex_filter": ".*(a|turned).jpg", "title": "theirs"},
-    )  # fmt: skip
+        "POST",
+        "/api/storages/localfiles",
+        json={
+            "project": project,
+            "path": str(photos_on_server),
+            "use_blob_urls": True,
+            "regex_filter": ".*(a|turned).jpg",
+            "title": "theirs",
+        },
+    )
     assert create_local_tasks(connection, project, refs, server.files).created == 3
     assert sync(connection, project) == 3
     # and one that an older version made
     project = make_project([])
     top = photos_on_server.name
     connection.write(
-        "POST", "/api/storages/localfiles",
-        json={"project": project, "path": str(photos_on_server), "use_blob_urls": True,
-              "title": f"{top} (detclipv2)", "recursive_scan": True},
-    )  # fmt: skip
+        "POST",
+        "/api/storages/localfiles",
+        json={
+            "project": project,
+            "path": str(photos_on_server),
+            "use_blob_urls": True,
+            "title": f"{top} (detclipv2)",
+            "recursive_scan": True,
+        },
+    )
     assert create_local_tasks(connection, project, refs, server.files).created == 3
     assert sync(connection, project) == 3

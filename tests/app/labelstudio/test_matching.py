@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.labelstudio.images import local_address
-from app.labelstudio.matching import Matching, TaskImage
-from app.labelstudio.matching import match_tasks as match_images
+from app.labelstudio.api.images import local_address
+from app.labelstudio.push.matching import Matching, TaskImage
+from app.labelstudio.push.matching import match_tasks as match_images
 from app.runs.records import ImageRow
 
 
@@ -17,9 +17,11 @@ def row(id: int, name: str, sha256: str | None = None, task: int | None = None) 
 
 
 def match_tasks(
-    rows: list[ImageRow], urls: dict[int, str], root: None = None,
+    rows: list[ImageRow],
+    urls: dict[int, str],
+    root: None = None,
     digests: dict[str, list[int]] | None = None,
-) -> Matching:  # fmt: skip
+) -> Matching:
     """For tasks of one image each, by their numbers."""
     slots = {TaskImage(task, "image"): url for task, url in urls.items()}
     told = {key: [TaskImage(one, "image") for one in ones] for key, ones in (digests or {}).items()}
@@ -41,8 +43,10 @@ def test_every_image_of_a_task_is_found() -> None:
     ]
     found = match_images(rows, urls)
     assert [(image.id, slot) for image, slot in found.pairs] == [
-        (0, TaskImage(7, "left")), (0, TaskImage(7, "pages", 1)), (1, TaskImage(7, "pages", 0)),
-    ]  # fmt: skip
+        (0, TaskImage(7, "left")),
+        (0, TaskImage(7, "pages", 1)),
+        (1, TaskImage(7, "pages", 0)),
+    ]
     assert found.unmatched == ()
 
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from app.engine import Engine
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.images import TaskImages, check_images, images_of_project
-from app.labelstudio.plan import plan
-from app.labelstudio.push import push
-from app.labelstudio.tasks import create_local_tasks, create_project, upload_tasks
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.images import TaskImages, check_images, images_of_project
+from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.files import SourceError
 from app.runs.jobs import process
@@ -47,10 +47,15 @@ def test_a_server_under_a_sub_path(
         Connection(below.url.removesuffix("/tools/labels"), TOKEN).check()
     project = create_project(connection, "below", WORDS)
     storage = connection.write(
-        "POST", "/api/storages/localfiles",
-        json={"project": project, "path": str(photos_on_server), "use_blob_urls": True,
-              "regex_filter": ".*a.jpg"},
-    )  # fmt: skip
+        "POST",
+        "/api/storages/localfiles",
+        json={
+            "project": project,
+            "path": str(photos_on_server),
+            "use_blob_urls": True,
+            "regex_filter": ".*a.jpg",
+        },
+    )
     connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
     refs = sources.find_images([photos_on_server])
     made = create_local_tasks(connection, project, refs, below.files)
@@ -74,17 +79,29 @@ def test_a_server_under_a_sub_path(
 
 @pytest.mark.parametrize("presign", [True, False])
 def test_images_in_a_bucket_come_through_the_server(
-    presign: bool, connection: Connection, photos_on_server: Path, shared_engine: Engine,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    presign: bool,
+    connection: Connection,
+    photos_on_server: Path,
+    shared_engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with bucket(photos_on_server) as endpoint:
         project = create_project(connection, "in a bucket", WORDS)
         storage = connection.write(
-            "POST", "/api/storages/s3/",
-            json={"project": project, "bucket": photos_on_server.name, "use_blob_urls": True,
-                  "presign": presign, "s3_endpoint": endpoint, "region_name": "us-east-1",
-                  "aws_access_key_id": "somebody", "aws_secret_access_key": "secret"},
-        )  # fmt: skip
+            "POST",
+            "/api/storages/s3/",
+            json={
+                "project": project,
+                "bucket": photos_on_server.name,
+                "use_blob_urls": True,
+                "presign": presign,
+                "s3_endpoint": endpoint,
+                "region_name": "us-east-1",
+                "aws_access_key_id": "somebody",
+                "aws_secret_access_key": "secret",
+            },
+        )
         connection.write("POST", f"/api/storages/s3/{storage['id']}/sync")
         tasks = images_of_project(connection, project)
         assert all(task.place.startswith("s3://") for task in tasks) and len(tasks) == 3

@@ -12,16 +12,16 @@ import supervision as sv
 from PIL import Image
 
 from app.engine import Engine
-from app.labelstudio.backend import Backend
-from app.labelstudio.backend_http import build_backend
-from app.labelstudio.backend_looks import look_inside
-from app.labelstudio.backend_memory import Memory
-from app.labelstudio.images import TaskImages
+from app.labelstudio.api.images import TaskImages
+from app.labelstudio.backend.detection import look_inside
+from app.labelstudio.backend.http import build_backend
+from app.labelstudio.backend.learned_state import Memory
+from app.labelstudio.backend.service import Backend
 from app.runs.records import Box
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import APART, CONFIG, PROMPTED, typed
 from tests.app.labelstudio.desk import Desk
-from tests.app.labelstudio.test_lessons import inline, loaded
+from tests.app.labelstudio.test_usable_reviews import inline, loaded
 
 NOTES = CONFIG.replace(
     "</View>",
@@ -45,16 +45,24 @@ def version(backend: Backend, config: str = PROMPTED) -> str:
 
 def said(answer: Any) -> list[str]:
     """The texts of an answer's text areas."""
-    return [line for region in answer["result"] if region["type"] == "textarea"
-            for line in region["value"]["text"]]  # fmt: skip
+    return [
+        line
+        for region in answer["result"]
+        if region["type"] == "textarea"
+        for line in region["value"]["text"]
+    ]
 
 
 def test_only_a_text_that_is_marked_is_a_prompt(tmp_path: Path) -> None:
     """A comment or a note on a region once silenced the backend for everybody, for good."""
     file = tmp_path / "state.json"
     backend = loaded(Desk(), Memory(file, "http://here"))
-    for config, control in ((NOTES, "comment"), (NOTES, "prompt"), (PROMPTED, "label"),
-                            (CONFIG, "prompt")):  # fmt: skip
+    for config, control in (
+        (NOTES, "comment"),
+        (NOTES, "prompt"),
+        (PROMPTED, "label"),
+        (CONFIG, "prompt"),
+    ):
         before = version(backend, config)
         (answer,) = backend.predict([], config, "7", typed("dog", control))
         assert answer == [] and version(backend, config) == before
@@ -117,8 +125,15 @@ def test_a_prompt_is_forgotten_by_request_and_at_the_start(
     monkeypatch.setattr("app.engine.Engine.load", lambda *_, **__: None)
     key = tmp_path / "key"
     key.write_text("0" * 40)
-    command = ["serve-backend", "--url", "http://127.0.0.1:9", "--key-file", str(key),
-               "--state", str(file)]  # fmt: skip
+    command = [
+        "serve-backend",
+        "--url",
+        "http://127.0.0.1:9",
+        "--key-file",
+        str(key),
+        "--state",
+        str(file),
+    ]
     assert main(command) == 0
     assert Memory(file, "http://127.0.0.1:9").prompt("7") is not None
     assert main([*command, "--forget-prompt", "7"]) == 0
@@ -131,7 +146,7 @@ def test_a_disk_that_is_full_does_not_end_a_prediction(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.labelstudio.backend_memory.write_bytes", full)
+    monkeypatch.setattr("app.labelstudio.backend.learned_state.write_bytes", full)
     backend = loaded(Desk(), Memory(Path("/somewhere/state.json"), "http://here"))
     before = version(backend)
     list(backend.predict([], PROMPTED, "7", typed("cup: mug")))
@@ -181,10 +196,11 @@ class Finds:
 
     def detect(self, encoded: Any, vocabulary: Vocabulary, **_: Any) -> sv.Detections:
         return sv.Detections(
-            np.array(self.boxes, float).reshape(-1, 4), confidence=np.array(self.scores),
+            np.array(self.boxes, float).reshape(-1, 4),
+            confidence=np.array(self.scores),
             class_id=np.zeros(len(self.boxes), int),
             data={"class_name": np.array(["cat"] * len(self.boxes), str)},
-        )  # fmt: skip
+        )
 
 
 def inside(detector: Finds, x1: float, y1: float, x2: float, y2: float) -> Box | None:

@@ -8,12 +8,12 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.engine import Engine
-from app.labelstudio.backend import Backend
-from app.labelstudio.connection import Connection
-from app.labelstudio.images import TaskImages
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.api.images import TaskImages
+from app.labelstudio.backend.service import Backend
 from tests.app.labelstudio.conftest import EMAIL, PASSWORD, PROMPTED, Server
 from tests.app.labelstudio.test_backend_door import serving
-from tests.app.labelstudio.test_lessons import inline
+from tests.app.labelstudio.test_usable_reviews import inline
 
 pytestmark = pytest.mark.browser
 SMART = PROMPTED.replace('name="prompt"', 'name="prompt" smart="true"').replace(
@@ -46,10 +46,15 @@ def test_a_labeler_reads_why_a_prompt_is_not_followed(
     (number,) = (one["id"] for one in connection.pages({"project": project, "include": "id"}))
     with serving(backend) as client:
         connection.write(
-            "POST", "/api/ml/",
-            json={"project": project, "url": str(client.base_url), "title": "DetCLIPv2",
-                  "is_interactive": True},
-        )  # fmt: skip
+            "POST",
+            "/api/ml/",
+            json={
+                "project": project,
+                "url": str(client.base_url),
+                "title": "DetCLIPv2",
+                "is_interactive": True,
+            },
+        )
         page = signed_in(browser, server)
         page.goto(f"{server.url}/projects/{project}/data?task={number}")
         page.wait_for_function("() => window.Htx?.annotationStore?.selected?.names?.size > 0")

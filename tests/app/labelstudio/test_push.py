@@ -8,19 +8,19 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from app.labelstudio.config_map import ConfigError
-from app.labelstudio.connection import Connection, LabelStudioError
-from app.labelstudio.payload import to_boxes
-from app.labelstudio.plan import plan, tasks_of
-from app.labelstudio.pull import pull
-from app.labelstudio.push import push
-from app.labelstudio.queue import by_threshold, write_queue
+from app.labelstudio.api.config_map import ConfigError
+from app.labelstudio.api.connection import Connection, LabelStudioError
+from app.labelstudio.api.payload import to_boxes
+from app.labelstudio.learn.pull import pull
+from app.labelstudio.push.plan import plan, tasks_of
+from app.labelstudio.push.push import push
+from app.labelstudio.push.queue import by_threshold, write_queue
 from app.runs.store import Run
-from app.ui.labelstudio_actions import LabelStudioActions
-from app.ui.run_folders import RunFolders
+from app.ui.labelstudio.actions import LabelStudioActions
+from app.ui.shared.run_folders import RunFolders
 from tests.app.labelstudio.conftest import APART, CONFIG
 from tests.app.labelstudio.test_learn import submit
-from tests.app.visitors import RULES
+from tests.app.ui.visitors import RULES
 
 ManyRun = Callable[..., tuple[Run, int]]
 
@@ -211,9 +211,10 @@ def test_shapes_that_are_no_boxes_are_told(
     addition = said[said.index("<RectangleLabels name") :]
     assert 'toName="photo"' in addition and 'name="boxes"' in addition
     connection.write(
-        "PATCH", f"/api/projects/{project}/",
+        "PATCH",
+        f"/api/projects/{project}/",
         json={"label_config": config.replace("</View>", addition + "</View>")},
-    )  # fmt: skip
+    )
     push(plan(run, connection, project), connection)
     assert_equal(run, connection, project)
 
@@ -231,11 +232,15 @@ def test_a_task_that_is_gone(many_run: ManyRun, connection: Connection) -> None:
 
 
 def test_tasks_of_storage_uploads_and_hosts_are_found(
-    connection: Connection, make_project: Callable[..., int], photos_on_server: Path,
-    shared_engine: object, server: object, tmp_path: Path,
-) -> None:  # fmt: skip
+    connection: Connection,
+    make_project: Callable[..., int],
+    photos_on_server: Path,
+    shared_engine: object,
+    server: object,
+    tmp_path: Path,
+) -> None:
     from app.engine import Engine
-    from app.labelstudio.images import local_address
+    from app.labelstudio.api.images import local_address
     from app.runs import sources
     from app.runs.jobs import process
     from app.runs.settings import settings_of
@@ -243,11 +248,13 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     assert isinstance(shared_engine, Engine)
     root = photos_on_server.parent
     name = photos_on_server.name
-    project = make_project([
-        local_address(f"{name}/a.jpg"),
-        f"http://elsewhere/sub/data/local-files/?d={name}/b ü#1%2B%2520.jpg",
-        f"/data/local-files/?d={name}\\turned.jpg",
-    ])  # fmt: skip
+    project = make_project(
+        [
+            local_address(f"{name}/a.jpg"),
+            f"http://elsewhere/sub/data/local-files/?d={name}/b ü#1%2B%2520.jpg",
+            f"/data/local-files/?d={name}\\turned.jpg",
+        ]
+    )
     settings = settings_of(shared_engine, "cat, cup", threshold=0.02)
     run = Run.create(tmp_path / "run", settings, sources.find_images([photos_on_server]))
     for _ in process(run, shared_engine.predictor, sources.read):
@@ -261,9 +268,8 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     turned = next(row for row in run.images() if row.file_name == "turned.jpg")
     assert turned.size == (240, 320), "upright"
     one = next(
-        p for p in predictions(connection, project)
-        if p["result"][0]["original_width"] == 240
-    )  # fmt: skip
+        p for p in predictions(connection, project) if p["result"][0]["original_width"] == 240
+    )
     found = sorted(box.xyxy for _, box in to_boxes(one["result"], turned.size))
     wanted = sorted(box.xyxy for box in run.boxes(turned))
     assert len(found) > 0 and len(found) == len(wanted)
@@ -274,7 +280,7 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
 def test_stop_ends_a_push_that_the_next_one_finishes(
     many_run: ManyRun, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.labelstudio.plan.MAX_COUNT", 10)
+    monkeypatch.setattr("app.labelstudio.push.plan.MAX_COUNT", 10)
     run, project = many_run(35)
     actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")

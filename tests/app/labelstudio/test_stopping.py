@@ -10,24 +10,24 @@ import gradio as gr
 import pytest
 
 from app.engine import Engine
-from app.labelstudio.connection import Connection
-from app.labelstudio.plan import plan
-from app.labelstudio.push import push
+from app.labelstudio.api.connection import Connection
+from app.labelstudio.push.plan import plan
+from app.labelstudio.push.push import push
 from app.runs.store import Run
-from app.ui.batch_actions import BatchActions
-from app.ui.calibrate_actions import CalibrateActions
-from app.ui.labelstudio_actions import LabelStudioActions
-from app.ui.run_folders import RunFolders
-from app.ui.stopping import Stops
+from app.ui.batch.actions import BatchActions
+from app.ui.calibrate.actions import CalibrateActions
+from app.ui.labelstudio.actions import LabelStudioActions
+from app.ui.shared.run_folders import RunFolders
+from app.ui.shared.stopping import Stops
 from tests.app.labelstudio.conftest import VISITOR
-from tests.app.visitors import RULES
+from tests.app.ui.visitors import RULES
 
 ManyRun = Callable[..., tuple[Run, int]]
 
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.labelstudio.connection.PAGE", 10)
+    monkeypatch.setattr("app.labelstudio.api.connection.PAGE", 10)
 
 
 class Bar:

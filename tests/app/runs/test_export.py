@@ -15,13 +15,13 @@ from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 
 from app.cli import main
+from app.commands.server_options import DOCUMENT_ROOT
 from app.engine import Engine
-from app.labelstudio.options import DOCUMENT_ROOT
-from app.labelstudio.payload import to_boxes
+from app.formats.names import flat_names
+from app.labelstudio.api.payload import to_boxes
 from app.runs import sources
 from app.runs.export import FORMATS, export
 from app.runs.jobs import process
-from app.runs.names import flat_names
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
@@ -106,13 +106,17 @@ def test_label_studios_own_converter_reads_yolo_and_coco(run: Run, tmp_path: Pat
         assert len(tasks) == 3
         found = sorted(
             (round(item["value"]["width"] * item["original_width"] / 100), label)
-            for task in tasks for made in task["annotations"] for item in made["result"]
-            if item["type"] == "rectanglelabels" for label in item["value"]["rectanglelabels"]
-        )  # fmt: skip
+            for task in tasks
+            for made in task["annotations"]
+            for item in made["result"]
+            if item["type"] == "rectanglelabels"
+            for label in item["value"]["rectanglelabels"]
+        )
         expected = sorted(
             (round(box.xyxy[2] - box.xyxy[0]), box.name)
-            for row in run.images("done", "empty") for box in run.boxes(row)
-        )  # fmt: skip
+            for row in run.images("done", "empty")
+            for box in run.boxes(row)
+        )
         assert len(found) == len(expected)
         for (width, _), (wanted, _) in zip(found, expected, strict=True):
             assert abs(width - wanted) <= 1
@@ -217,15 +221,21 @@ def placed(run: Run, tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize(
     ("known", "image_root", "files"),
-    [(False, "", ["?d=b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
-     (True, "", ["?d=may/b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
-     (True, "https://x/", ["https://x/b%20c.jpg", "https://x/in.jpg", "https://x/out.jpg"])],
+    [
+        (False, "", ["?d=b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
+        (True, "", ["?d=may/b%20c.jpg", "?d=in.jpg", "?d=out.jpg"]),
+        (True, "https://x/", ["https://x/b%20c.jpg", "https://x/in.jpg", "https://x/out.jpg"]),
+    ],
     ids=["alone", "document root", "image root"],
-)  # fmt: skip
+)
 def test_label_studio_finds_the_images_where_they_are(
-    placed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, image_root: str,
+    placed: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+    image_root: str,
     files: list[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv(DOCUMENT_ROOT, str(tmp_path / "root") if known else "")
     made = export(placed, "labelstudio", tmp_path, image_root=image_root)
     found = [task["data"]["image"] for task in json.loads(made.read_text(encoding="utf-8"))]
@@ -237,7 +247,7 @@ def test_label_studio_finds_the_images_where_they_are(
 def test_the_command_line_has_an_image_root(
     placed: Run, shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.runs.command._load", lambda *_: shared_engine)
+    monkeypatch.setattr("app.commands.detect._load", lambda *_: shared_engine)
     wanted = ["--format", "labelstudio", "--image-root", "https://x/"]
     assert main(["detect", "--resume", str(placed.folder), *wanted]) == 0
     written = placed.folder / "exports" / "labelstudio.json"

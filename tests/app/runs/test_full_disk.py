@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.runs.room import Room
+from app.runs.reserved_space import Room
 from tests.places import REPO
 
 _OWN_DISK = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -37,9 +37,23 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
     for number, side in enumerate([900] * 6 + [64] * 60):
         pixels = noise.integers(0, 255, (side, side, 3), np.uint8)
         Image.fromarray(pixels).save(photos / f"{number:02}.jpg", quality=40)
-    command = [sys.executable, "-m", "app.cli", "detect", photos, "--prompts", "cat", "--model",
-               checkpoint, "--threshold", "0", "--max-boxes", "5",
-               "--out", disk / "out"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "app.cli",
+        "detect",
+        photos,
+        "--prompts",
+        "cat",
+        "--model",
+        checkpoint,
+        "--threshold",
+        "0",
+        "--max-boxes",
+        "5",
+        "--out",
+        disk / "out",
+    ]
     script = (
         f'mount -t tmpfs -o size=4m none "{disk}"; "$@"; code=$?; '
         f'cp "{disk}/out/detections.json" "{kept}"; ls -A "{disk}/out" > "{kept}/listed"; '
@@ -47,9 +61,11 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
     )
     done = subprocess.run(
         [*_OWN_DISK, "sh", "-c", script, "sh", *map(str, command)],
-        capture_output=True, text=True, cwd=REPO,
+        capture_output=True,
+        text=True,
+        cwd=REPO,
         env={**os.environ, "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 1, done.stderr
     assert "No space left on device" in done.stderr
     dataset = json.loads((kept / "detections.json").read_text(encoding="utf-8"))

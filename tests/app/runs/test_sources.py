@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from app.formats.names import flat_names, picture_names
 from app.runs import archive
 from app.runs.files import SourceError
-from app.runs.names import flat_names, picture_names
 from app.runs.records import ImageRef, ImageRow
 from app.runs.sources import Hosts, _unique, find_images, read
 
@@ -68,10 +68,20 @@ def test_an_archive_is_read_in_place_and_cannot_leave_it(photos: Path, tmp_path:
 
 def test_members_keep_their_names_whatever_signs_are_in_them(tmp_path: Path) -> None:
     names = [
-        "2024-05-01 12:30:00.webp", "2024-05-01 12:30:01.webp", "2024-05-01 12-30-01.webp",
-        "C:/fotos/a.png", "Café.png", "Cafe\u0301.png", "CAFÉ.PNG", "con.png", "x. .png", "x.png",
-        "what?.png", "../up.png", "/root.png",
-    ]  # fmt: skip
+        "2024-05-01 12:30:00.webp",
+        "2024-05-01 12:30:01.webp",
+        "2024-05-01 12-30-01.webp",
+        "C:/fotos/a.png",
+        "Café.png",
+        "Cafe\u0301.png",
+        "CAFÉ.PNG",
+        "con.png",
+        "x. .png",
+        "x.png",
+        "what?.png",
+        "../up.png",
+        "/root.png",
+    ]
     archive = tmp_path / "photos.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for number, name in enumerate(names):

@@ -63,9 +63,7 @@ def test_a_run_of_many_classes_shows_what_the_predictor_shows(
     run = Run.create(tmp_path / "many", settings, sources.find_images([photos / "coffee.jpg"]))
     list(process(run, engine.predictor, sources.read))
     (row,) = run.images()
-    fresh = engine.predictor.predict(
-        photos / "coffee.jpg", words, threshold=0.01, max_boxes=300
-    )  # fmt: skip
+    fresh = engine.predictor.predict(photos / "coffee.jpg", words, threshold=0.01, max_boxes=300)
     shown = run.detections(row)
     assert len(fresh) == len(shown) == 300, "more than a thousand candidates reach the suppression"
     np.testing.assert_allclose(shown.confidence, fresh.confidence, atol=1e-6)
@@ -220,10 +218,12 @@ for outcome in process(Run(folder), engine.predictor, read):
     tables = []
     for folder in (whole, tmp_path / "run"):
         with sqlite3.connect(folder / "ledger.sqlite") as db:
-            tables.append((
-                db.execute("SELECT file_name, state, sha256, width FROM images").fetchall(),
-                db.execute("SELECT * FROM boxes ORDER BY image, rank").fetchall(),
-            ))  # fmt: skip
+            tables.append(
+                (
+                    db.execute("SELECT file_name, state, sha256, width FROM images").fetchall(),
+                    db.execute("SELECT * FROM boxes ORDER BY image, rank").fetchall(),
+                )
+            )
     assert tables[0] == tables[1] and tables[0][1]
 
 

@@ -20,9 +20,9 @@ from app.runs.jobs import process
 from app.runs.records import RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from app.ui.batch_actions import BatchActions
-from app.ui.run_folders import RunFolders
-from tests.app.visitors import HERE, RULES
+from app.ui.batch.actions import BatchActions
+from app.ui.shared.run_folders import RunFolders
+from tests.app.ui.visitors import HERE, RULES
 
 
 @pytest.fixture
@@ -171,9 +171,12 @@ def test_nobody_else_reads_a_run(run: Run, engine: Engine, tmp_path: Path) -> No
 
 
 def test_a_run_of_a_checkpoint_folder_goes_on_from_anywhere(
-    checkpoint: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()
     shutil.copytree(checkpoint, here / "model")

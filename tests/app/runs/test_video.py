@@ -62,8 +62,9 @@ def test_videos_are_named_apart_and_only_where_they_are_meant(tmp_path: Path) ->
         write_video(tmp_path / folder / "clip.mp4", 3)
     found = find_images([str(tmp_path / "*" / "clip.mp4")])
     assert [image.file_name for image in found] == [
-        "clip.mp4/000000.000s.jpg", "clip.mp4/000000.000s-2.jpg"
-    ]  # fmt: skip
+        "clip.mp4/000000.000s.jpg",
+        "clip.mp4/000000.000s-2.jpg",
+    ]
     with pytest.raises(SourceError, match=r"clips/\*\.mp4"):
         find_images([tmp_path / "a"])
 
@@ -135,8 +136,21 @@ def test_a_video_becomes_a_run_with_pictures(
     path = write_video(tmp_path / "clip.mp4")
     run, out = tmp_path / "run", tmp_path / "out"
     words = ["--prompts", "cat", "--threshold", "0.01", "--model", str(checkpoint)]
-    code = main(["detect", str(path), "--every", "2", *words, "--run", str(run), "--out", str(out),
-                 "--format", "yolo"])  # fmt: skip
+    code = main(
+        [
+            "detect",
+            str(path),
+            "--every",
+            "2",
+            *words,
+            "--run",
+            str(run),
+            "--out",
+            str(out),
+            "--format",
+            "yolo",
+        ]
+    )
     assert code == 0, capsys.readouterr().err
     names = [row.file_name for row in Run(run).images()]
     assert names == [f"clip.mp4/00000{second}.000s.jpg" for second in (0, 2, 4)]

@@ -19,9 +19,19 @@ def _photo() -> Image.Image:
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("a.jpg", "RGB"), ("a.jpg", "L"), ("a.jpg", "CMYK"), ("a.png", "RGB"), ("a.png", "LA"),
-     ("a.png", "RGBA"), ("a.png", "P"), ("a.webp", "RGB"), ("a.tif", "RGB"), ("a.png", "I;16")],
-)  # fmt: skip
+    [
+        ("a.jpg", "RGB"),
+        ("a.jpg", "L"),
+        ("a.jpg", "CMYK"),
+        ("a.png", "RGB"),
+        ("a.png", "LA"),
+        ("a.png", "RGBA"),
+        ("a.png", "P"),
+        ("a.webp", "RGB"),
+        ("a.tif", "RGB"),
+        ("a.png", "I;16"),
+    ],
+)
 def test_every_kind_is_seen_alike(tmp_path: Path, name: str, mode: str) -> None:
     if mode == "I;16":
         photo = Image.fromarray(np.asarray(_photo().convert("L")).astype(np.uint16) * 16)

@@ -1,0 +1,190 @@
+"""The arguments of `app.cli detect`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from app.formats.vocabulary_files import read_vocabulary
+from app.runs import sources
+from app.runs.export import FORMATS
+from app.runs.settings import FLOOR, THRESHOLD
+from app.runs.video import EVERY
+from detclipv2.language.vocabulary import Vocabulary
+
+MODEL = "nano"
+"""The model when none is named."""
+
+LOOK = {
+    "threshold": "--threshold",
+    "floor": "--floor",
+    "nms_iou": "--nms",
+    "max_boxes": "--max-boxes",
+    "size": "--size",
+    "tiles": "--tiles",
+}
+"""What says how boxes are made: its name in `RunSettings`, and its flag."""
+
+EXAMPLES = """\
+prompts:
+  classes are separated by commas or lines; a line may carry synonyms, its own threshold, or a
+  distractor that competes but is never returned:
+      cat
+      cup: mug, tumbler @0.35
+      !shadow
+  lists pasted from other tools are read as well; docs/prompts.md has the rules
+
+examples:
+  python -m app.cli detect photos/ --prompts "cat, a red mug" --out result
+  python -m app.cli detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
+  python -m app.cli detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
+  python -m app.cli detect clip.mp4 --every 0.5 --prompts "cat" --run runs/clip --out result
+  python -m app.cli detect --resume runs/cats
+  python -m app.cli detect --resume runs/cats --threshold 0.4 --out result
+  python -m app.cli detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
+
+exit codes: 0 fine, 1 some images or files failed, 2 nothing could be done, 130 stopped with Ctrl-C
+(what is done is written)
+"""
+
+
+class UsageError(ValueError):
+    """The command cannot start; the message is one line and says what to do."""
+
+
+def add_prompts(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """The two ways to name classes."""
+    words = parser.add_mutually_exclusive_group(required=required)
+    words.add_argument("--prompts", metavar="TEXT", help='classes, e.g. "cat, a red mug"')
+    words.add_argument(
+        "--prompts-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the classes: text, data.yaml, COCO .json, Label Studio .xml, .csv ...",
+    )
+
+
+def vocabulary_of(arguments: argparse.Namespace) -> Vocabulary:
+    """What was written, or what the file holds.
+
+    Raises:
+        VocabularyError: it cannot be used.
+    """
+    if arguments.prompts is not None:
+        return Vocabulary.parse(arguments.prompts)
+    return read_vocabulary(arguments.prompts_file)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `detect`."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="images, folders (recursive), globs, .zip archives, videos, addresses or .txt lists "
+        "of them",
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        default=EVERY,
+        help="of a video: seconds between the frames that are looked at (default: %(default)g)",
+    )
+    add_prompts(parser, required=False)
+    where = parser.add_argument_group("where results go (at least one)")
+    where.add_argument(
+        "--out", type=Path, metavar="DIR", help="result folder: detections.json and pictures/"
+    )
+    where.add_argument(
+        "--run",
+        type=Path,
+        metavar="DIR",
+        help="run folder that can be resumed, re-filtered, exported again and pushed",
+    )
+    where.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on with a run folder, as it was begun; only --threshold may be another",
+    )
+    where.add_argument(
+        "--format",
+        action="append",
+        choices=FORMATS,
+        default=[],
+        dest="formats",
+        help="also export to RUN/exports; may be given several times",
+    )
+    parser.add_argument(
+        "--image-root",
+        default="",
+        metavar="PREFIX",
+        help="with --format labelstudio: what stands before a file's name in a task, e.g. "
+        "https://photos.example/ (default: its address in local-files storage)",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="with --resume: try failed images again"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="lowest score that is kept, 0 to 1; a class's own @T goes first "
+        f"(default: {THRESHOLD})",
+    )
+    parser.add_argument(
+        "--floor",
+        type=float,
+        metavar="T",
+        help=f"lowest score a run folder stores for later thresholds (default: {FLOOR})",
+    )
+    parser.add_argument(
+        "--nms",
+        type=float,
+        metavar="IOU",
+        dest="nms_iou",
+        help="of two boxes of one class that overlap more, the weaker goes (default: 0.6)",
+    )
+    parser.add_argument("--max-boxes", type=int, metavar="N", help="boxes an image (default: 100)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
+        "run's)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="look once, with this long side, a multiple of 32; larger finds smaller things and "
+        "takes longer (default: the model's own looks, which may be several)",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        metavar="N",
+        help="look at N overlapping tiles along the long side as well, for small things; 2 are "
+        "about 4 looks more (default: 1, the whole picture only)",
+    )
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="with --out: write only detections.json"
+    )
+    parser.add_argument(
+        "--hosts",
+        metavar="A,B",
+        help=f"hosts that addresses may name (default: ${sources.HOSTS_VARIABLE})",
+    )
+    parser.add_argument(
+        "--project", type=int, metavar="ID", help="look at the tasks of a Label Studio project"
+    )
+    parser.add_argument(
+        "--only-unlabelled", action="store_true", help="with --project: tasks without annotations"
+    )
+
+
+def look_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What of `LOOK` was written; the rest has its default, or with --resume the run's value."""
+    written = {name: getattr(arguments, name) for name in LOOK}
+    return {name: value for name, value in written.items() if value is not None}

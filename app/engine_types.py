@@ -1,0 +1,102 @@
+"""What is asked of the engine and what it answers: settings in, results out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detclipv2.detectors.errors import DetectorError
+from detclipv2.inference.multi_scale.tiles import MAX_TILES
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from torch import Tensor
+
+    from detclipv2.inference.alignment import Alignment
+    from detclipv2.language.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a photo is looked at, and what filters candidates.
+
+    Attributes:
+        threshold: lowest score, in 0…1.
+        nms_iou: of two boxes of a class that overlap by more, in 0…1, the weaker goes.
+        max_boxes: boxes an image.
+        tiles: above 1 so many tiles along the long side are looked at, too.
+    """
+
+    threshold: float = 0.3
+    nms_iou: float = 0.6
+    max_boxes: int = 100
+    tiles: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise DetectorError(f"the threshold must lie in 0…1, got {self.threshold}; try 0.3")
+        if not 0 <= self.nms_iou <= 1:
+            raise DetectorError(f"the NMS IoU must lie in 0…1, got {self.nms_iou}; try 0.6")
+        if self.max_boxes < 1:
+            raise DetectorError(f"the number of boxes must be 1 or more, got {self.max_boxes}")
+        if not 1 <= self.tiles <= MAX_TILES:
+            raise DetectorError(f"tiles must lie in 1…{MAX_TILES}, got {self.tiles}; try 2")
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """One class of a result: its own threshold if any, boxes shown, best score before filtering."""
+
+    name: str
+    threshold: float | None
+    boxes: int
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The boxes of one photo and how they came about.
+
+    Attributes:
+        detections: xyxy in pixels of the upright original, best first.
+        size: the original's width and height.
+        key: hex name of the photo's content.
+        seconds: from the request to the boxes.
+        image_ran: whether the image tower ran for this, or its output was still there.
+    """
+
+    detections: sv.Detections
+    classes: tuple[ClassReport, ...]
+    vocabulary: Vocabulary
+    settings: Settings
+    size: tuple[int, int]
+    key: str
+    seconds: float
+    image_ran: bool
+
+    def scaled_to(self, size: tuple[int, int]) -> sv.Detections:
+        """The detections on a copy of the photo of another size (width, height)."""
+        scale = np.array([size[0] / self.size[0], size[1] / self.size[1]] * 2)
+        return replace(self.detections, xyxy=self.detections.xyxy * scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """The alignment of one photo and one caption, and how it came about.
+
+    Attributes:
+        maps: one (P, h, w) tensor of similarities a pyramid level, finest first.
+        share: which part of each map's width and height the photo takes, from the top left.
+        key: hex name of the photo's content.
+        seconds: from the request to the scores.
+        image_ran: whether the image tower ran for this, or its output was still there.
+    """
+
+    alignment: Alignment
+    maps: list[Tensor]
+    share: tuple[float, float]
+    key: str
+    seconds: float
+    image_ran: bool

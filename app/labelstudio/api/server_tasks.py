@@ -1,0 +1,56 @@
+"""What a project has at present: its tasks and the predictions they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.labelstudio.api import shapes
+from app.labelstudio.api.payload import fingerprint
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A prediction the server has."""
+
+    id: int
+    model_version: str
+    shows: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the server knows of a task.
+
+    Attributes:
+        id: its number.
+        annotated: whether a labeler has submitted it. Then its predictions are lessons, for
+            thresholds and for `pull`: once one is deleted, the server forgets which annotation
+            began as it.
+        predictions: the oldest first: of doubles it stays.
+        data: where its image lies, and what else was told when it was made.
+    """
+
+    id: int
+    annotated: bool
+    predictions: tuple[Existing, ...]
+    data: Mapping[str, Any]
+
+    def of_version(self, version: str) -> list[Existing]:
+        """Its predictions of one version."""
+        return [one for one in self.predictions if one.model_version == version]
+
+
+def read_task(told: shapes.Task) -> Task:
+    """A task as `Connection.pages` tells it; what the request left out is empty."""
+    predictions = (
+        Existing(made["id"], made.get("model_version") or "", fingerprint(made.get("result", ())))
+        for made in told.get("predictions", ())
+    )
+    return Task(
+        told["id"],
+        bool(told.get("total_annotations")),
+        tuple(sorted(predictions, key=lambda one: one.id)),
+        told.get("data", {}),
+    )

@@ -1,0 +1,1 @@
+"""The live backend: Label Studio asks, the detector answers."""

@@ -1,0 +1,100 @@
+"""Which words a request to the live backend is about, and the version that says so."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.labelstudio.api.labeling_config import ConfigError
+from app.labelstudio.backend.label_config import ConfigLabels, prompted, read_labels
+from app.labelstudio.backend.learned_state import Memory
+from app.labelstudio.learn.calibrate import with_thresholds
+from app.runs.settings import THRESHOLD, filter_suffix, look_suffix
+from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+
+if TYPE_CHECKING:
+    from detclipv2.detectors.protocol import Detector
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a request asks for: the words, the lowest score, the version that says so."""
+
+    vocabulary: Vocabulary
+    threshold: float
+    version: str
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What requests ask for, by their configuration and what labelers taught before.
+
+    Attributes:
+        memory: of typed prompts and learned thresholds.
+        threshold: lowest score unless the configuration says otherwise.
+        size: long side the model sees, None for its own.
+        tiles: above 1 so many tiles along the long side are looked at, too.
+    """
+
+    memory: Memory
+    threshold: float = THRESHOLD
+    size: int | None = None
+    tiles: int = 1
+
+    def of(
+        self, detector: Detector[Any] | None, project: str, config: str, typed: str = ""
+    ) -> Wish:
+        """The words: typed now, else typed before under the same labels, else the labels.
+
+        Args:
+            detector: looks for them; None while it loads.
+            project: its number.
+            config: its labeling configuration.
+            typed: a labeler's prompt.
+
+        Raises:
+            ConfigError: the configuration has no labels for boxes.
+            VocabularyError: what was typed cannot be used, or its labels.
+        """
+        labels = read_labels(config)
+        threshold = self.threshold if labels.threshold is None else labels.threshold
+        if typed:
+            vocabulary = prompted(typed, config, labels)
+        elif (remembered := self._remembered(project, config, labels)) is not None:
+            vocabulary = remembered
+        elif labels.words:
+            vocabulary = self._calibrated(detector, project, labels)
+        else:
+            raise ConfigError(
+                "the labeling configuration has no <RectangleLabels> with labels; add some"
+            )
+        weights = detector.fingerprint[:8] if detector else "loading"
+        name = detector.name if detector else "model"
+        version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
+        version += look_suffix(self.size, self.tiles) + filter_suffix(threshold)
+        return Wish(vocabulary, threshold, version)
+
+    def _remembered(self, project: str, config: str, labels: ConfigLabels) -> Vocabulary | None:
+        """What was typed before under the same labels, if it still can be used."""
+        before = self.memory.prompt(project)
+        if before is None or before.config != config:
+            return None
+        try:
+            return prompted(before.text, config, labels)
+        except VocabularyError as error:
+            log.warning("project %s: what was typed before is ignored: %s", project, error)
+            return None
+
+    def _calibrated(
+        self, detector: Detector[Any] | None, project: str, labels: ConfigLabels
+    ) -> Vocabulary:
+        """The labels, with the thresholds that were learned for them."""
+        if detector is None:
+            return labels.vocabulary
+        learned = self.memory.learned(project, detector.fingerprint)
+        # what the configuration says of a label goes before what was learned
+        free = (one for one in learned if one.name not in labels.thresholds)
+        return with_thresholds(labels.vocabulary, free)

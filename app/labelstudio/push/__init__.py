@@ -1,0 +1,1 @@
+"""A run's boxes on their way into a project."""

@@ -1,0 +1,256 @@
+"""What the Browse tab does: aligns a data set in the background, filters and shows its photos."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.browse.job import BrowseJob, known_runs, run_of
+from app.browse.store import ORDERS, BrowseRun, Filter
+from app.engine import Engine
+from app.formats import coco
+from app.ui.shared import html as render
+from app.ui.shared.access import Access, AccessError, place
+from app.ui.shared.cards import cards
+from app.ui.shared.permalink import Link
+from app.ui.shared.photo import cache_folder
+from app.ui.shared.toasts import toast
+from detclipv2.language.vocabulary import Vocabulary
+
+PAGE = 12
+ANY = 6.0
+"""The top of the slider: photos of any evidence."""
+Outputs = tuple[Any, ...]
+
+
+@dataclass
+class BrowseActions:
+    """The tab's handlers. One data set is aligned at a time, for all visitors.
+
+    Args:
+        engine: the one engine of this app.
+        access: what visitors may name.
+    """
+
+    engine: Engine
+    access: Access
+    _job: BrowseJob | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, source: str, visitor: gr.Request) -> Outputs:
+        """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
+        if not source.strip():
+            return self._say("Name a data set: a folder or file on the machine that serves this.")
+        try:
+            path = place(source)
+            self.access.check_paths([source.strip()], visitor)
+        except AccessError as error:
+            return self._say(str(error))
+        if not path.exists():
+            return self._say(f"no file or folder {source.strip()!r}; check the path")
+        with self._lock:
+            if self._job is not None and self._job.running:
+                return self._say(
+                    "Another data set is being aligned; cancel it or wait for its end."
+                )
+            size = self.engine.asked_size
+            run = run_of(path, self.engine.fingerprint, size=size)
+            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, size)
+            self._job.start()
+        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+
+    def cancel(self, folder: str) -> str:
+        """Stop the job; what is done is kept, and the same data set goes on from there."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job.join(10)
+        return self.status(folder)
+
+    def choose(self, folder: str | None, visitor: gr.Request) -> Outputs:
+        """Show a run made earlier."""
+        run = next((run for run in self._known(visitor) if str(run.folder) == folder), None)
+        if run is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+
+    def earlier(self, visitor: gr.Request) -> Any:
+        """The runs that the visitor may see, for the list."""
+        found = []
+        for run in self._known(visitor):
+            about, counts = run.about, run.counts()
+            if about is not None:
+                words = f"{about.source} · {counts.total} captions · {about.model}"
+                found.append((words, str(run.folder)))
+        return gr.Dropdown(choices=found)
+
+    def tick(self, folder: str) -> tuple[str, Any]:
+        """The status while a job runs; the timer rests once it is over."""
+        return self.status(folder), gr.Timer(active=self._at_work(folder))
+
+    def status(self, folder: str) -> str:
+        """How far the run in `folder` is."""
+        if not folder:
+            return render.status(
+                "idle", "Every photo of a captioned data set, worst aligned first."
+            )
+        run = BrowseRun(Path(folder))
+        counts, about, job = run.counts(), run.about, self._job
+        mine = job is not None and job.run.folder == run.folder
+        lines = [
+            f"{n} left out: {reason}" for reason, n in (about.left_out if about else {}).items()
+        ]
+        for number, what in ((counts.failed, "could not be read"), (counts.empty, "name nothing")):
+            if number:
+                lines.append(f"{number} captions: {what}")
+        done = f"{counts.total - counts.pending:,} of {counts.total:,} captions"
+        if mine and job and job.error:
+            return render.status("error", f"{done}. It ended early: {job.error}", lines)
+        if mine and job and job.running:
+            told = "Reading the data set" if about is None else done
+            if job.rate > 0:
+                left = counts.pending / job.rate
+                wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+                told += f" · about {wait} left"
+            return _bar(told, 1 - counts.pending / max(1, counts.total))
+        kind: render.Kind = "ok" if counts.pending == 0 else "hint"
+        rest = "" if counts.pending == 0 else ". Stopped; press Align all to go on"
+        return render.status(kind, done + rest, lines)
+
+    def show(
+        self,
+        folder: str,
+        phrase: str,
+        most: float,
+        missing: bool,
+        least: float,
+        order: str,
+        page: float,
+        visitor: gr.Request,
+    ) -> Outputs:
+        """A page of the gallery, its place among the pages, and the page's number."""
+        if not folder:
+            return gr.skip(), gr.skip(), gr.skip()
+        chosen = Filter(phrase, None if most >= ANY else most, least, missing)
+        number = max(1, int(page or 1))
+        run = BrowseRun(Path(folder))
+        rows, total = run.find(chosen, order, offset=PAGE * (number - 1), limit=PAGE)  # type: ignore[arg-type]
+        pages = max(1, -(-total // PAGE))
+        if number > pages:
+            return self.show(folder, phrase, most, missing, least, order, pages, visitor)
+        try:  # captions may name photos of other folders
+            self.access.check_files((row.photo.file for row in rows), visitor)
+        except AccessError as error:
+            return render.status("error", str(error)), gr.skip(), number
+        told = f"{total:,} captions · page {number} of {pages:,}"
+        return cards(rows, least), f'<p class="label">{told}</p>', number
+
+    def link(
+        self,
+        folder: str,
+        phrase: str,
+        most: float,
+        missing: bool,
+        least: float,
+        order: str,
+        page: float,
+    ) -> str:
+        """The query of a link to this page of the gallery."""
+        if not folder:
+            raise toast("Nothing to link to yet: align a data set.")
+        return Link(
+            "browse",
+            words=phrase,
+            settings={
+                "run": Path(folder).name,
+                "most": most,
+                "missing": missing,
+                "least": least,
+                "order": order,
+                "page": int(page or 1),
+            },
+        ).query()
+
+    def follow(self, link: Link, visitor: gr.Request) -> Outputs:
+        """The tab as a link describes it: folder, filters, the phrase again, what `show`
+        gives, status, timer."""
+        told = link.settings
+        name = str(told.get("run", ""))
+        run = next((run for run in self._known(visitor) if run.folder.name == name), None)
+        folder = "" if run is None else str(run.folder)
+        order = told.get("order", "worst")
+        filters = (
+            folder,
+            link.words,
+            float(told.get("most", ANY)),
+            bool(told.get("missing", False)),
+            float(told.get("least", self.engine.evidence)),
+            order if order in ORDERS else "worst",
+        )
+        if run is None:
+            said = "The data set of this link was not aligned on this machine; align it here first."
+            same = (gr.skip(), gr.skip(), gr.skip())
+            return (*filters, link.words, *same, render.status("error", said), gr.skip())
+        shown = self.show(*filters, float(told.get("page", 1)), visitor)
+        return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
+
+    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> Outputs:
+        """A card's photo and caption into the Align tab."""
+        try:
+            found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
+            self.access.check_files([found.photo.file], visitor)
+            content = found.photo.read()
+            content = content.read_bytes() if isinstance(content, Path) else content
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise toast(f"This photo cannot be opened: {error}") from error
+        # gradio serves files of its own cache only
+        name = hashlib.sha256(content).hexdigest()[:16]
+        path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
+        coco.write_bytes(path, content)
+        return str(path), found.photo.caption, gr.Tabs(selected="align")
+
+    def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
+        """The data set's noun phrases with their counts."""
+        if not folder:
+            return []
+        rows = BrowseRun(Path(folder)).vocabulary(least)
+        return [[text, count, round(gone, 3), round(mean, 3)] for text, count, gone, mean in rows]
+
+    def as_prompts(self, rows: list[list[Any]], top: float) -> Outputs:
+        """The most frequent phrases as the Detect tab's prompts."""
+        names = [str(row[0]) for row in rows[: int(top)] if str(row[0]).strip()]
+        if not names:
+            return gr.skip(), gr.skip()
+        return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
+
+    def _known(self, visitor: gr.Request) -> list[BrowseRun]:
+        """The runs whose data set the visitor may name."""
+        found = []
+        for run in known_runs():
+            about = run.about
+            try:
+                self.access.check_paths([] if about is None else [about.source], visitor)
+            except AccessError:
+                continue
+            found.append(run)
+        return found
+
+    def _at_work(self, folder: str) -> bool:
+        job = self._job
+        return job is not None and job.running and str(job.run.folder) == folder
+
+    @staticmethod
+    def _say(text: str) -> Outputs:
+        return render.status("error", text), gr.skip(), gr.skip()
+
+
+def _bar(text: str, share: float) -> str:
+    return (
+        f'<div class="status ok" role="status"><span>{escape(text)}</span>'
+        f'<progress max="1" value="{share:.3f}"></progress></div>'
+    )

@@ -1,0 +1,154 @@
+"""What the Train tab does: from run folders to curves, facts and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from app.training_runs import (
+    Point,
+    TrainingError,
+    TrainingRun,
+    find_training_runs,
+    read_run,
+    read_snapshot,
+    thinned,
+)
+from app.ui.detect.actions import DEMO
+from app.ui.shared import html as render
+from app.ui.shared.access import Access, AccessError
+from app.ui.shared.cards import Found, card, gallery, thumbnail
+from app.ui.shared.permalink import Link
+from app.ui.shared.toasts import toast
+
+_COLUMNS = ["step", "series", "value"]
+Outputs = tuple[Any, ...]
+_LATEST = "latest"
+KINDS = {"detection": "boxes", "grounding": "grounding", "pairs": "pairs"}
+"""The data types, and how their losses are headed."""
+_SHOWN = len(KINDS) + 5
+
+
+@dataclass(frozen=True)
+class TrainActions:
+    """The tab's handlers.
+
+    Args:
+        access: what visitors may name.
+    """
+
+    access: Access
+
+    def find(self, root: str, visitor: gr.Request) -> Outputs:
+        """The runs below a folder: status and list."""
+        try:
+            place = root.strip() or "runs"
+            self.access.check_paths([place], visitor)
+            runs = find_training_runs(Path(place).expanduser())
+        except (AccessError, TrainingError) as error:
+            return render.status("error", str(error)), gr.Dropdown(choices=[], value=None)
+        above = runs[0].parent
+        choices = [
+            (str(run.relative_to(above) if run.is_relative_to(above) else run), str(run))
+            for run in runs
+        ]
+        return render.status("ok", f"{len(runs)} runs"), gr.Dropdown(
+            choices=choices, value=str(runs[0])
+        )
+
+    def show(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> Outputs:
+        """A run's curves and facts: status, losses by `KINDS`, figures, speed, configuration,
+        snapshots."""
+        if not folder:
+            return tuple(gr.skip() for _ in range(_SHOWN))
+        try:
+            self.access.check_paths([folder], visitor)
+            run = read_run(Path(folder))
+        except (AccessError, TrainingError) as error:
+            return render.status("error", str(error)), *(gr.skip() for _ in range(_SHOWN - 1))
+        steps = [(f"step {int(file.stem.split('-')[1]):,}", str(file)) for file in run.snapshots]
+        choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
+        keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
+        return (
+            told(run),
+            *(_plot(_losses_of(run, kind)) for kind in KINDS),
+            _plot(run.figures),
+            _plot(run.speed),
+            run.config,
+            gr.Dropdown(choices=choices, value=keep),
+        )
+
+    def link(self, folder: str | None, chosen: str | None) -> str:
+        """The query of a link to a run and one of its snapshots."""
+        if not folder:
+            raise toast("Nothing to link to yet: choose a run.")
+        return Link("train", settings={"run": folder, "snapshot": chosen or ""}).query()
+
+    def follow(self, asked: Link, visitor: gr.Request) -> Outputs:
+        """The tab as a link describes it: the run, what `show` gives, the pictures."""
+        folder, chosen = (str(asked.settings.get(name, "")) for name in ("run", "snapshot"))
+        run = gr.Dropdown(choices=[folder], value=folder)
+        return (run, *self.show(folder, chosen, visitor), self.alignments(folder, chosen, visitor))
+
+    def alignments(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> str:
+        """The alignments of a snapshot as pictures; every word is escaped."""
+        if not folder or not chosen:
+            return ""
+        try:
+            self.access.check_paths([folder], visitor)
+            kept = read_run(Path(folder)).snapshots
+            snapshot = read_snapshot(next((f for f in kept if str(f) == chosen), kept[-1]))
+            head = f'<p class="label">step {int(snapshot["step"]):,}</p>'
+            return head + gallery(map(_card, snapshot["photos"]))
+        except (TrainingError, IndexError, KeyError, TypeError, ValueError) as error:
+            return render.status("error", f"the snapshot cannot be shown: {error}")
+
+
+def told(run: TrainingRun) -> str:
+    """Where a run stands, in a line."""
+    rate = run.seconds / run.step if run.step else 0
+    left = rate * (run.steps - run.step)
+    words = f"step {run.step:,} of {run.steps:,} · {run.seconds / 60:.0f} min of training"
+    if not run.step:
+        return render.status("hint", "Begun; its first line of the log is not written yet.")
+    if left > 0:
+        words += f" · {left / 60:.0f} min left at this pace"
+    lines = []
+    if not run.figures:
+        lines.append(
+            "No zero-shot AP: it is measured where the run's root has the development set."
+        )
+    if not run.snapshots:
+        lines.append("No alignments yet: they are kept at each checkpoint, every few minutes.")
+    return render.status("ok" if run.step >= run.steps else "idle", words, lines)
+
+
+def _card(told: dict[str, Any]) -> str:
+    width, height = (int(side) for side in told["size"])
+    found = []
+    for phrase in told["phrases"]:
+        x1, y1, x2, y2 = (float(v) for v in phrase["box"])
+        found.append(Found(str(phrase["text"]), float(phrase["evidence"]), (x1, y1, x2, y2)))
+    picture = thumbnail(DEMO / Path(str(told["photo"])).name)
+    note = f"similarity {float(told['similarity']):.3f}"
+    return card(str(told["caption"]), note, picture, (width, height), found)
+
+
+def _losses_of(run: TrainingRun, kind: str) -> tuple[Point, ...]:
+    lead = f"{kind}/"
+    return tuple(
+        Point(p.step, p.series.removeprefix(lead), p.value)
+        for p in run.losses
+        if p.series.startswith(lead)
+    )
+
+
+def _plot(points: tuple[Point, ...]) -> gr.LinePlot:
+    if not points:  # without any, the axes would be lists of words, or endless
+        return gr.LinePlot(visible=False)
+    rows = [(p.step, p.series, p.value) for p in thinned(points)]
+    return gr.LinePlot(pd.DataFrame(rows, columns=_COLUMNS), visible=True)

@@ -1,0 +1,1 @@
+"""Readers that the app and training share."""

@@ -1,0 +1,1 @@
+"""Any open-vocabulary detector behind one interface."""

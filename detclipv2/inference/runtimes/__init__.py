@@ -1,0 +1,1 @@
+"""What runs the image tower beside PyTorch."""

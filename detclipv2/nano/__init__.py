@@ -1,0 +1,1 @@
+"""What the embedded checkpoint has beyond the paper."""

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.places import REPO
+from tests.train.loop.two_processes import CASES, SEEDS, frozen_words, gradients
+from train.loop.distributed import World, own_share
+
+
+def _two(out: Path, parallel: str) -> dict[tuple[str, int], Any]:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        "-m",
+        "tests.train.loop.two_processes",
+        str(out),
+        parallel,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(torch.load(out))
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[tuple[str, int], Any]:
+    return {(c, seed): gradients(c, seed, World(), "ddp") for c in CASES for seed in SEEDS}
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_does(
+    alone: dict[tuple[str, int], Any], tmp_path: Path, parallel: str
+) -> None:
+    """All data types; uneven numbers of concepts; the second process has no box at all."""
+    two = _two(tmp_path / "two.pt", parallel)
+    for case in CASES:
+        apart = {}
+        for seed in SEEDS:
+            expected, found = alone[case, seed], two[case, seed]
+            for name, loss in expected["losses"].items():
+                torch.testing.assert_close(found["losses"][name], loss, rtol=1e-5, atol=1e-5)
+            assert any((g != 0).any() for g in expected["gradients"].values())
+            partner = [n for n in expected["gradients"] if n.startswith("partner.")]
+            assert bool(partner) == case.endswith("a partner")
+            if wrong := _apart(expected["gradients"], found["gradients"]):
+                apart[seed] = wrong
+        assert len(apart) <= 1, (case, apart)  # at most one draw of weights lies on a kink
+    late = two["frozen words", 0]["pooled"]
+    torch.testing.assert_close(late, frozen_words(World(), "ddp"))
+
+
+def _apart(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> list[str]:
+    """What differs: the whole gradient by more than 1e-5 of its length, or single parameters."""
+    assert expected.keys() == found.keys()
+    off = {name: found[name] - gradient for name, gradient in expected.items()}
+    # Single precision sums in another order; hence ten times as much for one parameter alone.
+    wrong = [
+        name
+        for name, gradient in expected.items()
+        if float(off[name].abs().max()) > max(1e-5, 1e-4 * float(gradient.abs().max()))
+    ]
+    return ["the whole", *wrong] if _length(off) > 1e-5 * _length(expected) else wrong
+
+
+def _length(gradients: dict[str, torch.Tensor]) -> float:
+    return float(torch.stack([g.norm() for g in gradients.values()]).norm())
+
+
+def test_shares_of_a_list_are_contiguous_and_complete() -> None:
+    for size in (1, 2, 3, 5):
+        parts = [own_share(list("abcdefg"), World(rank, size)) for rank in range(size)]
+        assert [letter for part in parts for letter in part] == list("abcdefg")
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1

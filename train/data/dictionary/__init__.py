@@ -1,0 +1,1 @@
+"""How the concept dictionary and ImageNet's everyday words are made."""

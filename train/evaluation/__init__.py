@@ -1,0 +1,1 @@
+"""Zero-shot figures and calibration."""

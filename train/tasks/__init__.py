@@ -1,0 +1,1 @@
+"""One task a data type: a batch in, losses by name out."""
