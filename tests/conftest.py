@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from detclipv2 import PRESETS
+from detclipv2.checkpoint import save_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 
@@ -37,7 +38,7 @@ def tiny_model() -> DetCLIPv2:
 def tiny_checkpoint(tiny_model: DetCLIPv2, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a checkpoint folder."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    tiny_model.save_pretrained(folder, {"note": "random weights"})
+    save_checkpoint(tiny_model, folder, {"note": "random weights"})
     return folder
 
 

@@ -9,12 +9,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detclipv2 import PRESETS
-from detclipv2.checkpoint import CheckpointError, inspect, load, verify
+from detclipv2.checkpoint import (
+    FORMAT,
+    CheckpointError,
+    inspect,
+    load_checkpoint,
+    read_config,
+    save_checkpoint,
+    verify,
+)
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NANO, NanoConfig, SecondTowerConfig
+from detclipv2.nano.tower import build, nano_config
+from detclipv2.serving import SERVING, ServingConfig
 
 
 def test_a_saved_model_answers_the_same(tiny_model: DetCLIPv2, tiny_checkpoint: Path) -> None:
-    again = DetCLIPv2.from_pretrained(tiny_checkpoint)
+    again = load_checkpoint(tiny_checkpoint)
     assert again.config == tiny_model.config and not again.training
     pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -30,10 +41,10 @@ def test_a_saved_model_answers_the_same(tiny_model: DetCLIPv2, tiny_checkpoint: 
 def test_a_frozen_text_tower_is_not_stored_but_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = DetCLIPv2(PRESETS["nano"])
-    model.text.load_pretrained()
-    model.save_pretrained(tmp_path, {"data": ["none"]})
+    model.text_encoder.load_pretrained()
+    save_checkpoint(model, tmp_path, {"data": ["none"]})
     assert (tmp_path / "model.safetensors").stat().st_size < 20e6
-    again = DetCLIPv2.from_pretrained(tmp_path)
+    again = load_checkpoint(tmp_path)
     texts = ["a photo of a cat", "a photo of a dog"]
     with torch.no_grad():
         torch.testing.assert_close(
@@ -44,12 +55,12 @@ def test_a_frozen_text_tower_is_not_stored_but_comes_back(tmp_path: Path) -> Non
 
 def test_an_unknown_name_tells_what_there_is() -> None:
     with pytest.raises(CheckpointError, match=r"'colossal'.*embedded"):
-        load("colossal")
+        load_checkpoint("colossal")
 
 
 @pytest.fixture
 def copy(tiny_model: DetCLIPv2, tmp_path: Path) -> Path:
-    tiny_model.save_pretrained(tmp_path / "copy")
+    save_checkpoint(tiny_model, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -65,40 +76,61 @@ def test_a_damaged_file_is_noticed(copy: Path) -> None:
 def test_missing_weights_are_named(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
-        load(copy)
+        load_checkpoint(copy)
 
 
 def test_a_config_that_does_not_fit_its_weights_is_named(copy: Path) -> None:
-    config = dataclasses.replace(PRESETS["tiny"], deformable=False)
-    (copy / "config.json").write_text(json.dumps(config.to_dict()))
+    stored = json.loads((copy / "config.json").read_text())
+    config = {**stored, "model": {**stored["model"], "deformable": False}}
+    (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="does not fit"):
-        load(copy)
+        load_checkpoint(copy)
     (copy / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no model configuration"):
-        load(copy)
+        load_checkpoint(copy)
+    newer = {**stored, "format": 3}
+    (copy / "config.json").write_text(json.dumps(newer))
+    with pytest.raises(CheckpointError, match="format 3 is of a newer version"):
+        load_checkpoint(copy)
+    unfit = {**stored, "serving": {**stored["serving"], "ranking": "iou"}}
+    (copy / "config.json").write_text(json.dumps(unfit))
+    with pytest.raises(CheckpointError, match=r"ranking 'iou' needs model\.quality"):
+        load_checkpoint(copy)
     (copy / "config.json").write_text("not json")
     with pytest.raises(CheckpointError, match="cannot read"):
-        load(copy)
+        load_checkpoint(copy)
 
 
 def test_weights_of_another_shape_are_named(copy: Path) -> None:
     weights = load_file(str(copy / "model.safetensors"))
-    weights["head.box.weight"] = weights["head.box.weight"][:3].contiguous()
+    name = "image_tower.head.box.weight"
+    weights[name] = weights[name][:3].contiguous()
     save_file(weights, str(copy / "model.safetensors"))
     (copy / "card.json").write_text("{}")  # no digest
-    with pytest.raises(CheckpointError, match=r"'head.box.weight' has shape \(3, "):
-        load(copy)
+    with pytest.raises(CheckpointError, match=r"'image_tower.head.box.weight' has shape \(3, "):
+        load_checkpoint(copy)
 
 
-def test_names_of_before_they_were_fitted_are_projected_once(tmp_path: Path) -> None:
-    model = load("nano")
-    model.save_pretrained(tmp_path)
-    weights = load_file(str(tmp_path / "model.safetensors"))
-    pooled = torch.randn(1000, model.config.text.width)
-    save_file({**weights, "knowledge.names": pooled}, str(tmp_path / "model.safetensors"))
-    (tmp_path / "card.json").write_text("{}")  # no digest
-    again = load(tmp_path)
-    assert again.knowledge is not None
-    with torch.no_grad():
-        wanted = model.text.project(pooled)
-    torch.testing.assert_close(again.knowledge.names, wanted - wanted.mean(0), rtol=1e-3, atol=1e-4)
+def test_the_embedded_checkpoint_has_the_presets_shape() -> None:
+    config, serving, nano = read_config("nano")
+    assert config == PRESETS["nano"] and nano == NANO
+    assert (serving.size, serving.least) == (SERVING["nano"].size, SERVING["nano"].least)
+
+
+def test_what_is_beyond_the_paper_and_the_way_of_use_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(PRESETS["tiny"], similarity="dot", quality=True)
+    nano = NanoConfig(shortcut=True, second=SecondTowerConfig(config.backbone, 48, boxes=0.3))
+    serving = ServingConfig(size=128, half=0.25, ranking="both", score_bias=0.5, soft_nms=0.4)
+    model = build(config, nano, serving).eval()
+    save_checkpoint(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == FORMAT
+    assert read_config(tmp_path) == (config, serving, nano)
+    again = load_checkpoint(tmp_path)
+    assert (again.config, again.serving, nano_config(again)) == (config, serving, nano)
+    assert again.state_dict().keys() == model.state_dict().keys()
+
+
+def test_the_old_spelling_tells_the_new_one() -> None:
+    with pytest.raises(AttributeError, match=r"checkpoint\.load_checkpoint\('nano'\)"):
+        DetCLIPv2.from_pretrained("nano")

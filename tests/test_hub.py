@@ -23,10 +23,10 @@ def refuse(host, *_, **__):
     raise OSError(f"no way to {host}")
 socket.getaddrinfo = refuse
 from detclipv2.detectors.protocol import TransformersDetector
-from detclipv2.model import DetCLIPv2
+from detclipv2.checkpoint import load_checkpoint
 try:
     if sys.argv[1] == "ours":
-        model = DetCLIPv2.from_pretrained(sys.argv[2])
+        model = load_checkpoint(sys.argv[2])
         model.encode_text(["a cat"])
     else:
         TransformersDetector.from_pretrained(sys.argv[2], device="cpu")
@@ -65,7 +65,7 @@ def test_a_checkpoints_backbone_is_an_architecture(
 def test_a_checkpoints_words_are_fetched_on_request_only(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    text = json.loads((tiny_checkpoint / "config.json").read_text())["text"]
+    text = json.loads((tiny_checkpoint / "config.json").read_text())["model"]["text"]
     folder = edited(tiny_checkpoint, tmp_path / "theirs", text={**text, "source": "owner/name"})
     cache = {"HF_HOME": str(tmp_path / "hub")}
     asked, said = opened("ours", str(folder), **cache)
@@ -94,5 +94,6 @@ def edited(checkpoint: Path, folder: Path, **changes: object) -> Path:
     """A copy of a checkpoint with another configuration."""
     shutil.copytree(checkpoint, folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    config["model"] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -21,6 +21,7 @@ from torch import nn
 from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.images import open_image
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower
@@ -100,17 +101,17 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
 
 def looks(predictor: Predictor) -> list[Pair]:
     """A photo with all the model's looks, if it takes several, against one look."""
-    image = predictor.model.config.image
-    if len(image.looks) == 1:
+    serving = predictor.model.serving
+    if len(serving.sides) == 1:
         return []
     photo, words = open_image(demo_photos()[0]), ["cat", "cup"]
-    sizes = " + ".join(map(str, image.looks))
+    sizes = " + ".join(map(str, serving.sides))
     title = f"photo at {sizes} px : one look, {predictor.runtime}"
     return [
         compare(
             title,
             lambda: predictor.predict(photo, words),
-            lambda: predictor.predict(photo, words, size=image.long_side(*photo.size)),
+            lambda: predictor.predict(photo, words, looks="fast"),
         )
     ]
 
@@ -120,18 +121,23 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
 
-    def look(name: str, part: nn.Module | None) -> None:
-        setattr(model, name, part)
+    def encode(name: str, part: nn.Module | None) -> None:
+        setattr(model.image_tower, name, part)
         with torch.inference_mode():
             model.encode_image(pixels)
 
     pairs = []
-    for name in ("shortcut", "knowledge", "partner"):
-        if (part := getattr(model, name)) is not None:
-            title = f"image of {size} px, with : without {name}"
-            pairs.append(compare(title, partial(look, name, part), partial(look, name, None)))
-            setattr(model, name, part)
+    for name, part in additions_of(model).items():
+        title = f"image of {size} px, with : without {name}"
+        pairs.append(compare(title, partial(encode, name, part), partial(encode, name, None)))
+        setattr(model.image_tower, name, part)
     return pairs
+
+
+def additions_of(model: DetCLIPv2) -> dict[str, nn.Module]:
+    """The parts of the image tower that the paper's does not have, by name."""
+    own = {"backbone", "fpn", "head"}
+    return {name: part for name, part in model.image_tower.named_children() if name not in own}
 
 
 def folding(model: DetCLIPv2, size: int) -> Pair:
@@ -161,13 +167,12 @@ def runtimes(model: DetCLIPv2, size: int) -> list[Pair]:
         rounding = OpenVINOTower(model, bf16=True)
         title = f"image of {size} px, OpenVINO in bf16 : PyTorch"
         pairs.append(compare(title, partial(rounding, pixels), look))
-    for name in ("knowledge", "partner"):
-        if (part := getattr(model, name)) is not None:
-            setattr(model, name, None)
-            plain = OpenVINOTower(model)
-            setattr(model, name, part)
-            title = f"image of {size} px, with : without {name}, OpenVINO"
-            pairs.append(compare(title, partial(graph, pixels), partial(plain, pixels)))
+    for name, part in additions_of(model).items():
+        setattr(model.image_tower, name, None)
+        plain = OpenVINOTower(model)
+        setattr(model.image_tower, name, part)
+        title = f"image of {size} px, with : without {name}, OpenVINO"
+        pairs.append(compare(title, partial(graph, pixels), partial(plain, pixels)))
     return pairs
 
 
@@ -237,8 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, model {options.model}\n")
     print("| what | ms | reference ms | ratio |\n|---|---|---|---|")
     if options.only != "metrics":
-        predictor = Predictor(DetCLIPv2.from_pretrained(options.model))
-        own = predictor.model.config.image.size
+        predictor = Predictor(load_checkpoint(options.model))
+        own = predictor.model.serving.size
         tower = predictor.model.for_inference()
         quick = Predictor(predictor.model, runtime="openvino")
         for pair in (

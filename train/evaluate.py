@@ -27,11 +27,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, get_args
 
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.detectors.protocol import Detector, TransformersDetector
+from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
 from detclipv2.language.concepts import load_concepts
-from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import NanoTower
 from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.evaluation import protocols
@@ -132,7 +134,7 @@ def open_detector(
     source: str,
     *,
     threads: int | None = None,
-    knowledge: bool = True,
+    imagenet_prior: bool = True,
     cache: Path | None = None,
     runtime: Runtime = "torch",
 ) -> tuple[Detector[Any], dict[str, Any]]:
@@ -141,7 +143,7 @@ def open_detector(
     Args:
         source: "transformers:" and a folder or hub id, or an embedded name or a checkpoint folder.
         threads: CPU threads, or None for torch's choice.
-        knowledge: False switches `ModelConfig.knowledge` off.
+        imagenet_prior: False switches the ImageNet prior off.
         cache: folder of text embeddings; None for the user's.
         runtime: what runs our image tower.
     """
@@ -150,14 +152,15 @@ def open_detector(
             source.removeprefix(_TRANSFORMERS), threads=threads
         )
         return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
-    model = DetCLIPv2.from_pretrained(source)
-    checkpoint = model.fingerprint[:8]
-    if not knowledge:
-        model.knowledge = None
+    model = load_checkpoint(source)
+    checkpoint = fingerprint(model)[:8]
+    tower = model.image_tower
+    if not imagenet_prior and isinstance(tower, NanoTower):
+        tower.prior = None
     predictor = Predictor(model, threads=threads, cache_dir=cache, runtime=runtime)
     settings = {
         "checkpoint": checkpoint,
-        "knowledge": model.knowledge is not None,
+        "imagenet_prior": getattr(tower, "prior", None) is not None,
         "runtime": predictor.runtime,
     }
     return predictor, settings
@@ -172,12 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         detector, settings = open_detector(
             options.detector,
             threads=options.threads,
-            knowledge=not options.without_knowledge,
+            imagenet_prior=not options.without_prior,
             cache=Path(cache),
             runtime=options.runtime,
         )
-        own = detector.model.config.image if isinstance(detector, Predictor) else None
-        looks = (options.size,) if options.size else own and own.looks
+        own = detector.model.serving if isinstance(detector, Predictor) else None
+        looks = (options.size,) if options.size else own and own.sides
         settings |= {"size": looks and looks[0], "looks": looks, "tiles": options.tiles}
         if options.protocol == "ov-mini":
             if processes.size > 1:
@@ -259,7 +262,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tiles", type=int, default=1, help="tiles along a photo's long side, looked at as well"
     )
     parser.add_argument(
-        "--without-knowledge", action="store_true", help="switch ModelConfig.knowledge off"
+        "--without-prior", action="store_true", help="switch the ImageNet prior off"
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(

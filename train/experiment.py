@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from detclipv2.config import ModelConfig
+from detclipv2.nano.config import NanoConfig
+from detclipv2.serving import ServingConfig
 from train.data.sample import Sample
 from train.data.sampler import BatchConfig
 from train.data.transforms import Augmentation
@@ -67,6 +69,8 @@ class Experiment:
 
     Attributes:
         model: what is trained.
+        nano: what it has beyond the paper; None for nothing.
+        serving: how its checkpoint is used, for evaluation; None for that of `model`'s preset.
         streams: the data types; one of them has its turn at each step.
         loop: length, precision and intervals.
         optim: rates and averaging.
@@ -103,6 +107,8 @@ class Experiment:
     workers: int = 1
     threads: int = 0
     seed: int = 0
+    nano: NanoConfig | None = None
+    serving: ServingConfig | None = None
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]

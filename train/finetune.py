@@ -25,8 +25,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import nano_config
 from train.ablations.tuning_report import Tuned
 from train.configs import finetune
 from train.data.readers.coco import read_coco
@@ -41,6 +43,9 @@ from train.nano.average import average
 from train.pretrain import pretrain
 
 _FIGURES = "figures.json"
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def tune(
         if here.main:
             kept = json.loads(note.read_text()) if (note := best / "valid.json").is_file() else {}
             if figures["ap"] > kept.get("ap", -1.0):
-                model.save_pretrained(best)
+                save_checkpoint(model, best)
                 note.write_text(json.dumps(figures))
         return figures
 
@@ -129,16 +134,16 @@ def tune(
         pretrain(experiment, here, look)
     if here.main:
         known = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
-        figures = known or judge(DetCLIPv2.from_pretrained(best), *data.test)
+        figures = known or judge(load_checkpoint(best), *data.test)
         if other is not None and "other_ap50" not in figures:
-            figures["other_ap50"] = judge(DetCLIPv2.from_pretrained(best), *other)["ap50"]
+            figures["other_ap50"] = judge(load_checkpoint(best), *other)["ap50"]
         wanted = {"kept_ap50"} | ({"kept_other_ap50"} if other is not None else set())
         if keep and not (figures.get("keep") == keep and wanted <= figures.keys()):
             figures.pop("kept_other_ap50", None)  # of another share
             figures["keep"] = keep
-            tuned, begun = (DetCLIPv2.from_pretrained(source) for source in (best, experiment.init))
+            tuned, begun = (load_checkpoint(source) for source in (best, experiment.init))
             kept = average([tuned, begun], [1 - keep, keep])
-            kept.save_pretrained(out / "kept", {"keep": keep})
+            save_checkpoint(kept, out / "kept", {"keep": keep})
             figures["kept_ap50"] = judge(kept, *data.test)["ap50"]
             if other is not None:
                 figures["kept_other_ap50"] = judge(kept, *other)["ap50"]
@@ -198,10 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--keep is a share from 0 to below 1, got {options.keep}")
     if options.keep and options.from_backbone:
         parser.error("--keep wants a detector to begin with, not a backbone alone")
-    trained = DetCLIPv2.from_pretrained(options.checkpoint)
-    model = trained.config
+    trained = load_checkpoint(options.checkpoint)
+    model, nano = trained.config, nano_config(trained)
     if options.from_backbone:
-        model = replace(model, knowledge=False, knowledge_late=False, partner=None)
+        nano = None
+
+    stages = len(trained.image_tower.backbone.stages) - 1
 
     def ready(experiment: Experiment) -> Experiment:
         if options.from_backbone:
@@ -209,10 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 replace(experiment, backbone_weights=options.from_backbone, text_weights=True),
                 overrides,
             )
-        experiment = override(replace(experiment, init=options.checkpoint), overrides)
-        if experiment.model.knowledge and experiment.freeze < len(trained.backbone.stages) - 1:
-            # Its classifier knows only stages as they are now.
-            return replace(experiment, model=replace(experiment.model, knowledge_late=True))
+        experiment = replace(
+            experiment, init=options.checkpoint, nano=nano, serving=trained.serving
+        )
+        if nano and nano.imagenet_prior:
+            # The prior's classifier knows only features of the backbone as it is now.
+            experiment = replace(experiment, freeze=stages)
+        experiment = override(experiment, overrides)
+        if nano and nano.imagenet_prior and experiment.freeze < stages:
+            logger.warning("the backbone learns, so the ImageNet prior is left out")
+            return replace(experiment, nano=replace(nano, imagenet_prior=False))
         return experiment
 
     try:
@@ -238,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 before = judge(build_model(run), *other)["ap50"] if other else 0.0
                 name = options.other.name if other else ""
                 began = "ImageNet's backbone" if options.from_backbone else options.checkpoint
-                looks = ", ".join(map(str, run.model.image.looks))
+                looks = ", ".join(map(str, trained.serving.sides))
                 settings = {"began with": Path(began).name, "steps": run.loop.steps}
                 settings |= {"judged at": f"{looks} px"}
                 settings |= {"kept": options.keep} if options.keep else {}

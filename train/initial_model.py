@@ -8,8 +8,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import build
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from train.experiment import Experiment
 from train.loop.distributed import Parallel
@@ -21,23 +23,23 @@ logger = logging.getLogger(__name__)
 def build_model(experiment: Experiment) -> DetCLIPv2:
     """The model with its pretrained parts."""
     torch.manual_seed(experiment.seed)
-    model = DetCLIPv2(_as_taught(experiment))
+    model = build(_with_definitions(experiment), experiment.nano, experiment.serving)
     if experiment.backbone_weights:
         weights = imagenet_weights(experiment.model.backbone, experiment.backbone_weights)
-        load_imagenet(model.backbone, weights)
+        load_imagenet(model.image_tower.backbone, weights)
     # A frozen tower is in no checkpoint; one that learns is in that of `init`.
     if experiment.model.text.frozen or (experiment.text_weights and not experiment.init):
-        model.text.load_pretrained()
+        model.text_encoder.load_pretrained()
     if experiment.init:
-        begin_with(model, DetCLIPv2.from_pretrained(experiment.init))
-    for backbone in model.backbones:
+        begin_with(model, load_checkpoint(experiment.init))
+    for backbone in model.image_tower.backbones:
         backbone.freeze(experiment.freeze, experiment.freeze_depthwise)
     if experiment.checkpointing:
         checkpoint_activations(model)
     return model.to(memory_format=torch.channels_last)
 
 
-def _as_taught(experiment: Experiment) -> ModelConfig:
+def _with_definitions(experiment: Experiment) -> ModelConfig:
     """The configuration, with a note that its names had definitions where they had."""
     model = experiment.model
     boxes = [s.task for s in experiment.streams if isinstance(s.task, BoxesConfig)]
@@ -57,12 +59,7 @@ def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:
         for name, tensor in source.state_dict().items()
         if name in own and own[name].shape == tensor.shape
     }
-    late = None if model.knowledge is None else model.knowledge.late
-    if late is not None and source.knowledge is not None and source.knowledge.late is None:
-        # The classifier of `source` reads the backbone's own, which may learn from now on.
-        known = source.backbone.after_c4().state_dict()
-        fitting.update({f"knowledge.late.{name}": tensor for name, tensor in known.items()})
-    if not any(name.startswith("head.") for name in fitting):
+    if not any(name.startswith("image_tower.head.") for name in fitting):
         raise ValueError(f"no weight of {source.config.name!r} fits {model.config.name!r}")
     model.load_state_dict(fitting, strict=False)
     logger.info("began with %d of %d tensors", len(fitting), len(own))
@@ -73,7 +70,7 @@ def trained_view(model: DetCLIPv2, parallel: Parallel = "ddp") -> DetCLIPv2:
 
     A sharded model stays as it is: only whole parameters can be read for the faster copy.
     """
-    learns = any(p.requires_grad for part in model.backbones for p in part.parameters())
+    learns = any(p.requires_grad for part in model.image_tower.backbones for p in part.parameters())
     return model if learns or parallel == "fsdp" else model.for_inference()
 
 
@@ -89,10 +86,10 @@ def checkpoint_activations(model: DetCLIPv2) -> None:
 
 def blocks_of(model: DetCLIPv2) -> list[nn.Module]:
     """Parts of similar size that follow one another: stages of backbones, layers of text."""
-    layers = [m for m in model.text.tower.modules() if type(m).__name__.endswith("Layer")]
+    layers = [m for m in model.text_encoder.tower.modules() if type(m).__name__.endswith("Layer")]
     stages = [
         stage
-        for backbone in model.backbones
+        for backbone in model.image_tower.backbones
         for stage in backbone.stages
         if any(True for _ in stage.parameters())
     ]

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from detclipv2.checkpoint import save_checkpoint
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
 from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch, Batches, Mixture, load
@@ -148,7 +149,7 @@ def pretrain(
     if texts.frozen:
         kept = texts.keep(known_texts([s.samples for s in streams], dictionary))
         if not experiment.init:
-            model.text.init_projection(kept)
+            model.text_encoder.init_projection(kept)
     if here.main:
         experiment.out.mkdir(parents=True, exist_ok=True)
         (experiment.out / "experiment.json").write_text(json.dumps(describe(experiment), indent=2))
@@ -219,7 +220,7 @@ def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> 
     """A checkpoint folder that `from_pretrained` reads, also of sharded weights."""
     if not replica.sharded:
         if replica.world.main:
-            model.save_pretrained(folder, {"steps": steps})
+            save_checkpoint(model, folder, {"steps": steps})
         return
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
@@ -228,7 +229,7 @@ def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> 
     if replica.world.main:
         whole = DetCLIPv2(model.config)
         whole.load_state_dict(weights)
-        whole.save_pretrained(folder, {"steps": steps})
+        save_checkpoint(whole, folder, {"steps": steps})
 
 
 def load_experiment(name: str, smoke: bool = False) -> Experiment:

@@ -11,6 +11,7 @@ from app.commands.detect_arguments import MODEL, UsageError, add_prompts, vocabu
 from app.commands.vocabulary_notes import tell
 from app.engine_types import Settings
 from app.runs.files import readable
+from detclipv2.checkpoint import load_checkpoint
 
 EXAMPLE = """\
 example:
@@ -74,7 +75,7 @@ def add_command(commands: Any) -> None:
 
 def run_onnx(arguments: argparse.Namespace) -> int:
     """Write the file, and say how to feed it."""
-    from detclipv2 import DetCLIPv2, Predictor
+    from detclipv2 import Predictor
     from detclipv2.checkpoint import CheckpointError
     from detclipv2.inference.runtimes.onnx import ExportError, export_onnx
 
@@ -82,7 +83,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     if not arguments.out.parent.is_dir():
         raise UsageError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try:
-        predictor = Predictor(DetCLIPv2.from_pretrained(arguments.model), device="cpu")
+        predictor = Predictor(load_checkpoint(arguments.model), device="cpu")
         vocabulary = predictor.vocabulary(vocabulary)
         tell(vocabulary, lambda line: print(line, file=sys.stderr))
         width, height = export_onnx(

@@ -10,8 +10,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.runs.records import RunError
-from detclipv2.inference.multi_scale.tiles import MAX_TILES
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.serving import MAX_TILES
 
 if TYPE_CHECKING:
     from app.engine import Engine

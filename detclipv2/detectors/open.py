@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.detectors.protocol import Detector
-from detclipv2.inference.fair_lock import Slot
+from detclipv2.inference.fair_lock import FairLock
 
 if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor
@@ -24,7 +24,9 @@ def is_shipped(name: str) -> bool:
     return name in embedded()
 
 
-def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None) -> Detector[Any]:
+def open_detector(
+    source: str, *, device: str = "auto", slot: FairLock | None = None
+) -> Detector[Any]:
     """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
     transformers saves them; `slot` is shared with other detectors, to take turns.
 
@@ -44,7 +46,7 @@ def open_detector(source: str, *, device: str = "auto", slot: Slot | None = None
 
 
 def open_predictor(
-    source: str, *, device: str = "auto", slot: Slot | None = None, photos: int | None = None
+    source: str, *, device: str = "auto", slot: FairLock | None = None, photos: int | None = None
 ) -> Predictor:
     """The predictor of a shipped name or of a checkpoint folder.
 
@@ -57,18 +59,14 @@ def open_predictor(
     Raises:
         DetectorError: no such model, a damaged one, or one that cannot run on the device.
     """
-    from detclipv2.checkpoint import CheckpointError
+    from detclipv2.checkpoint import CheckpointError, load_checkpoint
     from detclipv2.inference.predictor import Predictor
     from detclipv2.inference.runtimes.openvino import RUNTIME_VARIABLE, GraphError
-    from detclipv2.model import DetCLIPv2
 
     few = photos is not None and photos < _FEW and RUNTIME_VARIABLE not in os.environ
     try:
         return Predictor(
-            DetCLIPv2.from_pretrained(source),
-            device=device,
-            slot=slot,
-            runtime="torch" if few else "auto",
+            load_checkpoint(source), device=device, slot=slot, runtime="torch" if few else "auto"
         )
     except (CheckpointError, GraphError, ValueError) as error:
         raise DetectorError(str(error)) from error

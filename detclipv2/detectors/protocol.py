@@ -16,7 +16,7 @@ from detclipv2.detectors.families import FAMILIES
 from detclipv2.geometry.boxes import clip, cxcywh_to_xyxy
 from detclipv2.hub import files_of
 from detclipv2.inference.device import choose_device
-from detclipv2.inference.fair_lock import Slot
+from detclipv2.inference.fair_lock import FairLock
 from detclipv2.inference.images import ImageSource, open_image
 from detclipv2.inference.postprocess import (
     MAX_CANDIDATES,
@@ -31,6 +31,7 @@ from detclipv2.inference.predictor import Prompts
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
+from detclipv2.serving import DEFAULTS, FLOOR
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -66,7 +67,12 @@ class Detector(Protocol[Encoded]):
         """All that needs no words."""
 
     def candidates(
-        self, encoded: Encoded, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES
+        self,
+        encoded: Encoded,
+        prompts: Prompts,
+        *,
+        floor: float = FLOOR,
+        most: int = MAX_CANDIDATES,
     ) -> Candidates:
         """Boxes for `postprocess.select`."""
 
@@ -78,16 +84,18 @@ class Detector(Protocol[Encoded]):
         encoded: Encoded,
         prompts: Prompts,
         *,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
+        threshold: float = DEFAULTS.threshold,
+        nms_iou: float = DEFAULTS.nms_iou,
+        max_boxes: int = DEFAULTS.max_boxes,
     ) -> sv.Detections:
         """Boxes of the classes of `prompts`."""
 
     def score(self, encoded: Encoded, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """All boxes (A, 4), cut at the borders, and their scores (A, T), nothing suppressed."""
 
-    def propose(self, encoded: Encoded, prompts: Prompts, *, max_boxes: int = 100) -> sv.Detections:
+    def propose(
+        self, encoded: Encoded, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes
+    ) -> sv.Detections:
         """Boxes of anything like `prompts`, without classes."""
 
 
@@ -121,7 +129,7 @@ class TransformersDetector:
         name: str,
         device: str = "auto",
         threads: int | None = None,
-        slot: Slot | None = None,
+        slot: FairLock | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -149,7 +157,7 @@ class TransformersDetector:
         self._family: Family = FAMILIES[kind](self._model, processor)
         self._words: tuple[tuple[str, ...], Any] | None = None
         self._last: tuple[Looked, tuple[str, ...], tuple[Tensor, Tensor]] | None = None
-        self.slot = slot or Slot()
+        self.slot = slot or FairLock()
 
     @classmethod
     def from_pretrained(
@@ -158,7 +166,7 @@ class TransformersDetector:
         *,
         device: str = "auto",
         threads: int | None = None,
-        slot: Slot | None = None,
+        slot: FairLock | None = None,
     ) -> TransformersDetector:
         """The detector of a folder, or of a hub id whose files are here (see `hub.may_download`).
 
@@ -232,7 +240,7 @@ class TransformersDetector:
         return clip(boxes, *encoded.size), scores.float().cpu()
 
     def candidates(
-        self, encoded: Looked, prompts: Prompts, *, floor: float = 0.05, most: int = MAX_CANDIDATES
+        self, encoded: Looked, prompts: Prompts, *, floor: float = FLOOR, most: int = MAX_CANDIDATES
     ) -> Candidates:
         """See `Predictor.candidates`."""
         check_settings(floor)
@@ -250,16 +258,18 @@ class TransformersDetector:
         encoded: Looked,
         prompts: Prompts,
         *,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
+        threshold: float = DEFAULTS.threshold,
+        nms_iou: float = DEFAULTS.nms_iou,
+        max_boxes: int = DEFAULTS.max_boxes,
     ) -> sv.Detections:
         """See `Predictor.detect`."""
         check_settings(threshold, nms_iou, max_boxes)
         found = self.candidates(encoded, prompts, floor=threshold, most=candidates_for(max_boxes))
         return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
-    def propose(self, encoded: Looked, prompts: Prompts, *, max_boxes: int = 100) -> sv.Detections:
+    def propose(
+        self, encoded: Looked, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes
+    ) -> sv.Detections:
         """See `Predictor.propose`."""
         check_settings(0, max_boxes=max_boxes)
         boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)

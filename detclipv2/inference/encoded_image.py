@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 from detclipv2.inference.images import Letterbox
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from detclipv2.model import Regions
+from detclipv2.regions import Regions, choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,34 +28,3 @@ class EncodedImage:
     def first_look(self) -> Regions:
         """The regions without those of closer looks."""
         return choose(self.regions, slice(sum(self.regions.level_counts)))
-
-
-PER_REGION = ("boxes", "anchors", "embeddings", "centerness", "localisation", "foreground", "iou")
-"""Fields of a picture's `Regions` that have an entry a region."""
-
-
-def choose(regions: Regions, which: Tensor | slice) -> Regions:
-    """Some of the regions of one picture; `level_counts` stays."""
-    chosen: dict[str, Any] = {}
-    for name in PER_REGION:
-        value = getattr(regions, name)
-        chosen[name] = None if value is None else value[which]
-    return replace(regions, **chosen)
-
-
-def one_of(regions: Regions, index: int) -> Regions:
-    """A picture of a batch, without the batch axis, on the CPU."""
-
-    def take(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[index].float().cpu()
-
-    return replace(
-        regions,
-        boxes=regions.boxes[index].float().cpu(),
-        embeddings=regions.embeddings[index].float().cpu(),
-        centerness=regions.centerness[index].float().cpu(),
-        localisation=regions.localisation[index].float().cpu(),
-        anchors=regions.anchors.cpu(),
-        foreground=take(regions.foreground),
-        iou=take(regions.iou),
-    )

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 
-class Slot:
+class FairLock:
     """A lock that serves those who wait in the order they came.
 
     `threading.Lock` does not: threads that look at one photo after the other give it up and have it

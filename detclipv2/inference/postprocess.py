@@ -23,6 +23,7 @@ from detclipv2.geometry.boxes import clip
 from detclipv2.geometry.nms import batched_nms, nms, soften
 from detclipv2.inference.calibration import Calibration
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -151,7 +152,7 @@ def propose(
     boxes: Tensor,
     scores: Tensor,
     image_size: tuple[int, int],
-    max_boxes: int = 100,
+    max_boxes: int = DEFAULTS.max_boxes,
     soft: bool = False,
 ) -> sv.Detections:
     """Boxes of anything: no classes, and one box a thing.
@@ -193,9 +194,9 @@ def _rank(
 def select(
     candidates: Candidates,
     *,
-    threshold: float | Sequence[float] = 0.3,
-    nms_iou: float = 0.6,
-    max_boxes: int = 100,
+    threshold: float | Sequence[float] = DEFAULTS.threshold,
+    nms_iou: float = DEFAULTS.nms_iou,
+    max_boxes: int = DEFAULTS.max_boxes,
 ) -> sv.Detections:
     """Detections of one picture by falling score; raising a threshold only ever removes boxes.
 
@@ -237,7 +238,9 @@ def select(
 
 
 def check_settings(
-    threshold: float | Sequence[float], nms_iou: float = 0.6, max_boxes: int = 100
+    threshold: float | Sequence[float],
+    nms_iou: float = DEFAULTS.nms_iou,
+    max_boxes: int = DEFAULTS.max_boxes,
 ) -> None:
     """Refuse settings out of range, naming them."""
     for value in [threshold] if isinstance(threshold, int | float) else threshold:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import torch
 from torch import Tensor
 
+from detclipv2.checkpoint_v1 import fingerprint_v1
+from detclipv2.fingerprint import fingerprint
 from detclipv2.geometry.boxes import clip
 from detclipv2.inference.alignment import (
     Alignment,
@@ -23,9 +26,9 @@ from detclipv2.inference.alignment import (
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.device import choose_device
 from detclipv2.inference.encoded_image import EncodedImage
-from detclipv2.inference.fair_lock import Slot
+from detclipv2.inference.fair_lock import FairLock
 from detclipv2.inference.images import ImageError, ImageSource, open_image
-from detclipv2.inference.multi_scale.encoder import Looker
+from detclipv2.inference.multi_scale.encoder import MultiScaleEncoder
 from detclipv2.inference.postprocess import (
     ANCHOR_SHARE,
     MAX_CANDIDATES,
@@ -37,12 +40,13 @@ from detclipv2.inference.postprocess import (
     propose,
     select,
 )
-from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_tower
+from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_encoder
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
 from detclipv2.language.tower_words import as_the_tower_reads
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -76,7 +80,7 @@ class Predictor:
         threads: int | None = None,
         cache_dir: Path | None = None,
         anchor_share: float = ANCHOR_SHARE,
-        slot: Slot | None = None,
+        slot: FairLock | None = None,
         runtime: Runtime = "torch",
     ) -> None:
         """Prepare `model`.
@@ -89,8 +93,8 @@ class Predictor:
                 cache folder.
             anchor_share: see `postprocess.choose_anchors`; 1 compares all anchors with all words.
             slot: of another detector, to take turns with it; None for one of its own.
-            runtime: what runs the image tower, see `choose_tower`. OpenVINO takes some seconds the
-                first time it meets a checkpoint.
+            runtime: what runs the image tower, see `choose_encoder`. OpenVINO takes some seconds
+                the first time it meets a checkpoint.
         """
         if not 0 < anchor_share <= 1:
             raise ValueError(f"anchor_share must lie above 0 and up to 1, got {anchor_share!r}")
@@ -102,19 +106,23 @@ class Predictor:
         # Depthwise convolutions run several times faster channels-last.
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         folder = cache_dir or default_cache_dir()
-        tower = choose_tower(self.model.for_inference(), runtime, folder / "openvino")
+        tower = choose_encoder(self.model.for_inference(), runtime, folder / "openvino")
         self._anchor_share = anchor_share
-        self.calibration = Calibration(model.config.score_scale, model.config.score_bias)
+        serving = model.serving
+        serving.check(model.config)
+        self.calibration = Calibration(serving.score_scale, serving.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
         self._as_read = lru_cache(maxsize=32)(self._read_by_tower)
-        self.slot = slot or Slot()
+        self.slot = slot or FairLock()
         self.runtime: Runtime = tower.runtime if isinstance(tower, OpenVINOTower) else "torch"
-        self._looker = Looker(tower, model.config.image, self.device, self.slot)
+        self._encoder = MultiScaleEncoder(
+            tower, model.config.image, serving, self.device, self.slot
+        )
 
     @property
     def image_passes(self) -> int:
         """How often the image tower has run."""
-        return self._looker.passes
+        return self._encoder.passes
 
     @property
     def name(self) -> str:
@@ -123,11 +131,18 @@ class Predictor:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of weights, calibration, and whether the image tower rounds."""
-        own = self.model.fingerprint
+        """Hex digest of all that boxes come from, also of whether the image tower rounds."""
+        return self._rounded(fingerprint(self.model))
+
+    @cached_property
+    def fingerprint_v1(self) -> str:
+        """What `fingerprint` was in version 0.1, for runs of that time."""
+        return self._rounded(fingerprint_v1(self.model))
+
+    def _rounded(self, digest: str) -> str:
         if self.runtime != "openvino-bf16":
-            return own
-        return hashlib.sha256(f"{own} bf16".encode()).hexdigest()
+            return digest
+        return hashlib.sha256(f"{digest} bf16".encode()).hexdigest()
 
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """What the model makes of prompts: its `notes` say what was merged, left out or cut off.
@@ -146,118 +161,104 @@ class Predictor:
         self,
         image: ImageSource,
         prompts: Prompts,
-        *,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
-        size: int | None = None,
-        tiles: int = 1,
+        settings: DetectSettings = DEFAULTS,
+        **changes: Unpack[DetectChanges],
     ) -> sv.Detections:
         """Find what `prompts` name in one picture.
 
         Args:
             image: a path, bytes, a Pillow image or an RGB array (see `open_image`).
             prompts: a list of names, a written vocabulary ("cat, a red mug"), or a `Vocabulary`.
-            threshold: lowest score of classes without a threshold of their own.
-            nms_iou: a box overlapping a better one of its class by more than this goes.
-            max_boxes: at most this many boxes, the best ones.
-            size: long side of the network's input, a multiple of 32, for one look; None for the
-                model's own looks (`ImageConfig`), of which there may be several.
-            tiles: above 1 so many tiles along the long side are looked at, too, for small things.
+            settings: threshold, suppression, size and looks.
+            changes: fields of `settings` by name, for example `threshold=0.2`.
 
         Raises:
             VocabularyError: prompts that cannot be used.
             ImageError: a picture that cannot be used.
+            ValueError: a setting out of range.
         """
-        vocabulary = self._of(prompts)
-        check_settings(threshold, nms_iou, max_boxes)
-        encoded = self.encode_image(image, size, tiles)
-        return self.detect(
-            encoded, vocabulary, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes
-        )
+        vocabulary, settings = self._of(prompts), replace(settings, **changes)
+        encoded = self.encode_image(image, settings.size, settings.tiles, settings.looks)
+        return self.detect(encoded, vocabulary, settings)
 
     def predict_many(
         self,
         images: Iterable[Source],
         prompts: Prompts,
+        settings: DetectSettings = DEFAULTS,
         *,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
-        size: int | None = None,
-        tiles: int = 1,
         on_error: Callable[[Source, ImageError], None] | None = None,
+        **changes: Unpack[DetectChanges],
     ) -> Iterator[tuple[Source, sv.Detections]]:
         """`predict` for one picture after the other, holding one at a time.
 
         Args:
             images: pictures; taken one by one as results are asked for.
-            prompts: as for `predict`, as are the settings. They are checked at once.
+            prompts: as for `predict`, as are `settings` and `changes`. They are checked at once.
             on_error: called with a picture that cannot be used and the reason, after which the
                 next follows; without it the ImageError is raised.
         """
-        vocabulary = self._of(prompts)
-        check_settings(threshold, nms_iou, max_boxes)
-        detect = partial(
-            self.detect,
-            prompts=vocabulary,
-            threshold=threshold,
-            nms_iou=nms_iou,
-            max_boxes=max_boxes,
-        )
+        vocabulary, settings = self._of(prompts), replace(settings, **changes)
 
         def run() -> Iterator[tuple[Source, sv.Detections]]:
             for image in images:
                 try:
-                    encoded = self.encode_image(image, size, tiles)
+                    found = self.predict(image, vocabulary, settings)
                 except ImageError as error:
                     if on_error is None:
                         raise
                     on_error(image, error)
                     continue
-                yield image, detect(encoded)
+                yield image, found
 
         return run()
 
     def encode_image(
-        self, image: ImageSource, size: int | None = None, tiles: int = 1
+        self, image: ImageSource, size: int | None = None, tiles: int = 1, looks: Looks = "thorough"
     ) -> EncodedImage:
         """Run the image tower; `detect` and `candidates` cost no further pass.
 
         Args:
-            image: as for `predict`, as is `size`, which is that of every tile, too.
-            tiles: along the long side, beside the whole picture; 1 for none. See `lay_tiles`.
+            image: as for `predict`.
+            size: see `DetectSettings`; it is that of every tile, too.
+            tiles: see `DetectSettings` and `lay_tiles`.
+            looks: see `DetectSettings`.
         """
-        return self._looker.closely(open_image(image), size, tiles)
+        return self._encoder.closely(open_image(image), size, tiles, looks)
 
     def first_look(self, image: ImageSource, size: int | None = None) -> EncodedImage:
         """`encode_image` without any closer look, sooner; that is all `align` needs.
 
         Args:
-            image: as for `predict`, as is `size`.
+            image: as for `predict`.
+            size: see `DetectSettings`.
         """
-        return self._looker.first(open_image(image), size)
+        return self._encoder.first(open_image(image), size)
 
     def detect(
         self,
         encoded: EncodedImage,
         prompts: Prompts,
-        *,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
+        settings: DetectSettings = DEFAULTS,
+        **changes: Unpack[DetectChanges],
     ) -> sv.Detections:
-        """`predict` on an encoded picture."""
-        check_settings(threshold, nms_iou, max_boxes)
-        found = self.candidates(encoded, prompts, floor=threshold, most=candidates_for(max_boxes))
-        return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
+        """`predict` on an encoded picture; `size`, `tiles` and `looks` are those it has."""
+        settings = replace(settings, **changes)
+        most = candidates_for(settings.max_boxes)
+        found = self.candidates(encoded, prompts, floor=settings.threshold, most=most)
+        return select(
+            found,
+            threshold=settings.threshold,
+            nms_iou=settings.nms_iou,
+            max_boxes=settings.max_boxes,
+        )
 
     def candidates(
         self,
         encoded: EncodedImage,
         prompts: Prompts,
         *,
-        floor: float = 0.05,
+        floor: float = FLOOR,
         most: int = MAX_CANDIDATES,
         template: str | None = None,
     ) -> Candidates:
@@ -280,7 +281,7 @@ class Predictor:
                 floor=floor,
                 most=most,
                 calibration=self.calibration,
-                soft_nms=self.model.config.soft_nms,
+                soft_nms=self.model.serving.soft_nms,
             )
 
     def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
@@ -297,7 +298,7 @@ class Predictor:
                 vocabulary,
                 encoded.size,
                 self.calibration,
-                self.model.config.soft_nms,
+                self.model.serving.soft_nms,
             )
 
     def _compared(
@@ -324,7 +325,7 @@ class Predictor:
     ) -> Vocabulary:
         """Cached, by the notes as well: vocabularies are equal without them."""
         text = self.model.config.text
-        read = self.model.text.read
+        read = self.model.text_encoder.read
         return as_the_tower_reads(vocabulary, text.template, text.max_tokens, read, merge=merge)
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
@@ -354,7 +355,7 @@ class Predictor:
         return clip(boxes, *encoded.size), self.calibration.apply(scores.sqrt())
 
     def propose(
-        self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = 100
+        self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes
     ) -> sv.Detections:
         """Boxes of anything that looks like one of `prompts`, without classes, best first.
 
@@ -365,7 +366,7 @@ class Predictor:
         best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         scores = (best * encoded.regions.objectness).sqrt()
-        return propose(boxes, scores, encoded.size, max_boxes, self.model.config.soft_nms > 0)
+        return propose(boxes, scores, encoded.size, max_boxes, self.model.serving.soft_nms > 0)
 
     def _similarities(self, encoded: EncodedImage, texts: Sequence[str]) -> Tensor:
         """(A, T) in 0..1, on the CPU."""

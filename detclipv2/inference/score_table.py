@@ -21,6 +21,7 @@ from detclipv2.inference.postprocess import (
     select,
 )
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -128,9 +129,9 @@ class ScoreTable:
     def select(
         self,
         *,
-        threshold: float | Sequence[float] = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: int = 100,
+        threshold: float | Sequence[float] = DEFAULTS.threshold,
+        nms_iou: float = DEFAULTS.nms_iou,
+        max_boxes: int = DEFAULTS.max_boxes,
         vocabulary: Vocabulary | None = None,
     ) -> sv.Detections:
         """What `Predictor.detect` gives with these settings.

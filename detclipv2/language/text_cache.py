@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.database import DatabaseError, Kind, connect, create
+from detclipv2.digest import digest
 from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class TextEmbeddings:
         self._model = model
         self._template = model.config.text.template
         # With the sentence, which the template and the text make, this is the whole key.
-        self._scope = f"{model.text_fingerprint}\0"
+        self._scope = f"{text_fingerprint(model)}\0"
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._last: tuple[tuple[str, ...], str, Tensor] | None = None
         self._lock = threading.Lock()
@@ -184,3 +185,10 @@ class _Disk:
                 CACHE_VARIABLE,
             )
         self._usable = False
+
+
+def text_fingerprint(model: DetCLIPv2) -> str:
+    """Hex digest of all that `encode_text` depends on."""
+    text = model.config.text
+    shape = repr((text.arch, text.heads, text.max_tokens))
+    return digest(model.text_encoder.state_dict().items(), shape.encode())

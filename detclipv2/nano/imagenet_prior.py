@@ -1,11 +1,10 @@
 """What the backbone learned on ImageNet, said in the words of the text tower.
 
-Not in the paper: a switch (`ModelConfig.knowledge`). A few thousand boxed photos name few things,
-but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from vectors that
-stand for the class names among the region embeddings, is added to that box's region embedding, so
-that everything after it (similarity, losses, post-processing) stays as it is. The classifier knows
-only features as ImageNet left them: where training changed the last stages, the knowledge has these
-stages for itself.
+Not in the paper: a switch (`NanoConfig.imagenet_prior`). A few thousand boxed photos name few
+things, but the backbone came with a classifier of a thousand. Its opinion of a box, mixed from
+vectors that stand for the class names among the region embeddings, is added to that box's region
+embedding, so that everything after it (similarity, losses, post-processing) stays as it is. The
+classifier knows only features as ImageNet left them, so the backbone must not be trained after C4.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _SHARPEN = 3.0
 _QUARTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
 
 
-class ImageNetKnowledge(nn.Module):
+class ImageNetPrior(nn.Module):
     """Class opinions of C5 cells, mixed from the embeddings of the class names.
 
     Args:
@@ -37,7 +36,6 @@ class ImageNetKnowledge(nn.Module):
         hidden: of the classifier's last convolution.
         classes: of the classifier.
         embed_dim: D.
-        late: the stages from C4 to C5 as ImageNet left them; None where the backbone's still are.
 
     Attributes:
         names: (classes, D) vectors whose products with projected texts say how alike the texts and
@@ -48,15 +46,9 @@ class ImageNetKnowledge(nn.Module):
     names: Tensor
 
     def __init__(
-        self,
-        channels: int,
-        embed_dim: int,
-        hidden: int = 1280,
-        classes: int = 1000,
-        late: nn.Module | None = None,
+        self, channels: int, embed_dim: int, hidden: int = 1280, classes: int = 1000
     ) -> None:
         super().__init__()
-        self.late = late
         self.hidden = nn.Conv2d(channels, hidden, 1)
         self.classifier = nn.Conv2d(hidden, classes, 1)
         self.requires_grad_(False)
@@ -82,21 +74,6 @@ class ImageNetKnowledge(nn.Module):
             self.classifier.weight.copy_(weights["classifier.weight"][:, :, None, None])
             self.classifier.bias.copy_(weights["classifier.bias"])  # type: ignore[union-attr]
             self.names.copy_(names - names.mean(dim=0))
-
-    def train(self, mode: bool = True) -> ImageNetKnowledge:
-        """As usual, but the batch norms of its own stages stay as ImageNet left them."""
-        super().train(mode)
-        if self.late is not None:
-            self.late.eval()
-        return self
-
-    def c5(self, features: Sequence[Tensor]) -> Tensor:
-        """The C5 that the classifier knows, from the backbone's C3–C5."""
-        if self.late is None:
-            return features[-1]
-        with torch.no_grad():
-            c5: Tensor = self.late(features[-2])
-        return c5
 
     def logits(self, c5: Tensor) -> Tensor:
         """(B, C, H, W) → (B, classes, H, W): the classifier without its pooling."""

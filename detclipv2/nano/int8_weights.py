@@ -1,9 +1,9 @@
 """Large matrices of a checkpoint in eight bits.
 
-Half of their bytes are saved again where `ModelConfig.compact` says so: every output channel of a
-1×1 convolution is stored as whole numbers of steps, the 127th part of its largest weight. Only
-backbones and the knowledge's classifier are stored so, whose weights are given and mostly stay as
-they are; what training shapes keeps its halves, as do small matrices: they stand at the beginning
+`NanoConfig.int8` saves half of their bytes again: every output channel of a 1×1 convolution is
+stored as whole numbers of steps, the 127th part of its largest weight. Only backbones and the
+ImageNet prior's classifier are stored so, whose weights are given and mostly stay as they are; what
+training shapes keeps its halves, as do small matrices: they stand at the beginning
 of a backbone, and what is rounded there is rounded everywhere (from 1,024 numbers on nano's C3 was
 off by 3 % and C5 by 7 %, with the limit here C5 is by 3.5 %, C3 and C4 not at all). Packing again
 what was unpacked changes nothing.
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 _SUFFIX = ":step"
-_PARTS = ("backbone.", "partner.backbone.", "knowledge.")
+_PARTS = ("image_tower.backbone.", "image_tower.second.backbone.", "image_tower.prior.")
 _LEAST = 2**17  # numbers in a matrix that is worth it
 _STEPS = 127
 
 
 def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` by name, with the large matrices of backbones and knowledge as int8 and steps."""
+    """`tensors` by name, the large matrices of backbones and ImageNet prior as int8 and steps."""
     packed = dict(tensors)
     for name, tensor in tensors.items():
         if name.startswith(_PARTS) and _is_large_matrix(tensor):

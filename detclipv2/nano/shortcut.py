@@ -1,6 +1,6 @@
 """A way from C4 and C5 to the region embeddings, past the pyramid's narrow maps.
 
-Not in the paper, whose pyramid is as wide as its embeddings: a switch (`ModelConfig.shortcut`) for
+Not in the paper, whose pyramid is as wide as its embeddings: a switch (`NanoConfig.shortcut`) for
 narrow detectors. The pyramid of nano has 96 channels for place and meaning together, C4 and C5 have
 432; with a linear map of these, regions are named better than by the head alone.
 """

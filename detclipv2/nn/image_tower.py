@@ -1,20 +1,17 @@
-"""Pixels to what a detector says of every anchor: backbone, pyramid, head, shortcut.
+"""Pixels to raw outputs for every anchor: backbone, pyramid, head (paper §3.1).
 
-A detector has one such tower; it may have a partner (`ModelConfig.partner`), a smaller one that was
-trained apart (`train.nano.ensemble`). Both see the same anchors, so the mean of what they say is
-taken before a box is made. The paper has one tower. Two that know different things find more than
-either: nano's own keeps its backbone as ImageNet left it, its partner's was trained on boxes and
-phrases.
+This is the one seam of the model: whatever maps pixels to `ImageOutputs` can take its place.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from detclipv2.nano.shortcut import Shortcut
+from detclipv2.config import STRIDES, ModelConfig
 from detclipv2.nn.backbone import Backbone
 from detclipv2.nn.fold import folded
 from detclipv2.nn.fpn import FeaturePyramid
@@ -22,14 +19,14 @@ from detclipv2.nn.head import ATSSHead
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Of one tower, or the mean of two.
+class ImageOutputs:
+    """Raw outputs over the A anchors of all levels.
 
     Attributes:
         embeddings: (B, A, D), not normalised.
         deltas: (B, A, 4), see `geometry.anchors.decode`.
         centerness: (B, A) logits.
-        quality: (B, A, 2) logits of foreground and IoU, where the head has the branches.
+        quality: (B, A, 2) logits of foreground and IoU; None without these branches.
         features: the backbone's maps C3–C5.
         sizes: height and width of every level of the pyramid, finest first.
     """
@@ -41,64 +38,40 @@ class Outputs:
     features: Sequence[Tensor]
     sizes: Sequence[tuple[int, int]]
 
-    def mean_with(self, other: Outputs, meaning: float, place: float) -> Outputs:
-        """The mean of both; maps and sizes are these.
-
-        Args:
-            other: of the partner.
-            meaning: its share in the region embeddings, 0 to 1.
-            place: its share in everything else.
-        """
-        quality = None
-        if self.quality is not None and other.quality is not None:
-            quality = self.quality.lerp(other.quality, place)
-        return Outputs(
-            embeddings=self.embeddings.lerp(other.embeddings, meaning),
-            deltas=self.deltas.lerp(other.deltas, place),
-            centerness=self.centerness.lerp(other.centerness, place),
-            quality=quality,
-            features=self.features,
-            sizes=self.sizes,
-        )
-
-
-def look(
-    pixels: Tensor,
-    backbone: Backbone,
-    fpn: FeaturePyramid,
-    head: ATSSHead,
-    shortcut: Shortcut | None,
-) -> Outputs:
-    """What these parts say of (B, 3, H, W) normalised pixels, H and W multiples of 32."""
-    features = backbone(pixels)
-    maps = fpn(features)
-    embeddings, deltas, centerness, quality = head(maps)
-    sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
-    if shortcut is not None:
-        embeddings = embeddings + shortcut(features[-2:], sizes)
-    return Outputs(embeddings, deltas, centerness, quality, features, sizes)
-
 
 class ImageTower(nn.Module):
-    """A partner's parts; those of a detector itself are `DetCLIPv2`'s own.
+    """The paper's detector without words, with random weights."""
 
-    Args:
-        backbone, fpn, head, shortcut: its parts.
-    """
-
-    def __init__(
-        self, backbone: Backbone, fpn: FeaturePyramid, head: ATSSHead, shortcut: Shortcut | None
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.fpn = fpn
-        self.head = head
-        self.shortcut = shortcut
+        self.backbone = Backbone(config.backbone, config.drop_path)
+        self.fpn = FeaturePyramid(self.backbone.channels, config.width)
+        self.head = ATSSHead(
+            config.width,
+            config.tower_depth,
+            config.embed_dim,
+            embed_kernel=config.embed_kernel,
+            levels=len(STRIDES),
+            deformable=config.deformable,
+            deform_min_level=config.deform_min_level,
+            quality=config.quality,
+        )
 
-    def forward(self, pixels: Tensor) -> Outputs:
-        """See `look`."""
-        return look(pixels, self.backbone, self.fpn, self.head, self.shortcut)
+    def forward(self, pixels: Tensor) -> ImageOutputs:
+        """(B, 3, H, W) normalised pixels, H and W multiples of 32 → raw outputs."""
+        features = self.backbone(pixels)
+        maps = self.fpn(features)
+        embeddings, deltas, centerness, quality = self.head(maps)
+        sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        return ImageOutputs(embeddings, deltas, centerness, quality, features, sizes)
+
+    @property
+    def backbones(self) -> list[Backbone]:
+        """All backbones of the tower."""
+        return [self.backbone]
 
     def for_inference(self) -> ImageTower:
-        """See `DetCLIPv2.for_inference`."""
-        return ImageTower(folded(self.backbone), self.fpn, self.head, self.shortcut)
+        """The same with a faster backbone, see `nn.fold`; the other parts are the same objects."""
+        view = copy.copy(self)
+        view._modules = {**self._modules, "backbone": folded(self.backbone)}
+        return view

@@ -56,11 +56,11 @@ def test_a_closer_look_is_kept_beside_the_first(engine: Engine) -> None:
 
 def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine) -> None:
     model = engine.predictor.model
-    image = replace(model.config.image, second=2 * model.config.image.size)
-    twice = DetCLIPv2(replace(model.config, image=image))
+    serving = replace(model.serving, second=2 * model.serving.size)
+    twice = DetCLIPv2(model.config, serving=serving)
     twice.load_state_dict(model.state_dict())
     looking = Engine(Predictor(twice, device="cpu"), name="twice")
-    assert looking.pixels == f"{image.size} + {image.second} px"
+    assert looking.pixels == f"{serving.size} + {serving.second} px"
     assert looking.align(COFFEE, ["cup"]).image_ran
     assert looking.image_passes == 1
     vocabulary, settings = Vocabulary.of(["cup"]), Settings(LOW)
@@ -73,10 +73,10 @@ def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine)
     assert not looking.detect(COFFEE, vocabulary, settings).image_ran
     assert looking.image_passes == passes
     for told in (looking.facts(), looking.describe(vocabulary, settings)):
-        assert (told["size"], told["looks"]) == (image.size, [image.size, image.second])
-    once = Engine(looking.predictor, name="once", size=image.size)
-    assert once.pixels == f"{image.size} px"
-    assert once.facts()["looks"] == [image.size]
+        assert (told["size"], told["looks"]) == (serving.size, [serving.size, serving.second])
+    once = Engine(looking.predictor, name="once", size=serving.size)
+    assert once.pixels == f"{serving.size} px"
+    assert once.facts()["looks"] == [serving.size]
 
 
 def test_moved_thresholds_run_no_model_at_all(

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from app.ui.detect.actions import DEMO, SAMPLES
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.model import DetCLIPv2
 
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     cache: Path = tmp_path_factory.mktemp("texts")
-    return Predictor(DetCLIPv2.from_pretrained("nano"), cache_dir=cache)
+    return Predictor(load_checkpoint("nano"), cache_dir=cache)
 
 
 @pytest.mark.parametrize(("photo", "words"), SAMPLES)

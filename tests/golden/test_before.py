@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from app.runs.store import Run
 from detclipv2 import checkpoint
 from detclipv2.assets import FOLDER
-from detclipv2.model import DetCLIPv2
+from detclipv2.checkpoint import load_checkpoint
 
 BEFORE = Path(__file__).parent / "before"
 NANO = FOLDER / "nano"
@@ -43,7 +43,7 @@ def test_a_checkpoint_of_version_0_1(tmp_path: Path) -> None:
     save_file(load_file(NANO / "model.safetensors"), folder / "model.safetensors")
     shutil.copy(BEFORE / "nano_config.json", folder / "config.json")
     assert "format" not in json.loads((folder / "config.json").read_text())
-    old, new = DetCLIPv2.from_pretrained(folder), DetCLIPv2.from_pretrained("nano")
+    old, new = load_checkpoint(folder), load_checkpoint("nano")
     assert old.config == new.config
     own = new.state_dict()
     for name, tensor in old.state_dict().items():

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from tests.golden import values
 
 GOLDEN = json.loads(values.VALUES.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def check(found: dict[str, Any], *kinds: str) -> None:
 
 
 def test_nanos_regions_boxes_and_phrases(tmp_path: Path) -> None:
-    predictor = Predictor(DetCLIPv2.from_pretrained("nano"), cache_dir=tmp_path)
+    predictor = Predictor(load_checkpoint("nano"), cache_dir=tmp_path)
     check(values.predictor_values(predictor), "regions", "boxes", "alignment")
 
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from app.cli import main as command_line
 from detclipv2.assets import CAPTIONS, FOLDER
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
 from tests.train.loop.test_run import drawn_experiment, losses
 from train.pretrain import pretrain
@@ -172,7 +172,7 @@ def _sample(tensor: Tensor) -> list[float]:
 
 def all_values(folder: Path) -> dict[str, Any]:
     """Everything by name; `folder` takes what is made on the way."""
-    predictor = Predictor(DetCLIPv2.from_pretrained("nano"), cache_dir=folder / "cache")
+    predictor = Predictor(load_checkpoint("nano"), cache_dir=folder / "cache")
     return {
         **predictor_values(predictor),
         **training_values(folder / "training"),

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.postprocess import find_candidates, select
 from detclipv2.inference.predictor import Predictor
@@ -64,12 +65,12 @@ def test_a_calibrated_threshold_keeps_what_its_raw_one_kept() -> None:
 
 
 def test_a_model_carries_its_calibration(tiny_model: DetCLIPv2, tmp_path: Path) -> None:
-    tiny_model.save_pretrained(tmp_path / "raw")
-    model = DetCLIPv2.from_pretrained(tmp_path / "raw")
-    model.config = dataclasses.replace(model.config, score_scale=0.5, score_bias=-1.0)
-    model.save_pretrained(tmp_path / "calibrated")
-    raw = Predictor(DetCLIPv2.from_pretrained(tmp_path / "raw"))
-    mapped = Predictor(DetCLIPv2.from_pretrained(tmp_path / "calibrated"))
+    save_checkpoint(tiny_model, tmp_path / "raw")
+    model = load_checkpoint(tmp_path / "raw")
+    model.serving = dataclasses.replace(model.serving, score_scale=0.5, score_bias=-1.0)
+    save_checkpoint(model, tmp_path / "calibrated")
+    raw = Predictor(load_checkpoint(tmp_path / "raw"))
+    mapped = Predictor(load_checkpoint(tmp_path / "calibrated"))
     photo, words = DEMO / "chelsea.jpg", ["cat", "dog"]
     _, before = raw.score(raw.encode_image(photo), words)
     _, after = mapped.score(mapped.encode_image(photo), words)

@@ -8,11 +8,11 @@ from statistics import median
 
 import pytest
 
-from detclipv2.inference.fair_lock import Slot
+from detclipv2.inference.fair_lock import FairLock
 
 
 def test_three_who_always_come_back_let_a_fourth_in_after_one_turn_each() -> None:
-    slot, over = Slot(), threading.Event()
+    slot, over = FairLock(), threading.Event()
     turns = 0
 
     def insist() -> None:
@@ -39,7 +39,7 @@ def test_three_who_always_come_back_let_a_fourth_in_after_one_turn_each() -> Non
 
 
 def test_one_at_a_time_and_never_lost() -> None:
-    slot, inside, most = Slot(), 0, 0
+    slot, inside, most = FairLock(), 0, 0
 
     def enter() -> None:
         nonlocal inside, most
@@ -60,7 +60,7 @@ def test_one_at_a_time_and_never_lost() -> None:
 
 
 def test_an_error_inside_frees_it() -> None:
-    slot = Slot()
+    slot = FairLock()
     with pytest.raises(KeyError), slot:
         raise KeyError
     taken = threading.Event()

@@ -262,7 +262,7 @@ def test_the_size_is_a_multiple_of_32(photo: Image.Image, size: object) -> None:
 
 
 def test_letterbox_pads_right_and_bottom_with_the_mean(quarters: Image.Image) -> None:
-    config = ImageConfig(size=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5))
+    config = ImageConfig(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5))
     pixels, box = letterbox(quarters, 64, config)
     assert pixels.shape == (3, 64, 64)
     assert pixels.dtype == torch.float32
@@ -288,7 +288,7 @@ def test_content_lands_where_boxes_say() -> None:
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     stripes = np.zeros((640, 640, 3), np.uint8)
     stripes[:, ::2] = 255
-    pixels, _ = letterbox(Image.fromarray(stripes), 64, ImageConfig(size=64, mean=(0, 0, 0), std=(1, 1, 1)))  # fmt: skip  # noqa: E501
+    pixels, _ = letterbox(Image.fromarray(stripes), 64, ImageConfig(mean=(0, 0, 0), std=(1, 1, 1)))  # fmt: skip  # noqa: E501
     assert (pixels - 0.5).abs().max() < 0.05
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from detclipv2.config import PRESETS, ImageConfig
+from detclipv2.fingerprint import fingerprint
 from detclipv2.geometry.boxes import clip
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.images import ImageError
@@ -24,6 +24,7 @@ from detclipv2.inference.postprocess import select
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.model import DetCLIPv2
+from detclipv2.serving import SERVING, ServingConfig
 
 WORDS = ["Traffic Light", "a red mug", "containernumber", "taxi", "oil", "glass", "snow_shoe"]
 
@@ -37,7 +38,7 @@ def encoded(predictor: Predictor, photo: Image.Image) -> EncodedImage:
 def passes(spread_model: DetCLIPv2) -> Iterator[list[tuple[int, ...]]]:
     """Heights and widths the network really ran on, counted there and not by the Predictor."""
     seen: list[tuple[int, ...]] = []
-    handle = spread_model.fpn.register_forward_hook(
+    handle = spread_model.image_tower.fpn.register_forward_hook(
         lambda _module, inputs, _output: seen.append(tuple(8 * s for s in inputs[0][0].shape[-2:]))
     )
     yield seen
@@ -222,21 +223,21 @@ def test_rotated_photos_answer_in_upright_pixels(
 
 
 def test_small_photos_are_not_enlarged_beyond_what_the_model_says() -> None:
-    config = ImageConfig(size=512, least=320)
+    config = ServingConfig(size=512, least=320)
     sides = {(256, 192): 320, (300, 320): 320, (321, 200): 352, (500, 375): 512, (4000, 10): 512}
     for photo_size, side in sides.items():
         assert config.long_side(*photo_size) == side
-    assert ImageConfig(size=512).long_side(256, 192) == 512
-    paper = PRESETS["swin_t"].image
+    assert ServingConfig(size=512).long_side(256, 192) == 512
+    paper = SERVING["swin_t"]
     sides = {(640, 480): 1056, (640, 640): 800, (480, 640): 1056, (640, 360): 1344, (900, 30): 1344}
     for photo_size, side in sides.items():
         assert paper.long_side(*photo_size) == side
     for wrong in (1345, -1):
         with pytest.raises(ValueError, match=f"short .*{wrong}"):
-            ImageConfig(size=1344, short=wrong)
+            ServingConfig(size=1344, short=wrong)
     for wrong in (544, 100, -32):
         with pytest.raises(ValueError, match=str(wrong)):
-            ImageConfig(size=512, least=wrong)
+            ServingConfig(size=512, least=wrong)
 
 
 def test_the_size_can_be_chosen(
@@ -339,8 +340,8 @@ def test_a_checkpoint_with_soft_suppression_says_so_and_lowers_what_overlaps(
     spread_model: DetCLIPv2, predictor: Predictor, photo: Image.Image, tmp_path: Path
 ) -> None:
     soft = copy.copy(spread_model)
-    soft.config = replace(spread_model.config, soft_nms=0.5)
-    assert soft.fingerprint != spread_model.fingerprint
+    soft.serving = replace(spread_model.serving, soft_nms=0.5)
+    assert fingerprint(soft) != fingerprint(spread_model)
     softened = Predictor(soft, device="cpu", cache_dir=tmp_path)
     seen = predictor.encode_image(photo)
     asked = {"threshold": 0.05, "max_boxes": 1000}

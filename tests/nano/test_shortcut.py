@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.config import PRESETS
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NanoConfig
 from detclipv2.nano.shortcut import Shortcut
+from detclipv2.nano.tower import NanoTower, build
 
 SIZES = [(12, 20), (6, 10), (3, 5), (2, 3), (1, 2)]
 
@@ -57,21 +59,21 @@ def test_a_batch_equals_its_photos_one_by_one() -> None:
 def test_a_model_with_it_begins_as_without_and_learns_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = DetCLIPv2(PRESETS["nano"]).eval()
-    model = DetCLIPv2(dataclasses.replace(PRESETS["nano"], shortcut=True)).eval()
+    model = build(PRESETS["nano"], NanoConfig(shortcut=True)).eval()
     model.load_state_dict(plain.state_dict(), strict=False)
     pixels = torch.randn(1, 3, 96, 64)
     with torch.no_grad():
         before = plain.encode_image(pixels).embeddings
         torch.testing.assert_close(model.encode_image(pixels).embeddings, before)
     model.encode_image(pixels).embeddings.square().sum().backward()
-    assert model.shortcut is not None
-    for conv in model.shortcut.maps:
+    assert isinstance(model.image_tower, NanoTower) and model.image_tower.shortcut is not None
+    for conv in model.image_tower.shortcut.maps:
         gradient = conv.weight.grad
         assert isinstance(gradient, torch.Tensor) and bool(gradient.isfinite().all())
         assert float(gradient.abs().sum()) > 0
         torch.nn.init.normal_(conv.weight, std=0.1)  # type: ignore[arg-type]
-    model.save_pretrained(tmp_path / "saved")
-    again = DetCLIPv2.from_pretrained(tmp_path / "saved")
+    save_checkpoint(model, tmp_path / "saved")
+    again = load_checkpoint(tmp_path / "saved")
     with torch.no_grad():
         after = model.encode_image(pixels).embeddings
         stored = again.encode_image(pixels).embeddings
@@ -82,4 +84,4 @@ def test_a_model_with_it_begins_as_without_and_learns_it(tmp_path: Path) -> None
 
 def test_it_needs_embeddings_that_add_up() -> None:
     with pytest.raises(ValueError, match="shortcut"):
-        dataclasses.replace(PRESETS["tiny"], shortcut=True)
+        build(PRESETS["tiny"], NanoConfig(shortcut=True))

@@ -43,12 +43,15 @@ def test_a_norm_without_its_convolution_is_named() -> None:
 
 def test_a_model_for_inference_shares_all_but_its_backbone(tiny_model: DetCLIPv2) -> None:
     fast = tiny_model.for_inference()
-    assert fast.head is tiny_model.head and fast.text is tiny_model.text
-    assert _norms(tiny_model.backbone) > 0 and _norms(fast.backbone) == 0
+    assert (
+        fast.image_tower.head is tiny_model.image_tower.head
+        and fast.text_encoder is tiny_model.text_encoder
+    )
+    assert _norms(tiny_model.image_tower.backbone) > 0 and _norms(fast.image_tower.backbone) == 0
     pixels = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         given, wanted = fast.encode_image(pixels), tiny_model.encode_image(pixels)
     torch.testing.assert_close(given.boxes, wanted.boxes, atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(given.embeddings, wanted.embeddings, atol=1e-3, rtol=1e-3)
-    fast.head = nn.Identity()  # type: ignore[assignment]
-    assert tiny_model.head is not fast.head
+    fast.image_tower.head = nn.Identity()  # type: ignore[assignment]
+    assert tiny_model.image_tower.head is not fast.image_tower.head

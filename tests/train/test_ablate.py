@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from tests.train.loop.test_run import drawn_experiment
 from tests.train.test_evaluate import root as ov_mini  # noqa: F401 - a fixture
 from train import ablate as command
@@ -45,7 +45,7 @@ class Drawn:
     def judge(self, experiment: Experiment, here: World) -> dict[str, Any]:
         """AP on the drawn set, and a figure that says which weights were judged."""
         self.judged.append(experiment.out)
-        model = DetCLIPv2.from_pretrained(experiment.out / "checkpoint")
+        model = load_checkpoint(experiment.out / "checkpoint")
         predictor = Predictor(model, cache_dir=experiment.out / "cache")
         figures, recall = zero_shot_boxes(
             predictor, read_truth(self._file), self._file.parent / "images", 64

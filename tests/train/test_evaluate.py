@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from detclipv2 import PRESETS
-from detclipv2.checkpoint import inspect
+from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
@@ -34,7 +35,7 @@ from train.evaluation.class_groups import group_classes, read_texts
 from train.evaluation.metrics.detection import read_truth
 from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
 from train.nano import release as ship
-from train.nano.prior import lent, with_knowledge
+from train.nano.prior import prior_of, with_prior
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_checkpoints_figures_are_written_and_shipped(
 
     run = tmp_path / "run"
     run.mkdir()
-    DetCLIPv2.from_pretrained(tiny_checkpoint).save_pretrained(run / "checkpoint")
+    save_checkpoint(load_checkpoint(tiny_checkpoint), run / "checkpoint")
     (run / "experiment.json").write_text("{}")
     line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
     (run / "log.jsonl").write_text(json.dumps(line) + "\n")
@@ -95,16 +96,17 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     ship.main([str(run / "checkpoint"), str(asset), *told])
     card = inspect(asset)["card"]
     assert card["steps"] == 5 and card["zero_shot_percent"] == {"figures": figures}
-    image = DetCLIPv2.from_pretrained(asset).config.image
-    assert (image.size, image.second) == (96, 160)
-    with pytest.raises(ValueError, match="'iou' needs quality"):
-        ship.main([str(run / "checkpoint"), str(asset), *told, "--localisation", "iou"])
+    serving = load_checkpoint(asset).serving
+    assert (serving.size, serving.second) == (96, 160)
+    with pytest.raises(SystemExit):
+        ship.main([str(run / "checkpoint"), str(asset), *told, "--ranking", "iou"])
+    assert "'iou' needs model.quality" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         ship.main([str(run / "checkpoint"), str(asset), *told, "--strength", "1.5"])
-    assert "--strength is the knowledge's" in capsys.readouterr().err
+    assert "has no ImageNet prior" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        ship.main([str(run / "checkpoint"), str(asset), *told, "--taught", str(root)])
-    assert "--taught is about the knowledge" in capsys.readouterr().err
+        ship.main([str(run / "checkpoint"), str(asset), *told, "--shown", str(root)])
+    assert "has no ImageNet prior" in capsys.readouterr().err
 
     (run / "experiment.json").write_text(json.dumps({"init": str(asset)}))
     ship.main([str(run / "checkpoint"), str(tmp_path / "next"), "--run", str(run)])
@@ -120,56 +122,36 @@ def test_a_checkpoints_figures_are_written_and_shipped(
     assert stages["minutes"] == 2 and stages["began_with"]["steps"] == 5
 
 
-def test_knowledge_is_attached_where_c4_is_as_imagenet_left_it(root: Path, tmp_path: Path) -> None:
+def test_the_prior_is_attached_where_the_backbone_is_as_imagenet_left_it(
+    root: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    plain = DetCLIPv2(PRESETS["nano"])
-    plain.text.load_pretrained()
-    load_imagenet(plain.backbone, imagenet_weights(plain.config.backbone, "package"))
-    plain.save_pretrained(tmp_path / "plain")
-    grown = with_knowledge(DetCLIPv2.from_pretrained(tmp_path / "plain"))
-    assert grown.config.knowledge and grown.knowledge is not None
-    for name, tensor in DetCLIPv2.from_pretrained(tmp_path / "plain").state_dict().items():
+    narrow = replace(PRESETS["nano"], backbone="tf_efficientnet_lite0", width=96)
+    plain = DetCLIPv2(narrow)
+    plain.text_encoder.load_pretrained()
+    load_imagenet(plain.image_tower.backbone, imagenet_weights(narrow.backbone, "package"))
+    save_checkpoint(plain, tmp_path / "plain")
+    grown = with_prior(load_checkpoint(tmp_path / "plain"))
+    for name, tensor in load_checkpoint(tmp_path / "plain").state_dict().items():
         assert torch.equal(tensor, grown.state_dict()[name]), name
     # The nearest name to "a photo of a zebra" is the zebra's.
-    names = grown.knowledge.names
+    names = prior_of(grown).names
     assert int((grown.encode_text(["a photo of a zebra"]) @ names.T).argmax()) == 340
-    assert grown.knowledge.late is None
-    pixels = torch.randn(1, 3, 64, 64)
+    (tmp_path / "experiment.json").write_text("{}")
+    line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
+    (tmp_path / "log.jsonl").write_text(json.dumps(line))
+    options = ["--run", str(tmp_path), "--prior", "--strength", "1.5"]
+    ship.main([str(tmp_path / "plain"), str(tmp_path / "out"), *options])
+    shipped = prior_of(load_checkpoint(tmp_path / "out"))
+    assert float(shipped.strength) == 1.5
+    assert max(photos_by_text(root).values()) >= 5
+    ship.main([str(tmp_path / "plain"), str(tmp_path / "quiet"), *options, "--shown", str(root)])
+    quiet = prior_of(load_checkpoint(tmp_path / "quiet"))
+    assert not torch.equal(quiet.names, shipped.names)
     with torch.no_grad():
-        expected = grown.knowledge.c5(grown.backbone(pixels))
-        plain.backbone.net.blocks[5][0].conv_pw.weight.mul_(1.2)
-        changed = with_knowledge(plain)
-        assert changed.config.knowledge_late and changed.knowledge is not None
-        features = changed.backbone(pixels)
-        assert not torch.allclose(features[-1], expected, rtol=0.05, atol=0.05)
-        # That checkpoint held halves.
-        torch.testing.assert_close(changed.knowledge.c5(features), expected, rtol=0.05, atol=0.05)
-        plain.head.embedding.weight.mul_(2)
-        given = lent(plain, changed)
-        assert given.config == changed.config
-        assert torch.equal(given.head.embedding.weight, plain.head.embedding.weight)
-        assert given.knowledge is not None and given.knowledge.late is not None
-        assert torch.equal(given.knowledge.c5(features), changed.knowledge.c5(features))
-        for name, model in (("taught", changed), ("other", plain)):
-            model.save_pretrained(tmp_path / name)
-        (tmp_path / "experiment.json").write_text("{}")
-        line = {"kind": "train", "step": 5, "seconds": 90.0, "images_per_second": 3.0}
-        (tmp_path / "log.jsonl").write_text(json.dumps(line))
-        told = ["--run", str(tmp_path), "--knowledge-of", str(tmp_path / "taught")]
-        ship.main([str(tmp_path / "other"), str(tmp_path / "out"), *told, "--strength", "1.5"])
-        shipped = DetCLIPv2.from_pretrained(tmp_path / "out").knowledge
-        assert shipped is not None and float(shipped.strength) == 1.5
-        assert max(photos_by_text(root).values()) >= 5
-        ship.main([str(tmp_path / "other"), str(tmp_path / "quiet"), *told, "--taught", str(root)])
-        quiet = DetCLIPv2.from_pretrained(tmp_path / "quiet").knowledge
-        assert quiet is not None and not torch.equal(quiet.names, shipped.names)
-        plain.backbone.net.conv_stem.weight.add_(0.05)
+        plain.image_tower.backbone.net.conv_stem.weight.add_(0.05)
     with pytest.raises(ValueError, match="conv_stem"):
-        with_knowledge(plain)
-    with pytest.raises(ValueError, match="conv_stem"):
-        lent(plain, changed)
-    with pytest.raises(ValueError, match="no knowledge"):
-        lent(changed, plain)
+        with_prior(plain)
 
 
 def test_tag_files_give_names_without_boxes(root: Path) -> None:

@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from detclipv2 import PRESETS
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NanoConfig
+from detclipv2.nano.tower import build, nano_config
+from detclipv2.serving import ServingConfig
 from tests.train.conftest import draw_set
 from train import finetune
 from train.ablations.tuning_report import read_tuned
@@ -40,7 +44,7 @@ def test_a_plateau_cuts_after_five_and_gives_up_when_small_enough() -> None:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    DetCLIPv2(PRESETS["tiny"]).save_pretrained(tmp_path / "start")
+    save_checkpoint(DetCLIPv2(PRESETS["tiny"]), tmp_path / "start")
     return tmp_path / "start"
 
 
@@ -87,8 +91,8 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
         assert len(looks) == 2  # an evaluation an epoch
         kept = json.loads((run / "best" / "valid.json").read_text())
         assert kept["ap"] == max(line["ap"] for line in looks)
-        start = DetCLIPv2.from_pretrained(checkpoint).state_dict()
-        tuned = DetCLIPv2.from_pretrained(run / "best").state_dict()
+        start = load_checkpoint(checkpoint).state_dict()
+        tuned = load_checkpoint(run / "best").state_dict()
         assert any(not torch.equal(start[n], tuned[n]) for n in start)
         # Warm-up has hardly begun, so the weights are still near where they started.
         assert torch.allclose(start["head.box.weight"], tuned["head.box.weight"], atol=1e-3)
@@ -116,12 +120,12 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     assert rows[0] == "| set | AP | AP50 | other AP50 | kept: AP50 | kept: other AP50 |"
     assert {row.count("|") for row in rows} == {7}
     start, tuned, mixed = (
-        DetCLIPv2.from_pretrained(folder).state_dict()["head.box.weight"]
+        load_checkpoint(folder).state_dict()["head.box.weight"]
         for folder in (checkpoint, out / "drawn" / "best", out / "drawn" / "kept")
     )
     torch.testing.assert_close(mixed, 0.75 * tuned + 0.25 * start, rtol=2e-3, atol=2e-3)
     finetune.main([*words, "--keep", "0.75"])  # another share is another checkpoint
-    mixed = DetCLIPv2.from_pretrained(out / "drawn" / "kept").state_dict()["head.box.weight"]
+    mixed = load_checkpoint(out / "drawn" / "kept").state_dict()["head.box.weight"]
     torch.testing.assert_close(mixed, 0.25 * tuned + 0.75 * start, rtol=2e-3, atol=2e-3)
     figures = json.loads((out / "drawn" / "figures.json").read_text())
     assert figures["keep"] == 0.75 and "kept_other_ap50" not in figures
@@ -129,7 +133,7 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
 
 def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    DetCLIPv2(PRESETS["nano"]).save_pretrained(tmp_path / "start")
+    save_checkpoint(DetCLIPv2(PRESETS["nano"]), tmp_path / "start")
     ours = draw_set(tmp_path / "drawn", count=6)
     truth = json.loads(ours.read_text())
     for number, image in enumerate(truth["images"]):
@@ -150,22 +154,23 @@ def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) ->
             "streams.detection.batches.sizes=(64,)",
         ]
     )
-    start = DetCLIPv2.from_pretrained(tmp_path / "start").state_dict()
-    tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best").state_dict()
+    start = load_checkpoint(tmp_path / "start").state_dict()
+    tuned = load_checkpoint(tmp_path / "out" / "drawn" / "best").state_dict()
     imagenet = imagenet_backbone("tf_efficientnet_lite0").state_dict()
     stem = "net.conv_stem.weight"
-    assert torch.allclose(tuned[f"backbone.{stem}"], imagenet[stem], atol=1e-3)
-    name = "head.classification_tower.0.weight"
+    assert torch.allclose(tuned[f"image_tower.backbone.{stem}"], imagenet[stem], atol=1e-3)
+    name = "image_tower.head.classification_tower.0.weight"
     assert not torch.allclose(tuned[name], start[name], atol=1e-2)
 
 
-@pytest.mark.parametrize(("freeze", "late"), [(5, True), (7, False)])
-def test_the_knowledge_keeps_the_stages_it_knows_where_the_backbone_learns(
-    tmp_path: Path, freeze: int, late: bool
+@pytest.mark.parametrize(("override", "kept"), [(["freeze=5"], False), ([], True)])
+def test_the_prior_stays_only_where_the_backbone_is_frozen(
+    tmp_path: Path, override: list[str], kept: bool
 ) -> None:
     torch.manual_seed(0)
-    start = DetCLIPv2(replace(PRESETS["nano"], knowledge=True))
-    start.save_pretrained(tmp_path / "start")
+    narrow = replace(PRESETS["nano"], backbone="tf_efficientnet_lite0", width=96)
+    start = build(narrow, NanoConfig(imagenet_prior=True, shortcut=True), ServingConfig(size=64))
+    save_checkpoint(start, tmp_path / "start")
     ours = draw_set(tmp_path / "drawn", count=6)
     truth = json.loads(ours.read_text())
     for number, image in enumerate(truth["images"]):
@@ -180,17 +185,17 @@ def test_the_knowledge_keeps_the_stages_it_knows_where_the_backbone_learns(
             "workers=0",
             f"out={tmp_path / 'out'}",
             "threads=1",
-            f"freeze={freeze}",
             "streams.detection.batches.sizes=(64,)",
+            *override,
         ]
     )
-    tuned = DetCLIPv2.from_pretrained(tmp_path / "out" / "drawn" / "best")
-    assert tuned.config.knowledge_late == late and tuned.knowledge is not None
-    if late:
-        assert tuned.knowledge.late is not None
-        wanted = start.backbone.after_c4().state_dict()
-        for name, tensor in tuned.knowledge.late.state_dict().items():
-            torch.testing.assert_close(tensor, wanted[name], atol=1e-3, rtol=1e-2)
+    tuned = load_checkpoint(tmp_path / "out" / "drawn" / "best")
+    nano = nano_config(tuned)
+    assert nano is not None and nano.shortcut and nano.imagenet_prior == kept
+    assert tuned.serving == start.serving
+    stem = "image_tower.backbone.net.conv_stem.weight"
+    changed = not torch.equal(tuned.state_dict()[stem], start.state_dict()[stem].half().float())
+    assert changed == (not kept and "freeze=0" in override)
 
 
 def test_folders_that_are_no_sets_are_named(tmp_path: Path, checkpoint: Path) -> None:

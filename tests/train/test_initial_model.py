@@ -65,8 +65,8 @@ def test_a_text_tower_that_learns_begins_with_the_weights_of_its_source(
         base, model=replace(PRESETS["tiny"], text=text), backbone_weights="", text_weights=begun
     )
     model = build_model(experiment)
-    own, given = model.text.tower.state_dict(), source.tower.state_dict()
-    assert all(p.requires_grad for p in model.text.tower.parameters())
+    own, given = model.text_encoder.tower.state_dict(), source.tower.state_dict()
+    assert all(p.requires_grad for p in model.text_encoder.tower.parameters())
     assert all(torch.equal(own[name], given[name]) for name in given) == begun
 
 
@@ -92,11 +92,11 @@ def test_the_papers_runs_begin_with_a_pretrained_text_tower() -> None:
 def test_a_frozen_backbone_is_seen_folded_and_teaches_the_same() -> None:
     model = _model()
     # Statistics that are not those of a fresh batch norm, which would fold to nothing.
-    for module in model.backbone.modules():
+    for module in model.image_tower.backbone.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
-    model.backbone.freeze(len(model.backbone.stages) - 1)
+    model.image_tower.backbone.freeze(len(model.image_tower.backbone.stages) - 1)
     seen = trained_view(model)
     assert seen is not model
     slow, fast = _gradients(model, model), _gradients(model, seen)
@@ -107,15 +107,15 @@ def test_a_frozen_backbone_is_seen_folded_and_teaches_the_same() -> None:
 
 def test_a_backbone_that_learns_or_is_sharded_is_seen_as_it_is() -> None:
     model = _model()
-    model.backbone.freeze(len(model.backbone.stages) - 2)
+    model.image_tower.backbone.freeze(len(model.image_tower.backbone.stages) - 2)
     assert trained_view(model) is model
-    model.backbone.freeze(len(model.backbone.stages) - 1)
+    model.image_tower.backbone.freeze(len(model.image_tower.backbone.stages) - 1)
     assert trained_view(model, "fsdp") is model
 
 
 def test_what_is_saved_has_its_batch_norms() -> None:
     model = _model()
-    model.backbone.freeze(len(model.backbone.stages) - 1)
+    model.image_tower.backbone.freeze(len(model.image_tower.backbone.stages) - 1)
     before = set(model.state_dict())
     trained_view(model)
     assert set(model.state_dict()) == before

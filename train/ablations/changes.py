@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from detclipv2.serving import SERVING, ServingConfig
 from train.ablations.row import Change
 from train.experiment import Experiment, Stream
 from train.tasks.boxes import BoxesConfig
@@ -33,6 +34,16 @@ def resolution(side: int) -> Change:
 def model(**settings: Any) -> Change:
     """Other fields of the `ModelConfig`."""
     return lambda base: replace(base, model=replace(base.model, **settings))
+
+
+def serving(**settings: Any) -> Change:
+    """Other fields of the `ServingConfig`."""
+
+    def changed(base: Experiment) -> Experiment:
+        own = base.serving or SERVING.get(base.model.name, ServingConfig())
+        return replace(base, serving=replace(own, **settings))
+
+    return changed
 
 
 def run(**settings: Any) -> Change:

@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detclipv2.checkpoint import inspect, locate
+from detclipv2.checkpoint import inspect, load_checkpoint, locate
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
-from detclipv2.model import DetCLIPv2
 from train.data.readers.grounding import GroundedPhrase, read_phrases
 
 CARD_KEY = "abstention"
@@ -121,7 +120,7 @@ def separation(present: Floats, absent: Floats) -> float:
 def measure(checkpoint: str, data: Path, precision: float = PRECISION) -> dict[str, Any]:
     """All figures of one checkpoint, as JSON values."""
     photos = read_phrases(data / "flickr8k" / "grounding.json", split="val")
-    predictor = Predictor(DetCLIPv2.from_pretrained(checkpoint))
+    predictor = Predictor(load_checkpoint(checkpoint))
     present, absent = collect(predictor, photos)
     rows = table(present, absent)
     chosen = choose(rows, precision)

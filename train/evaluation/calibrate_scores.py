@@ -27,12 +27,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from detclipv2.checkpoint import inspect, locate
+from detclipv2.checkpoint import inspect, load_checkpoint, locate, save_checkpoint
 from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from train.data.readers.grounding import read_phrases
 from train.data.sample import Boxes
 from train.evaluation.calibrate_absence import Photos, swapped
@@ -226,10 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=int, default=600, help="of the train split")
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args(arguments)
-    model = DetCLIPv2.from_pretrained(options.checkpoint)
-    own = model.config
+    model = load_checkpoint(options.checkpoint)
+    own = model.serving
     # Boxes that lost score beside better ones would bend the curve.
-    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
+    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
     predictor = Predictor(model, threads=options.threads)
     file = options.data / "flickr8k" / "grounding.json"
     train = read_phrases(file, split="train")
@@ -239,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unseen = read_phrases(file, split="val")
     kept: dict[Path, EncodedImage] = {}
     held_out = collect(predictor, unseen, kept=kept)
-    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
+    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
     calibration, after = settled(predictor, share, unseen, kept)
     f1 = best_f1(after)[1]
     told = {
@@ -256,11 +255,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     print(json.dumps(told, indent=2))
     if options.write:
-        keep = dataclasses.replace(own, score_scale=calibration.scale, score_bias=calibration.bias)
         folder = locate(options.checkpoint)
         card = inspect(folder)["card"]
-        model.config = keep
-        model.save_pretrained(folder, {**card, CARD_KEY: told})
+        model.serving = dataclasses.replace(
+            own, score_scale=calibration.scale, score_bias=calibration.bias
+        )
+        save_checkpoint(model, folder, {**card, CARD_KEY: told})
 
 
 if __name__ == "__main__":

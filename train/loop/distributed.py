@@ -194,7 +194,7 @@ def _register_outputs() -> None:
     # FSDP finds the tensors of an output only in containers that torch knows.
     from torch.utils import _pytree
 
-    from detclipv2.model import Regions
+    from detclipv2.regions import Regions
 
     if Regions not in _pytree.SUPPORTED_NODES:
         torch.export.register_dataclass(Regions)

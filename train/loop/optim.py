@@ -72,12 +72,13 @@ _UNDECAYED = "relative_position_bias_table"
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, object]]:
     """Trainable parameters by rate and decay, for AdamW."""
-    factors = {"backbone": config.backbone, "text": config.text}
+    rates = {"backbone": config.backbone, "text_encoder": config.text}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            part = name.removeprefix("partner.").split(".")[0]
-            rate = config.lr * factors.get(part, 1.0)
+            rate = config.lr
+            for part in set(name.split(".")) & rates.keys():
+                rate *= rates[part]
             whole = parameter.ndim >= 2 and not name.endswith(_UNDECAYED)
             decay = config.weight_decay if whole else 0.0
             groups.setdefault((rate, decay), []).append(parameter)

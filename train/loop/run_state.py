@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detclipv2.checkpoint_v1 import renamed
 from train.loop.distributed import World
 from train.loop.optim import MovingAverage
 
@@ -94,7 +95,7 @@ def load_state(
         return None
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, tensor in state.pop("model").items():
+        for name, tensor in renamed(state.pop("model")).items():
             parameters[name].copy_(tensor)
     optimizer.load_state_dict(state.pop("optimizer"))
     average.load_state_dict(state.pop("average"))

@@ -4,9 +4,9 @@
 
 Runs that began with the same weights mostly end in the same valley, whose middle finds more than
 its rims ("model soups", Wortsman et al. 2022). All must have the same backbone, neck and head. What
-else the first has (its branches of quality, its knowledge, its image size) is OUT's; where others
-lack the shortcut they count as if it were zero, as it was when it was added. OUT is a checkpoint
-folder with the card of the last.
+else the first has (its branches of quality, its ImageNet prior, its way of use) is OUT's; where
+others lack the shortcut they count as if it were zero, as it was when it was added. OUT is a
+checkpoint folder with the card of the last.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pathlib import Path
 
 import torch
 
-from detclipv2.checkpoint import CheckpointError, inspect
-from detclipv2.config import ImageConfig, ModelConfig
+from detclipv2.checkpoint import CheckpointError, inspect, load_checkpoint, save_checkpoint
+from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import SecondTowerConfig
+from detclipv2.nano.tower import build, nano_config
 
-_ADDS = "shortcut."  # what it gives is added to what a model without it gives
+_ADDS = "image_tower.shortcut."  # what it gives is added to what a model without it gives
 
 
 def average(models: Sequence[DetCLIPv2], parts: Sequence[float] | None = None) -> DetCLIPv2:
@@ -41,13 +43,13 @@ def average(models: Sequence[DetCLIPv2], parts: Sequence[float] | None = None) -
     if len(parts) != len(models):
         raise ValueError(f"{len(parts)} parts for {len(models)} models; give each its own")
     for model in models[1:]:
-        if _trunk(model.config) != _trunk(first.config):
+        if _trunk(model) != _trunk(first):
             raise ValueError(
                 f"{model.config.name!r} is configured otherwise than {first.config.name!r}; "
                 "average checkpoints of one configuration"
             )
     states = [model.state_dict() for model in models]
-    middle = DetCLIPv2(first.config)
+    middle = build(first.config, nano_config(first), first.serving)
     with torch.no_grad():
         for name, tensor in middle.state_dict().items():
             given = [
@@ -64,21 +66,10 @@ def average(models: Sequence[DetCLIPv2], parts: Sequence[float] | None = None) -
     return middle.eval()
 
 
-def _trunk(config: ModelConfig) -> ModelConfig:
+def _trunk(model: DetCLIPv2) -> tuple[ModelConfig, SecondTowerConfig | None]:
     """What must be the same in models to be averaged."""
-    return replace(
-        config,
-        quality=False,
-        localisation="centerness",
-        knowledge=False,
-        knowledge_late=False,
-        shortcut=False,
-        image=ImageConfig(),
-        score_scale=1.0,
-        score_bias=0.0,
-        soft_nms=0.0,
-        compact=False,
-    )
+    nano = nano_config(model)
+    return replace(model.config, quality=False), nano.second if nano else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,12 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if len(options.checkpoints) < 2:
             raise ValueError("give at least two checkpoints, and the folder to write")
-        middle = average([DetCLIPv2.from_pretrained(source) for source in options.checkpoints])
+        middle = average([load_checkpoint(source) for source in options.checkpoints])
     except (CheckpointError, ValueError) as error:
         sys.exit(str(error))
     earlier = inspect(options.checkpoints[-1])["card"]
     told = {key: value for key, value in earlier.items() if "sha" not in key}
-    middle.save_pretrained(options.out, {**told, "average_of": len(options.checkpoints)})
+    save_checkpoint(middle, options.out, {**told, "average_of": len(options.checkpoints)})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ Command: python -m train.pretrain nano_boxes root=DATA out=runs/nano_boxes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detclipv2.config import PRESETS
+from detclipv2.serving import ServingConfig
 from train.data.readers.ov_mini import boxed_samples
 from train.data.sampler import BatchConfig
 from train.data.transforms import Augmentation
@@ -17,11 +20,15 @@ from train.loop.optim import OptimConfig
 from train.loop.run import LoopConfig
 from train.tasks.boxes import BoxesConfig
 
+NARROW = replace(PRESETS["nano"], backbone="tf_efficientnet_lite0", width=96, quality=False)
+"""The first stages' network."""
+
 
 def experiment(smoke: bool = False) -> Experiment:
     """The run; `smoke` shortens it to a few steps."""
     return Experiment(
-        model=PRESETS["nano"],
+        model=NARROW,
+        serving=ServingConfig(size=320),
         streams=(
             Stream(
                 "boxes",

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detclipv2.config import PRESETS
+from detclipv2.nano.config import NanoConfig
+from detclipv2.serving import ServingConfig
 from train.ablations.changes import TAGS, quality
 from train.ablations.row import epoch_steps
 from train.data.readers.ov_mini import (
@@ -29,6 +30,7 @@ from train.data.transforms import Augmentation
 from train.experiment import Experiment, Readers, Stream, Volume
 from train.loop.optim import OptimConfig
 from train.loop.run import LoopConfig
+from train.nano.boxes import NARROW
 from train.tasks.boxes import BoxesConfig
 from train.tasks.pairs import PairsConfig
 
@@ -156,7 +158,7 @@ def shortcut(smoke: bool = False) -> Experiment:
 
     return replace(
         base,
-        model=replace(base.model, shortcut=True),
+        nano=NanoConfig(shortcut=True),
         streams=tuple(map(at_work, base.streams)),
         loop=base.loop if smoke else replace(base.loop, steps=1500),
         optim=replace(base.optim, lr=8e-4),
@@ -258,7 +260,8 @@ def apart(smoke: bool = False, fewer: bool = False) -> Experiment:
 
 def _experiment(streams: Sequence[Stream], smoke: bool) -> Experiment:
     return Experiment(
-        model=PRESETS["nano"],
+        model=NARROW,
+        serving=ServingConfig(size=320),
         streams=tuple(streams),
         loop=LoopConfig(
             steps=4 if smoke else round(_EPOCHS * epoch_steps(streams)),

@@ -1,18 +1,20 @@
-"""Give a trained detector the classifier that its backbone came with; see `nn.knowledge`."""
+"""Give a trained detector the classifier that its backbone came with; see `nano.imagenet_prior`."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detclipv2.language.concepts import load_concepts
 from detclipv2.language.sentence import prompt_text
 from detclipv2.model import DetCLIPv2
-from detclipv2.nano.imagenet_prior import imagenet_names
+from detclipv2.nano.config import NanoConfig
+from detclipv2.nano.imagenet_prior import ImageNetPrior, imagenet_names
 from detclipv2.nano.int8_weights import step_of
+from detclipv2.nano.tower import NanoTower, build, nano_config
 from detclipv2.nn.backbone import Backbone, imagenet_weights, load_imagenet
 from train.data.dictionary.everyday import everyday_words
 
@@ -25,47 +27,44 @@ _RIDGE = 1e-5  # with 1e-4 coco_dev's AP50 was 0.2 less
 _OFTEN, _SELDOM = 20, 5
 
 
-def with_knowledge(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2:
+def with_prior(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2:
     """A copy of `model` with its backbone's classifier attached, as ImageNet left it.
-
-    Where training changed the stages after C4, the classifier gets these as they were.
 
     Args:
         model: a trained detector with a frozen text tower.
         weights_from: see `imagenet_weights`.
 
     Raises:
-        ValueError: training changed earlier stages, whose features the classifier no longer knows.
+        ValueError: training changed the backbone, whose features the classifier no longer knows.
     """
-    original = imagenet_backbone(model.config.backbone, weights_from)
-    changed = changed_tensors(model.backbone, original)
-    late = {f"net.blocks.{i}" for i in _late_blocks(original)}
-    if early := [name for name in changed if ".".join(name.split(".")[:3]) not in late]:
+    name = model.config.backbone
+    if changed := changed_tensors(
+        model.image_tower.backbone, imagenet_backbone(name, weights_from)
+    ):
         raise ValueError(
-            f"training changed the backbone ({early[0]}), so its ImageNet classifier no longer "
-            "fits; train with all stages up to C4 frozen, or let train.nano.distil teach it"
+            f"training changed the backbone ({changed[0]}), so its ImageNet classifier no longer "
+            "fits; train with the backbone frozen"
         )
-    return grown(model, original.after_c4() if changed else None, weights_from)
-
-
-def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package") -> DetCLIPv2:
-    """A copy of `model` with the classifier, behind stages after C4 of its own or the model's.
-
-    Args:
-        model: a trained detector with a frozen text tower.
-        late: the stages; None for those of `model`.
-        weights_from: see `imagenet_weights`.
-    """
-    config = dataclasses.replace(model.config, knowledge=True, knowledge_late=late is not None)
-    copy = DetCLIPv2(config)
+    nano = replace(nano_config(model) or NanoConfig(), imagenet_prior=True)
+    copy = build(model.config, nano, model.serving)
     copy.load_state_dict(model.state_dict(), strict=False)
-    assert copy.knowledge is not None
+    prior = prior_of(copy)
     with torch.no_grad():
-        copy.knowledge.strength.fill_(_STRENGTH)
-        if copy.knowledge.late is not None and late is not None:
-            copy.knowledge.late.load_state_dict(late.state_dict())
-    copy.knowledge.load(imagenet_weights(config.backbone, weights_from), region_names(model))
+        prior.strength.fill_(_STRENGTH)
+    prior.load(imagenet_weights(name, weights_from), region_names(model))
     return copy.eval()
+
+
+def prior_of(model: DetCLIPv2) -> ImageNetPrior:
+    """The ImageNet prior of a detector.
+
+    Raises:
+        ValueError: it has none.
+    """
+    tower = model.image_tower
+    if not isinstance(tower, NanoTower) or tower.prior is None:
+        raise ValueError(f"{model.config.name!r} has no ImageNet prior")
+    return tower.prior
 
 
 @torch.no_grad()
@@ -85,7 +84,7 @@ def region_names(model: DetCLIPv2, taught: Mapping[str, int] | None = None) -> T
     """
     counts = {text: n for text, n in (taught or {}).items() if n >= _SELDOM}
     texts = encode_names(model, [*load_concepts().names[::_EVERY], *counts])
-    seen = model.text.project(texts)
+    seen = model.text_encoder.project(texts)
     classes = class_vectors(model)
     shown = torch.tensor([0] * (len(texts) - len(counts)) + list(counts.values()))
     wanted = texts @ (classes - classes.mean(dim=0)).T * (_OFTEN / (_OFTEN + shown))[:, None]
@@ -109,34 +108,8 @@ def class_vectors(model: DetCLIPv2) -> Tensor:
 def encode_names(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
     """(K, width): the prompts of K names as the text tower pools them, before its projection."""
     prompts = [prompt_text(model.config.text.template, name) for name in names]
-    return torch.cat([model.text.pooled(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
-
-
-def lent(model: DetCLIPv2, owner: DetCLIPv2) -> DetCLIPv2:
-    """A copy of `model` with the knowledge of `owner`, which was taught for the same features.
-
-    The class names are fitted anew, for the two may project texts differently.
-
-    Raises:
-        ValueError: `owner` has none, or another backbone.
-    """
-    if owner.knowledge is None:
-        raise ValueError(
-            f"{owner.config.name!r} has no knowledge to lend; let train.nano.distil make it"
-        )
-    if changed := changed_tensors(model.backbone, owner.backbone):
-        raise ValueError(
-            f"the two backbones differ ({changed[0]}); let train.nano.distil teach another"
-        )
-    config = dataclasses.replace(
-        model.config, knowledge=True, knowledge_late=owner.config.knowledge_late
-    )
-    copy = DetCLIPv2(config)
-    known = {k: v for k, v in owner.state_dict().items() if k.startswith("knowledge.")}
-    copy.load_state_dict({**known, **model.state_dict()})
-    assert copy.knowledge is not None
-    copy.knowledge.names.copy_(region_names(copy))
-    return copy.eval()
+    read = model.text_encoder.pooled
+    return torch.cat([read(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
 
 
 def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:
@@ -157,10 +130,6 @@ def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
 
 
 def _rounding(tensor: Tensor) -> Tensor:
-    """By how much a weight in eight bits may be off, with a little to spare; see `packing`."""
+    """By how much a weight in eight bits may be off, with a little to spare; see
+    `nano.int8_weights`."""
     return 0.51 * step_of(tensor) if tensor.ndim == 4 else tensor.new_zeros(())
-
-
-def _late_blocks(backbone: Backbone) -> range:
-    stages = len(backbone.net.blocks)
-    return range(stages - len(backbone.after_c4()), stages)

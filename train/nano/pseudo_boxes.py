@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.geometry.boxes import clip, iou_matrix
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from detclipv2.nano.imagenet_prior import imagenet_names
+from detclipv2.nano.tower import NanoTower
 from train.data.dictionary.everyday import everyday_words
 from train.data.readers.ov_mini import tag_samples
 from train.data.sample import Sample
@@ -129,8 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    model = DetCLIPv2.from_pretrained(options.checkpoint)
-    model.knowledge = None
+    model = load_checkpoint(options.checkpoint)
+    if isinstance(model.image_tower, NanoTower):
+        model.image_tower.prior = None
     samples = [sample for sample in tag_samples(options.root) if len(sample.concepts) == 1]
     found = named_boxes(Predictor(model, device="cpu"), samples, options.root)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,16 @@
 """Make a trained checkpoint an embedded one, with its card.
 
     python -m train.nano.release CHECKPOINT OUT --run RUN [--figures F …] [--size PX] [--least PX]
-        [--half SHARE]
-        [--second PX] [--localisation centerness|iou|both] [--knowledge | --knowledge-of TAUGHT]
-        [--taught DATA] [--strength S] [--soft-nms SIGMA] [--compact]
+        [--half SHARE] [--second PX] [--ranking centerness|iou|both] [--prior] [--shown DATA]
+        [--strength S] [--soft-nms SIGMA] [--int8]
 
 CHECKPOINT is what train.pretrain left, RUN its run folder, each F a file of `train.evaluate --out`,
 OUT the folder to write, for example detclipv2/assets/nano. The card names data, terms and figures.
-`--knowledge` attaches the backbone's own ImageNet classifier, `--knowledge-of` what
-train.nano.distil taught a checkpoint with the same backbone; `--taught` lets the knowledge
-say less of what the boxed photos of OV-mini in the folder DATA often show, `--strength` says how
-much it counts beside the head, where that grew since. `--half` and `--second` add looks at every
-photo, see `ImageConfig`.
-`--localisation` says which branch ranks the boxes, `--soft-nms` how far those beside a better one
-lose score. `--compact` stores backbones and classifier in eight bits.
+`--prior` attaches the backbone's own ImageNet classifier; `--shown` lets it say less of what the
+boxed photos of OV-mini in the folder DATA often show, `--strength` says how much it counts beside
+the head. `--half` and `--second` add looks at every photo, `--ranking` says which branch ranks the
+boxes, `--soft-nms` how far those beside a better one lose score: see `ServingConfig`. `--int8`
+stores backbones and classifier in eight bits.
 """
 
 from __future__ import annotations
@@ -27,12 +24,12 @@ from typing import Any, get_args
 
 import torch
 
-from detclipv2.checkpoint import inspect
-from detclipv2.config import Localisation
-from detclipv2.model import DetCLIPv2
+from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
+from detclipv2.config import Ranking
+from detclipv2.nano.tower import NanoTower
 from train.data.readers.ov_mini import TERMS, photos_by_text
 from train.loop.run_log import LOG
-from train.nano.prior import lent, region_names, with_knowledge
+from train.nano.prior import prior_of, region_names, with_prior
 
 _LIMIT = 20_000_000
 _OF_TRAINING = (
@@ -92,47 +89,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--figures", type=Path, nargs="+", default=[])
-    known = parser.add_mutually_exclusive_group()
-    known.add_argument("--knowledge", action="store_true", help="attach ImageNet's classifier")
-    known.add_argument("--knowledge-of", metavar="TAUGHT", help="attach this checkpoint's")
+    parser.add_argument("--prior", action="store_true", help="attach ImageNet's classifier")
     parser.add_argument(
-        "--taught", type=Path, metavar="DATA", help="what was learned from, for the knowledge"
+        "--shown", type=Path, metavar="DATA", help="what was learned from, for the prior"
     )
-    parser.add_argument("--strength", type=float, help="weight of the knowledge's opinion")
-    parser.add_argument("--size", type=int, help="the model's own image size from now on")
+    parser.add_argument("--strength", type=float, help="weight of the prior's opinion")
+    parser.add_argument("--size", type=int, help="long side of the network's input")
     parser.add_argument("--least", type=int, help="to which smaller photos are still enlarged")
     parser.add_argument("--half", type=float, help="share of a look at half the size, 0 for none")
     parser.add_argument("--second", type=int, help="size of a look at small things, 0 for none")
-    parser.add_argument("--localisation", choices=get_args(Localisation))
-    parser.add_argument("--soft-nms", type=float, help="see ModelConfig.soft_nms")
-    parser.add_argument("--compact", action="store_true", help="see ModelConfig.compact")
+    parser.add_argument("--ranking", choices=get_args(Ranking))
+    parser.add_argument("--soft-nms", type=float, help="see ServingConfig.soft_nms")
+    parser.add_argument("--int8", action="store_true", help="see NanoConfig.int8")
     options = parser.parse_args(arguments)
-    model = DetCLIPv2.from_pretrained(options.checkpoint)
-    if options.knowledge:
-        model = with_knowledge(model)
-    if options.knowledge_of:
-        model = lent(model, DetCLIPv2.from_pretrained(options.knowledge_of))
-    if options.taught:
-        if model.knowledge is None:
-            parser.error("--taught is about the knowledge, which this checkpoint does not have")
-        model.knowledge.names.copy_(region_names(model, photos_by_text(options.taught)))
-    if options.strength is not None:
-        if model.knowledge is None:
-            parser.error("--strength is the knowledge's, which this checkpoint does not have")
-        with torch.no_grad():
-            model.knowledge.strength.fill_(options.strength)
-    changes = {key: getattr(options, key) for key in ("size", "least", "half", "second")}
-    if given := {key: value for key, value in changes.items() if value is not None}:
-        image = replace(model.config.image, **given)
-        model.config = replace(model.config, image=image)
-    if options.localisation:
-        model.config = replace(model.config, localisation=options.localisation)
-    if options.soft_nms is not None:
-        model.config = replace(model.config, soft_nms=options.soft_nms)
-    if options.compact:
-        model.config = replace(model.config, compact=True)
+    model = load_checkpoint(options.checkpoint)
+    if options.prior:
+        model = with_prior(model)
+    try:
+        if options.shown:
+            prior_of(model).names.copy_(region_names(model, photos_by_text(options.shown)))
+        if options.strength is not None:
+            with torch.no_grad():
+                prior_of(model).strength.fill_(options.strength)
+    except ValueError as error:
+        parser.error(str(error))
+    names = ("size", "least", "half", "second", "ranking", "soft_nms")
+    changes = {name: getattr(options, name) for name in names}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    model.serving = replace(model.serving, **changes)
+    if isinstance(tower := model.image_tower, NanoTower):
+        tower.nano = replace(tower.nano, int8=options.int8 or tower.nano.int8)
+        if options.ranking:
+            tower.nano = replace(tower.nano, prior_ranking=options.ranking)
     earlier = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
-    model.save_pretrained(options.out, {**earlier, **card(options.run, options.figures)})
+    save_checkpoint(model, options.out, {**earlier, **card(options.run, options.figures)})
     size = sum(file.stat().st_size for file in options.out.iterdir())
     print(f"{options.out}: {size / 1e6:.1f} MB")
     if size > _LIMIT:

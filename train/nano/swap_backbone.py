@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from detclipv2.checkpoint import inspect
+from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import NanoTower, build, nano_config
 from train.data.loader import Batches, load
 from train.data.readers.ov_mini import boxed_samples, tag_samples
 from train.data.sample import Sample
@@ -35,12 +36,13 @@ from train.loop.allocator import keep_freed_memory
 from train.loop.distributed import World
 from train.loop.run import LoopConfig
 from train.nano.prior import imagenet_backbone
-from train.nano.widen import refuse_partner, widen
+from train.nano.widen import refuse_second_tower, widen
 from train.pretrain import prepare
 from train.tasks.boxes import BoxesConfig, normalise
 
 logger = logging.getLogger(__name__)
 
+_REPLACED = ("backbone.", "prior.", "fpn.lateral.", "shortcut.")
 _RIDGE = 1e-4  # of the mean variance of a channel
 
 
@@ -96,28 +98,31 @@ def transplant(
         weights_from: see `imagenet_weights`.
 
     Returns:
-        The detector, without knowledge, and for each fitted convolution the share of variance that
-        it does not explain.
+        The detector, without an ImageNet prior, and for each fitted convolution the share of
+        variance that it does not explain.
 
     Raises:
-        ValueError: `model` has a partner.
+        ValueError: `model` has a second tower.
     """
-    refuse_partner(model)
-    config = replace(model.config, backbone=backbone, knowledge=False, knowledge_late=False)
-    grown = DetCLIPv2(config).eval()
-    grown.backbone.load_state_dict(imagenet_backbone(backbone, weights_from).state_dict())
+    refuse_second_tower(model)
+    config, nano = replace(model.config, backbone=backbone), nano_config(model)
+    if nano is not None:
+        nano = replace(nano, imagenet_prior=False)
+    grown = build(config, nano, model.serving).eval()
+    weights = imagenet_backbone(backbone, weights_from).state_dict()
+    grown.image_tower.backbone.load_state_dict(weights)
     grown = grown.to(memory_format=torch.channels_last)
     kept = {
         name: tensor
         for name, tensor in model.state_dict().items()
-        if not name.startswith(("backbone.", "knowledge.", "fpn.lateral.", "shortcut."))
+        if not name.removeprefix("image_tower.").startswith(_REPLACED)
     }
     grown.load_state_dict(kept, strict=False)
     old, new = _readers(model), _readers(grown)
     fits = {name: Fit(conv.in_channels, conv.out_channels) for name, (_, conv) in new.items()}
     for batch in batches:
         pixels = normalise(batch, config.image)
-        before, after = model.backbone(pixels), grown.backbone(pixels)
+        before, after = (m.image_tower.backbone(pixels) for m in (model, grown))
         for name, (level, conv) in old.items():
             fits[name].add(after[level], conv(before[level]))
     unexplained = {}
@@ -128,15 +133,17 @@ def transplant(
             conv.bias.copy_(offset)
         else:
             # The embeddings that the shortcut is added to have one.
-            assert grown.head.embedding.bias is not None
-            grown.head.embedding.bias += offset
+            assert grown.image_tower.head.embedding.bias is not None
+            grown.image_tower.head.embedding.bias += offset
     return grown, unexplained
 
 
 def _readers(model: DetCLIPv2) -> dict[str, tuple[int, nn.Conv2d]]:
     """The convolutions that read the backbone's maps, and which of C3, C4 and C5 each reads."""
-    laterals = {f"lateral {i}": (i, conv) for i, conv in enumerate(model.fpn.lateral)}
-    past = {} if model.shortcut is None else dict(enumerate(model.shortcut.maps, start=1))
+    tower = model.image_tower
+    laterals = {f"lateral {i}": (i, conv) for i, conv in enumerate(tower.fpn.lateral)}
+    shortcut = tower.shortcut if isinstance(tower, NanoTower) else None
+    past = {} if shortcut is None else dict(enumerate(shortcut.maps, start=1))
     shortcuts = {f"shortcut {i}": (i, conv) for i, conv in past.items()}
     return {**laterals, **shortcuts}  # type: ignore[dict-item]
 
@@ -180,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     keep_freed_memory()
-    model = DetCLIPv2.from_pretrained(options.checkpoint).to(memory_format=torch.channels_last)
+    model = load_checkpoint(options.checkpoint).to(memory_format=torch.channels_last)
     ahead = load(photos(model.config, options.root, options.seed), range(options.steps), workers=1)
     seen = (batch.pixels for batch in tqdm(ahead, total=options.steps, unit="batch"))
     grown, unexplained = transplant(model, options.backbone, seen)
@@ -189,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, share in unexplained.items():
         logger.info("%s: %.2f of the variance unexplained", name, share)
     card = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
-    grown.save_pretrained(options.out, {**card, "transplanted_from": model.config.backbone})
+    save_checkpoint(grown, options.out, {**card, "transplanted_from": model.config.backbone})
 
 
 if __name__ == "__main__":

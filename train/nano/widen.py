@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import build, nano_config
 
 
 @torch.no_grad()
@@ -25,13 +26,13 @@ def widen(model: DetCLIPv2, width: int, seed: int = 0) -> DetCLIPv2:
 
     Raises:
         ValueError: `width` is narrower, or would share out the old channels among other groups, or
-            `model` has a partner.
+            `model` has a second tower.
     """
-    refuse_partner(model)
+    refuse_second_tower(model)
     old = model.config.width
     if width < old:
         raise ValueError(f"width {width} is narrower than the model's {old}; give at least that")
-    wide = DetCLIPv2(replace(model.config, width=width))
+    wide = build(replace(model.config, width=width), nano_config(model), model.serving)
     if _group(model) != _group(wide):
         raise ValueError(
             f"at width {width} GroupNorm has groups of {_group(wide)} channels, at {old} of "
@@ -51,16 +52,17 @@ def widen(model: DetCLIPv2, width: int, seed: int = 0) -> DetCLIPv2:
     return wide.train(model.training)
 
 
-def refuse_partner(model: DetCLIPv2) -> None:
-    """Raise ValueError if `model` has a partner, which what grows from it would lose."""
-    if model.partner is not None:
+def refuse_second_tower(model: DetCLIPv2) -> None:
+    """Raise ValueError if `model` has a second tower, which what grows from it would lose."""
+    nano = nano_config(model)
+    if nano and nano.second:
         raise ValueError(
-            f"{model.config.name!r} has a partner; give the detector as it was without it"
+            f"{model.config.name!r} has a second tower; give the detector as it was without it"
         )
 
 
 def _group(model: DetCLIPv2) -> int:
-    norm = next(m for m in model.head.modules() if isinstance(m, torch.nn.GroupNorm))
+    norm = next(m for m in model.image_tower.head.modules() if isinstance(m, torch.nn.GroupNorm))
     return norm.num_channels // norm.num_groups
 
 

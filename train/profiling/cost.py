@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import build
 from train.data.sampler import canvas_of
 from train.data.turns import shares_of
 from train.experiment import Experiment, Stream
@@ -98,8 +99,8 @@ def plan(experiment: Experiment) -> Plan:
         steps_per_epoch.append(-(-stream.volume.samples // stream.batches.batch))
     weights = [stream.weight for stream in experiment.streams]
     shares = shares_of(steps_per_epoch, weights, experiment.temperature)
-    model = DetCLIPv2(experiment.model)
-    for backbone in model.backbones:
+    model = build(experiment.model, experiment.nano)
+    for backbone in model.image_tower.backbones:
         backbone.freeze(experiment.freeze)
     ids = torch.full((1, experiment.model.text.max_tokens), experiment.model.text.vocab_size - 1)
     text = 0.0 if experiment.model.text.frozen else _flops(lambda: _read(model, ids))
@@ -147,7 +148,7 @@ def _texts(stream: Stream) -> int:
 
 
 def _read(model: DetCLIPv2, ids: Tensor) -> Tensor:
-    hidden: Tensor = model.text.tower(
+    hidden: Tensor = model.text_encoder.tower(
         input_ids=ids, attention_mask=torch.ones_like(ids)
     ).last_hidden_state
     return hidden

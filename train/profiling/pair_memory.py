@@ -39,7 +39,7 @@ def peak(batch: int, micro_batch: int, size: int) -> float:
     """Peak resident MB of this process after two steps on made-up pairs."""
     torch.manual_seed(0)
     model = DetCLIPv2(PRESETS["nano"]).to(memory_format=torch.channels_last)
-    model.text.load_pretrained()
+    model.text_encoder.load_pretrained()
     names = load_concepts().names
     rng = np.random.default_rng(0)
     none, few = np.zeros((0, 4), np.float32), np.zeros((0, _PHRASES), bool)
@@ -64,7 +64,9 @@ def peak(batch: int, micro_batch: int, size: int) -> float:
 
 def _pooled(model: DetCLIPv2) -> Encode:
     def encode(texts: Sequence[str]) -> torch.Tensor:
-        parts = [model.text.pooled(list(texts[i : i + 64])) for i in range(0, len(texts), 64)]
+        parts = [
+            model.text_encoder.pooled(list(texts[i : i + 64])) for i in range(0, len(texts), 64)
+        ]
         return torch.cat(parts)
 
     return encode

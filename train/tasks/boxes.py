@@ -20,7 +20,7 @@ from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.language.concepts import ConceptDictionary
 from detclipv2.learning.assign import BACKGROUND, atss_assign
 from detclipv2.learning.losses import centerness_loss, centerness_target, focal_loss, giou_loss
-from detclipv2.model import Regions
+from detclipv2.regions import Regions
 from train.data.loader import Batch
 from train.loop.distributed import Replica, own_share
 from train.tasks.box_targets import PhotoTarget, build_targets, fill_concepts, gather_concepts

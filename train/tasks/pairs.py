@@ -18,7 +18,7 @@ from detclipv2.config import ModelConfig
 from detclipv2.learning.alignment import Matching, text_image_similarity
 from detclipv2.learning.contrastive import Side, contrastive_loss
 from detclipv2.learning.proposals import Objectness, largest_region, objectness, select_regions
-from detclipv2.model import Regions
+from detclipv2.regions import Regions
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.loop.distributed import Replica

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.learning.losses import ranking_loss
-from detclipv2.model import Regions
+from detclipv2.regions import Regions
 from train.tasks.box_targets import PhotoTarget
 
 # Softmax over the fourth power of the scores people see, which are square roots: that of a few

@@ -36,7 +36,11 @@ class Texts:
     def __init__(
         self, model: DetCLIPv2, file: Path | None = None, device: torch.device | None = None
     ) -> None:
-        self._text, self._file, self._device = model.text, file, device or torch.device("cpu")
+        self._text, self._file, self._device = (
+            model.text_encoder,
+            file,
+            device or torch.device("cpu"),
+        )
         self._template = model.config.text.template
         self.frozen = model.config.text.frozen
         self._vectors = torch.zeros(0)

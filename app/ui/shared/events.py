@@ -8,7 +8,7 @@ MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Of every handler that runs the model: they share one slot of the queue, on all tabs."""
 LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 8}
 """Of handlers that go through many photos: they have the model for one photo at a time (see
-`Slot`), and the queue's slot for none."""
+`FairLock`), and the queue's slot for none."""
 SERVER: dict[str, Any] = {"concurrency_limit": 8}
 """Of handlers that wait for a Label Studio, each for itself: without a limit of their own gradio
 lets one visitor's handler run at a time, and the next visitor waits for it."""

@@ -8,13 +8,13 @@ anchor: so for large things the mean of both is taken, before any words. The pap
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from detclipv2.config import STRIDES
-from detclipv2.inference.encoded_image import PER_REGION, EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
+from detclipv2.regions import PER_PICTURE, map_fields
 
 LEVELS = (2, 3)
 """P5 and P6 of the whole size, which are P4 and P5 at half of it. P7's cells do not meet P6's where
@@ -32,11 +32,9 @@ def blend(whole: EncodedImage, half: EncodedImage, share: float) -> EncodedImage
     aligned = whole.letterbox.to_input(half.letterbox.to_original(half.regions.boxes))
     other = replace(half.regions, boxes=aligned)
 
-    def mixed(name: str) -> Tensor:
-        mine, theirs = (
-            _grids(getattr(regions, name), encoded.letterbox.padded)
-            for regions, encoded in ((whole.regions, whole), (other, half))
-        )
+    def mixed(name: str, value: Tensor) -> Tensor:
+        mine = _grids(value, whole.letterbox.padded)
+        theirs = _grids(getattr(other, name), half.letterbox.padded)
         for level in LEVELS:
             rows, columns = (
                 min(a, b)
@@ -46,9 +44,7 @@ def blend(whole: EncodedImage, half: EncodedImage, share: float) -> EncodedImage
             there.copy_(there.lerp(theirs[level - 1][:rows, :columns], share))
         return torch.cat([grid.flatten(0, 1) for grid in mine])
 
-    names = [n for n in PER_REGION if n != "anchors" and getattr(whole.regions, n) is not None]
-    values: dict[str, Any] = {name: mixed(name) for name in names}
-    return replace(whole, regions=replace(whole.regions, **values))
+    return replace(whole, regions=map_fields(whole.regions, mixed, PER_PICTURE))
 
 
 def _grids(values: Tensor, padded: tuple[int, int]) -> list[Tensor]:

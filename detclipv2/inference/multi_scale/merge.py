@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import area
-from detclipv2.inference.encoded_image import PER_REGION, EncodedImage, choose
+from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.images import Letterbox
 from detclipv2.inference.multi_scale.tiles import Tile
-from detclipv2.model import Regions
+from detclipv2.regions import Regions, choose, map_fields
 
 _EDGE = 0.02
 """A box this near (as a share of the tile's side) to a cut belongs to something cut off."""
@@ -77,10 +76,7 @@ def join(
         small = area(moved.boxes) <= limit
         parts.append(choose(moved, small & ~cut_off(boxes, tile, whole.size)))
 
-    def all_of(name: str) -> Any:
-        if getattr(whole.regions, name) is None:
-            return None
-        return torch.cat([getattr(part, name) for part in parts])
-
-    merged = replace(whole.regions, **{name: all_of(name) for name in PER_REGION})
+    merged = map_fields(
+        whole.regions, lambda name, _: torch.cat([getattr(part, name) for part in parts])
+    )
     return replace(whole, regions=merged)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
+from detclipv2.serving import MAX_TILES
+
 OVERLAP = 0.25
 """Share of a tile's side that it has in common with the next."""
-MAX_TILES = 8
 
 Tile = tuple[int, int, int, int]
 """xyxy in pixels of the upright original."""

@@ -30,8 +30,10 @@ from detclipv2.inference.postprocess import (
     check_settings,
     class_thresholds,
 )
-from detclipv2.inference.runtimes.traceable import FIELDS, PlainTower
+from detclipv2.inference.runtimes.traceable import TraceableTower
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.regions import PER_PICTURE
+from detclipv2.serving import DEFAULTS
 
 if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor, Prompts
@@ -51,9 +53,9 @@ def export_onnx(
     file: str | Path,
     *,
     canvas: tuple[int, int] | None = None,
-    threshold: float = 0.3,
-    nms_iou: float = 0.6,
-    max_boxes: int = 100,
+    threshold: float = DEFAULTS.threshold,
+    nms_iou: float = DEFAULTS.nms_iou,
+    max_boxes: int = DEFAULTS.max_boxes,
 ) -> tuple[int, int]:
     """Write the graph that finds `prompts`; returns the canvas.
 
@@ -79,7 +81,7 @@ def export_onnx(
     """
     vocabulary = Vocabulary.coerce(prompts)
     check_settings(threshold, nms_iou, max_boxes)
-    side = predictor.model.config.image.size
+    side = predictor.model.serving.size
     width, height = canvas or (side, side)
     if min(width, height) < PAD_MULTIPLE or width % PAD_MULTIPLE or height % PAD_MULTIPLE:
         raise ValueError(
@@ -142,9 +144,9 @@ class _Detector(nn.Module):
         super().__init__()
         model = predictor.model
         # A copy: the predictor's own parts stay on its device.
-        self._tower = copy.deepcopy(PlainTower(model.for_inference())).cpu()
+        self._tower = copy.deepcopy(TraceableTower(model.for_inference())).cpu()
         config = model.config
-        self._calibration, self._soft_nms = predictor.calibration, config.soft_nms
+        self._calibration, self._soft_nms = predictor.calibration, model.serving.soft_nms
         self._nms_iou, self._max_boxes = nms_iou, max_boxes
         self._count = len(vocabulary.returned)
         with torch.no_grad():
@@ -166,7 +168,7 @@ class _Detector(nn.Module):
         height, width = image.shape[:2]
         pixels = (image.permute(2, 0, 1).float() / 255 - self._mean) / self._std
         inside = (torch.arange(height)[:, None] < content[0]) & (torch.arange(width) < content[1])
-        found = dict(zip(FIELDS, self._tower((pixels * inside)[None]), strict=False))
+        found = dict(zip(PER_PICTURE, self._tower((pixels * inside)[None]), strict=False))
         scores, anchors = self._scores(found["embeddings"][0], found["localisation"][0])
         most = min(candidates_for(self._max_boxes), scores.numel())
         scores, flat = scores.flatten().topk(most)

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,9 +21,10 @@ import torch
 from torch import Tensor
 
 from detclipv2.config import STRIDES
+from detclipv2.fingerprint import fingerprint
 from detclipv2.geometry.anchors import grid_anchors
-from detclipv2.inference.runtimes.traceable import FIELDS, PlainTower
-from detclipv2.model import Regions
+from detclipv2.inference.runtimes.traceable import Encoder, TraceableTower, encoder_of
+from detclipv2.regions import PER_PICTURE, Regions
 
 if TYPE_CHECKING:
     from detclipv2.model import DetCLIPv2
@@ -37,8 +37,8 @@ RUNTIME_VARIABLE = "DETCLIPV2_RUNTIME"
 _TRACED = (1, 224, 320)
 # Photos, height and width: not what it was traced with, an odd number of cells, both ways up.
 _TRIED = ((1, 96, 160), (2, 128, 64))
-# The classifier of `nn.knowledge` looks at the best located boxes, and rounding can change which
-# one is the last of them.
+# The classifier of `nano.imagenet_prior` looks at the best located boxes, and rounding can change
+# which one is the last of them.
 _MAY_DIFFER = 0.02
 _FILE = "tower.xml"
 _KEPT = 8  # graphs; nano's has 47 MB
@@ -47,16 +47,14 @@ _STARTING = threading.Lock()
 
 
 Runtime = Literal["auto", "torch", "openvino", "openvino-bf16"]
-"""What may run an image tower; see `choose_tower`."""
-Tower = Callable[[Tensor], Regions]
-"""(B, 3, H, W) normalised pixels, H and W multiples of 32 → what the image tower says of them."""
+"""What may run an image tower; see `choose_encoder`."""
 
 
 class GraphError(RuntimeError):
     """A network that OpenVINO cannot run, or does not run right; the message says why."""
 
 
-def choose_tower(model: DetCLIPv2, runtime: Runtime, folder: Path | None) -> Tower:
+def choose_encoder(model: DetCLIPv2, runtime: Runtime, folder: Path | None) -> Encoder:
     """What runs the image tower of `model`, in evaluation and on its device.
 
     Args:
@@ -78,18 +76,18 @@ def choose_tower(model: DetCLIPv2, runtime: Runtime, folder: Path | None) -> Tow
     if runtime.startswith("openvino") and device.type != "cpu":
         raise ValueError(f"OpenVINO runs on the CPU here, not on {device}; use runtime 'torch'")
     if runtime == "torch" or device.type != "cpu":
-        return model.encode_image
+        return encoder_of(model)
     try:
         return OpenVINOTower(model, folder, bf16=runtime == "openvino-bf16")
     except GraphError as error:
         if runtime != "auto":
             raise
         logger.warning("%s; PyTorch takes its place, which is slower", error)
-        return model.encode_image
+        return encoder_of(model)
 
 
 class OpenVINOTower:
-    """`DetCLIPv2.encode_image` on the CPU, by as many threads as torch takes. Not thread-safe.
+    """`encoder_of` a model on the CPU, by as many threads as torch takes. Not thread-safe.
 
     The weights are those of now: what is trained later does not change them.
     """
@@ -109,7 +107,7 @@ class OpenVINOTower:
         if bf16 and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise GraphError("this CPU does not compute in bf16; use runtime 'openvino'")
         self._anchor_scale = model.config.anchor_scale
-        place = None if folder is None else folder / model.fingerprint[:32]
+        place = None if folder is None else folder / fingerprint(model)[:32]
         graph = self._take_kept(place, model) or self._make(place, model)
         self.runtime: Runtime = "openvino-bf16" if bf16 else "openvino"
         if bf16:
@@ -160,7 +158,7 @@ class OpenVINOTower:
             "INFERENCE_PRECISION_HINT": precision,
         }
         self._compiled: Any = _core().compile_model(graph, "CPU", hints)
-        self._names = FIELDS[: len(self._compiled.outputs)]
+        self._names = PER_PICTURE[: len(self._compiled.outputs)]
 
     def _agrees(self, model: DetCLIPv2) -> bool:
         """Whether canvases it was not traced with give what the network gives."""
@@ -168,7 +166,7 @@ class OpenVINOTower:
         for batch, height, width in _TRIED:
             pixels = torch.randn(batch, 3, height, width, generator=generator)
             with torch.inference_mode():
-                wanted, given = model.encode_image(pixels), self(pixels)
+                wanted, given = encoder_of(model)(pixels), self(pixels)
             if given.level_counts != wanted.level_counts:
                 return False
             for name in self._names:
@@ -195,7 +193,7 @@ def _convert(model: DetCLIPv2) -> Any:
             # Of tracing, which `_agrees` looks after, and of torch, which will end it one day.
             warnings.simplefilter("ignore")
             decoder = TorchScriptPythonDecoder(
-                PlainTower(model), example_input=torch.zeros(batch, 3, height, width)
+                TraceableTower(model), example_input=torch.zeros(batch, 3, height, width)
             )
             engine = FrontEndManager().load_by_framework("pytorch")
             return engine.convert(engine.load(decoder))

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from detclipv2.regions import PER_PICTURE, Regions, rank
+
 if TYPE_CHECKING:
     from detclipv2.model import DetCLIPv2
 
-FIELDS = ("boxes", "embeddings", "centerness", "localisation", "foreground", "iou")
-"""Of `Regions`, what depends on the picture; the last two where the head has the branches."""
+Encoder = Callable[[Tensor], Regions]
+"""(B, 3, H, W) normalised pixels, H and W multiples of 32 → regions, ranked as the checkpoint
+says."""
 
 
-class PlainTower(nn.Module):
-    """`DetCLIPv2.encode_image` of a model in evaluation, as a tuple of those of `FIELDS` it has."""
+def encoder_of(model: DetCLIPv2) -> Encoder:
+    """`model.encode_image`, ranked by `ServingConfig.ranking`."""
+    return lambda pixels: rank(model.encode_image(pixels), model.serving.ranking)
+
+
+class TraceableTower(nn.Module):
+    """`encoder_of` a model in evaluation, as a tuple of those of `PER_PICTURE` that it has."""
 
     def __init__(self, model: DetCLIPv2) -> None:
         super().__init__()
         # Tracing asks for every attribute of every part, and the text tower would open its files.
         self.model = copy.copy(model)
-        self.model._modules = {k: v for k, v in model._modules.items() if k != "text"}
+        parts = {k: v for k, v in model._modules.items() if k != "text_encoder"}
+        self.model._modules = parts
         self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) normalised pixels → tensors that begin with B."""
-        regions = self.model.encode_image(pixels)
-        tensors = (getattr(regions, name) for name in FIELDS)
+        regions = encoder_of(self.model)(pixels)
+        tensors = (getattr(regions, name) for name in PER_PICTURE)
         return tuple(tensor for tensor in tensors if tensor is not None)

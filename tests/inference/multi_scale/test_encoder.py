@@ -11,26 +11,29 @@ import pytest
 import torch
 from PIL import Image
 
-from detclipv2.config import PRESETS, STRIDES, ImageConfig, ModelConfig
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
+from detclipv2.config import PRESETS, STRIDES
 from detclipv2.geometry.boxes import area
 from detclipv2.inference.alignment import AlignSettings
-from detclipv2.inference.encoded_image import PER_REGION, EncodedImage
+from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.multi_scale.average import LEVELS, blend
 from detclipv2.inference.multi_scale.encoder import LARGEST
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from detclipv2.regions import PER_REGION
+from detclipv2.serving import ServingConfig
 
 SIZE, SECOND = 128, 256
 WORDS = ["cat", "taxi"]
 CAPTION = "a cat on a car"
 
 
-def looking(folder: Path, **image: Any) -> Predictor:
-    """A tiny model of random weights, always the same, that looks as `image` says."""
+def looking(folder: Path, **looks: Any) -> Predictor:
+    """A tiny model of random weights, always the same, that looks as `looks` says."""
     tiny = PRESETS["tiny"]
-    sizes = replace(tiny.image, size=SIZE, **image)
+    serving = ServingConfig(size=SIZE, **looks)
     torch.manual_seed(0)
-    model = DetCLIPv2(replace(tiny, similarity="dot", image=sizes)).eval()
+    model = DetCLIPv2(replace(tiny, similarity="dot"), serving=serving).eval()
     with torch.no_grad():
         model.bias.fill_(0.5)
     return Predictor(model, device="cpu", cache_dir=folder)
@@ -164,30 +167,40 @@ def test_alignment_needs_the_first_look_only(
 def test_a_checkpoint_keeps_its_looks_and_others_are_another(
     once: Predictor, twice: Predictor, thrice: Predictor, tmp_path: Path
 ) -> None:
-    thrice.model.save_pretrained(tmp_path / "thrice")
-    image = DetCLIPv2.from_pretrained(tmp_path / "thrice").config.image
-    assert (image.half, image.second) == (0.25, SECOND)
-    assert image.looks == (SIZE, SIZE // 2, SECOND)
+    save_checkpoint(thrice.model, tmp_path / "thrice")
+    serving = load_checkpoint(tmp_path / "thrice").serving
+    assert (serving.half, serving.second) == (0.25, SECOND)
+    assert serving.sides == (SIZE, SIZE // 2, SECOND)
     assert len({predictor.fingerprint for predictor in (once, twice, thrice)}) == 3
-    older = once.model.config.to_dict()
-    del older["image"]["second"], older["image"]["half"]  # as written before there were any
-    assert ModelConfig.from_dict(older) == once.model.config
+
+
+def test_fast_is_the_first_pass_alone(
+    once: Predictor, thrice: Predictor, photo: Image.Image
+) -> None:
+    before = thrice.image_passes
+    fast = thrice.predict(photo, WORDS, threshold=0, looks="fast")
+    assert thrice.image_passes == before + 1
+    wanted = once.predict(photo, WORDS, threshold=0)
+    np.testing.assert_allclose(fast.xyxy, wanted.xyxy, atol=1e-3)
+    np.testing.assert_allclose(fast.confidence, wanted.confidence, atol=1e-5)
+    with pytest.raises(ValueError, match="looks must be one of"):
+        thrice.predict(photo, WORDS, looks="slow")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("second", [64, 32, 100, -128])
 def test_an_impossible_second_look_is_named(second: int) -> None:
     with pytest.raises(ValueError, match=f"second .* got {second}"):
-        ImageConfig(size=64, second=second)
+        ServingConfig(size=64, second=second)
 
 
 def test_half_the_size_must_be_one_the_tower_takes() -> None:
-    config = ImageConfig(size=512, least=320, half=0.5)
+    config = ServingConfig(size=512, least=320, half=0.5)
     assert [config.long_side(side, 10) for side in (100, 330, 385, 2000)] == [320, 384, 448, 512]
     for wrong in ({"size": 96}, {"size": 512, "least": 352}, {"size": 512, "short": 300}):
         with pytest.raises(ValueError, match="multiples of 64"):
-            ImageConfig(half=0.5, **wrong)
+            ServingConfig(half=0.5, **wrong)
     for share in (1.0, -0.1):
         with pytest.raises(ValueError, match=f"half .* got {share}"):
-            ImageConfig(size=64, half=share)
+            ServingConfig(size=64, half=share)
     with pytest.raises(ValueError, match="half needs similarity 'dot'"):
-        replace(PRESETS["tiny"], image=ImageConfig(size=64, half=0.5))
+        ServingConfig(size=64, half=0.5).check(PRESETS["tiny"])

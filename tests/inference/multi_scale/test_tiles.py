@@ -13,10 +13,10 @@ from PIL import Image
 
 from detclipv2.geometry.boxes import area
 from detclipv2.inference.alignment import AlignSettings
-from detclipv2.inference.encoded_image import PER_REGION
 from detclipv2.inference.multi_scale.merge import cut_off
 from detclipv2.inference.multi_scale.tiles import MAX_TILES, OVERLAP, lay_tiles
 from detclipv2.inference.predictor import Predictor
+from detclipv2.regions import PER_REGION
 
 SIDES = st.integers(1, 5000)
 

@@ -76,7 +76,7 @@ def test_soft_suppression_is_built_in(
     spread_model: DetCLIPv2, photo: Image.Image, tmp_path: Path
 ) -> None:
     soft = copy.copy(spread_model)
-    soft.config = replace(spread_model.config, soft_nms=0.5)
+    soft.serving = replace(spread_model.serving, soft_nms=0.5)
     predictor = Predictor(soft, device="cpu", cache_dir=tmp_path)
     export_onnx(predictor, WORDS, tmp_path / "soft.onnx", canvas=CANVAS, threshold=0.5)
     found = run(onnxruntime.InferenceSession(tmp_path / "soft.onnx"), photo)

@@ -20,11 +20,14 @@ import torch
 from PIL import Image
 
 from detclipv2 import DetCLIPv2, Predictor
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.config import PRESETS
+from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.runtimes import openvino as openvino_tower
-from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower, choose_tower
-from detclipv2.inference.runtimes.traceable import PlainTower
-from detclipv2.model import Regions
+from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower, choose_encoder
+from detclipv2.inference.runtimes.traceable import TraceableTower, encoder_of
+from detclipv2.nano.tower import NanoTower
+from detclipv2.regions import Regions
 
 
 def same(one: Regions, other: Regions) -> None:
@@ -41,7 +44,7 @@ def compare(model: DetCLIPv2, tower: OpenVINOTower, shapes: Sequence[tuple[int, 
         generator = torch.Generator().manual_seed(height)
         pixels = torch.randn(batch, 3, height, width, generator=generator)
         with torch.inference_mode():
-            same(tower(pixels), model.encode_image(pixels))
+            same(tower(pixels), encoder_of(model)(pixels))
 
 
 @pytest.fixture
@@ -64,9 +67,11 @@ def test_a_canvas_of_any_size_gives_the_networks_regions(spread_model: DetCLIPv2
     compare(model, OpenVINOTower(model), shapes)
 
 
-def test_the_embedded_model_with_its_knowledge_branches_and_shortcut() -> None:
-    model = DetCLIPv2.from_pretrained("nano").for_inference()
-    assert model.knowledge is not None and model.shortcut is not None
+def test_the_embedded_model_with_its_prior_branches_and_shortcut() -> None:
+    model = load_checkpoint("nano").for_inference()
+    tower = model.image_tower
+    assert isinstance(tower, NanoTower) and tower.prior is not None
+    assert tower.shortcut is not None and tower.second is not None
     assert model.config.quality and model.config.deformable
     compare(model, OpenVINOTower(model), [(1, 192, 256), (2, 128, 96)])
 
@@ -114,7 +119,7 @@ def test_graphs_used_last_are_kept(
     os.utime(tmp_path / "old", (0, 0))
     model = spread_model.for_inference()
     OpenVINOTower(model, tmp_path)
-    assert [place.name for place in tmp_path.iterdir()] == [model.fingerprint[:32]]
+    assert [place.name for place in tmp_path.iterdir()] == [fingerprint(model)[:32]]
 
 
 def test_bf16_says_nearly_the_same_where_the_cpu_can(
@@ -190,9 +195,9 @@ def test_a_graph_that_misreads_other_sizes_is_refused(
 
     monkeypatch.setattr(DetCLIPv2, "encode_image", fixed)
     with pytest.raises(GraphError, match="other regions"):
-        choose_tower(model, "openvino", tmp_path)
+        choose_encoder(model, "openvino", tmp_path)
     assert not list(tmp_path.iterdir())
-    assert not isinstance(choose_tower(model, "auto", tmp_path), OpenVINOTower)
+    assert not isinstance(choose_encoder(model, "auto", tmp_path), OpenVINOTower)
 
 
 def test_without_openvino_torch_takes_its_place(
@@ -246,8 +251,10 @@ SIGNALLED = """
 import os, signal, sys, threading
 from detclipv2.inference.runtimes.openvino import OpenVINOTower
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.tower import NanoTower
+from detclipv2.nano.tower import NanoTower
 
-model = DetCLIPv2.from_pretrained(sys.argv[1]).for_inference()
+model = load_checkpoint(sys.argv[1]).for_inference()
 towers = [OpenVINOTower(model) for _ in range(2)]
 del towers[0], towers[0]  # the older one first
 towers.append(OpenVINOTower(model))
@@ -273,9 +280,9 @@ def test_networks_that_are_made_ready_at_the_same_time_wait_for_each_other(
     models = [spread_model.for_inference() for _ in range(3)]
     start, alone = threading.Barrier(len(models)), threading.Lock()
     ready, met = [], []
-    forward = PlainTower.forward
+    forward = TraceableTower.forward
 
-    def slow(self: PlainTower, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def slow(self: TraceableTower, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if not alone.acquire(blocking=False):
             met.append(self)
             return forward(self, pixels)
@@ -287,7 +294,7 @@ def test_networks_that_are_made_ready_at_the_same_time_wait_for_each_other(
         start.wait()
         ready.append(OpenVINOTower(model))
 
-    monkeypatch.setattr(PlainTower, "forward", slow)
+    monkeypatch.setattr(TraceableTower, "forward", slow)
     threads = [threading.Thread(target=make, args=(model,)) for model in models]
     for thread in threads:
         thread.start()

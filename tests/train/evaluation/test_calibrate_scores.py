@@ -86,4 +86,4 @@ def test_the_command_writes_the_checkpoint(
     told = json.loads(capsys.readouterr().out)
     held = inspect(checkpoint)
     assert held["card"]["calibration"] == told and held["card"]["note"] == "random weights"
-    assert held["config"]["score_scale"] == told["scale"] != 1.0
+    assert held["config"]["serving"]["score_scale"] == told["scale"] != 1.0

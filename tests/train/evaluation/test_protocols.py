@@ -16,9 +16,9 @@ import pytest
 import supervision as sv
 import torch
 
+from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.model import DetCLIPv2
 from tests.detectors.transformers_models import save_detector
 from tests.places import REPO
 from tests.train.conftest import COLOURS, draw_set
@@ -333,10 +333,10 @@ def test_definitions_are_asked_for(
 def test_a_checkpoint_that_was_taught_definitions_is_asked_with_them(
     drawn: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    model = DetCLIPv2.from_pretrained(tiny_checkpoint)
+    model = load_checkpoint(tiny_checkpoint)
     text = dataclasses.replace(model.config.text, definitions=True)
     model.config = dataclasses.replace(model.config, text=text)
-    model.save_pretrained(tmp_path / "taught")
+    save_checkpoint(model, tmp_path / "taught")
     said = {}
     for name, more in (("taught", []), ("told", ["--definitions"]), ("not", ["--no-definitions"])):
         source = tiny_checkpoint if name == "told" else tmp_path / "taught"
@@ -346,7 +346,7 @@ def test_a_checkpoint_that_was_taught_definitions_is_asked_with_them(
     assert [said[n]["settings"]["definitions"] for n in said] == [True, True, False]
     assert said["taught"]["coco"] == said["told"]["coco"] != said["not"]["coco"]
     # The figures that steer training ask in the same way.
-    predictor = Predictor(DetCLIPv2.from_pretrained(tmp_path / "taught"), cache_dir=tmp_path)
+    predictor = Predictor(load_checkpoint(tmp_path / "taught"), cache_dir=tmp_path)
     found, _ = zero_shot_boxes(predictor, read_truth(drawn), drawn.parent / "images", size=256)
     assert found.ap50_by_class == said["taught"]["coco"]["ap50_by_class"]
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from detclipv2 import PRESETS
-from detclipv2.config import PartnerConfig
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NanoConfig, SecondTowerConfig
+from detclipv2.nano.tower import build
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.initial_model import blocks_of
@@ -27,7 +28,7 @@ from train.tasks.text_encoding import Texts
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {
     "detection": BoxesConfig(concepts=6, rank=0.5),
-    "detection, a partner": BoxesConfig(concepts=6),
+    "detection, two towers": BoxesConfig(concepts=6),
     "detection, micro-batches": BoxesConfig(concepts=6, micro_batch=1),
     "grounding": BoxesConfig(concepts=9, localise=False),
     "pairs": PairsConfig(k=12, objectness="text_sample"),
@@ -88,9 +89,10 @@ def gradients(case: str, seed: int, here: World, parallel: Parallel) -> dict[str
     """Losses and gradients of one case."""
     torch.manual_seed(seed)
     tiny = PRESETS["tiny"]
-    partner = PartnerConfig(tiny.backbone, 48) if case.endswith("a partner") else None
-    model = DetCLIPv2(dataclasses.replace(tiny, partner=partner)).eval()
-    for tower in filter(None, (model, model.partner)):
+    second = SecondTowerConfig(tiny.backbone, 48) if case.endswith("two towers") else None
+    model = build(tiny, NanoConfig(second=second)).eval()
+    first = model.image_tower
+    for tower in filter(None, (first, getattr(first, "second", None))):
         assert tower.head.entry is not None
         torch.nn.init.normal_(tower.head.entry.steer.weight, std=0.05)
     replica = Replica(model, here, parallel, blocks_of(model))
@@ -120,7 +122,7 @@ def frozen_words(here: World, parallel: Parallel) -> torch.Tensor:
     regions, words, _ = replica(torch.zeros(1, 3, 64, 64), pooled)
     (regions.embeddings.sum() + words.sum()).backward()
     assert isinstance(pooled, torch.Tensor)
-    assert all(p.grad is not None for p in model.text.projection.parameters())
+    assert all(p.grad is not None for p in model.text_encoder.projection.parameters())
     return pooled
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from detclipv2.assets import FOLDER
+from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
-from detclipv2.model import DetCLIPv2
 from train.data.readers.ov_mini import PSEUDO_BOXES, TAGGED, pseudo_boxed_samples
 from train.nano import joint as nano_joint
 from train.nano.pseudo_boxes import find_box, main, named_boxes
@@ -50,7 +50,7 @@ def test_a_cat_is_boxed_and_read_back_under_both_of_its_names(data: Path, tmp_pa
 
 
 def test_two_rankings_that_disagree_give_no_box(data: Path) -> None:
-    predictor = Predictor(DetCLIPv2.from_pretrained("nano"), device="cpu")
+    predictor = Predictor(load_checkpoint("nano"), device="cpu")
     encoded = predictor.encode_image(FOLDER / "demo" / "chelsea.jpg")
     similar = torch.full((len(encoded.regions.boxes),), 0.1)
     far = encoded.regions.boxes[:, 0].argmax(), encoded.regions.boxes[:, 2].argmin()
@@ -69,7 +69,7 @@ def test_two_rankings_that_disagree_give_no_box(data: Path) -> None:
 
 
 def test_no_photo_gives_an_empty_file(data: Path) -> None:
-    predictor = Predictor(DetCLIPv2.from_pretrained("nano"), device="cpu")
+    predictor = Predictor(load_checkpoint("nano"), device="cpu")
     assert named_boxes(predictor, [], data)["images"] == []
 
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from detclipv2 import PRESETS
-from detclipv2.checkpoint import inspect
+from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
 from detclipv2.model import DetCLIPv2
+from detclipv2.nano.config import NanoConfig
+from detclipv2.nano.tower import NanoTower, build
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from tests.train.test_evaluate import root as ov_mini  # noqa: F401 - a fixture
 from train.nano import swap_backbone as transplant
@@ -26,10 +28,11 @@ LITE2 = "tf_efficientnet_lite2"
 def trained() -> DetCLIPv2:
     """A nano with a shortcut that says something."""
     torch.manual_seed(0)
-    model = DetCLIPv2(dataclasses.replace(PRESETS["nano"], shortcut=True)).eval()
-    load_imagenet(model.backbone, imagenet_weights(model.config.backbone, "package"))
-    assert model.shortcut is not None
-    for conv in model.shortcut.maps:
+    narrow = dataclasses.replace(PRESETS["nano"], backbone="tf_efficientnet_lite0", width=96)
+    model = build(narrow, NanoConfig(shortcut=True)).eval()
+    load_imagenet(model.image_tower.backbone, imagenet_weights(model.config.backbone, "package"))
+    assert isinstance(model.image_tower, NanoTower) and model.image_tower.shortcut is not None
+    for conv in model.image_tower.shortcut.maps:
         torch.nn.init.normal_(conv.weight, std=0.1)  # type: ignore[arg-type]
     return model
 
@@ -81,9 +84,9 @@ def test_onto_another_backbone_more_stays_than_by_chance(
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     grown, unexplained = transplant.transplant(trained, LITE2, batches)
     assert all(torch.equal(t, trained.state_dict()[n]) for n, t in before.items())
-    assert not changed_tensors(grown.backbone, imagenet_backbone(LITE2))
+    assert not changed_tensors(grown.image_tower.backbone, imagenet_backbone(LITE2))
     assert grown.config.backbone == LITE2 and max(unexplained.values()) < 0.9
-    assert torch.equal(grown.head.box.weight, trained.head.box.weight)
+    assert torch.equal(grown.image_tower.head.box.weight, trained.image_tower.head.box.weight)
     pixels = transplant.normalise(batches[0], trained.config.image)
     wanted, given = trained.encode_image(pixels).embeddings, grown.encode_image(pixels).embeddings
     assert (given - wanted).square().mean() < 0.7 * wanted.var(dim=(0, 1)).mean()
@@ -94,12 +97,12 @@ def test_the_command_writes_a_checkpoint_to_begin_with(
     ov_mini: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    trained.save_pretrained(tmp_path / "narrow", {"digest_sha256": "x", "terms": "research"})
+    save_checkpoint(trained, tmp_path / "narrow", {"digest_sha256": "x", "terms": "research"})
     out = tmp_path / "wide"
     transplant.main(
         f"{tmp_path / 'narrow'} {LITE2} {out} --root {ov_mini} --steps 2 --width 128".split()
     )
     card = inspect(out)["card"]
     assert card["transplanted_from"] == "tf_efficientnet_lite0" and card["terms"] == "research"
-    made = DetCLIPv2.from_pretrained(out)
+    made = load_checkpoint(out)
     assert (made.config.backbone, made.config.width) == (LITE2, 128)

@@ -47,7 +47,7 @@ def test_steps_texts_and_totals_are_arithmetic() -> None:
     assert saving.streams[0].total == pytest.approx(boxes.total * 4 / 3)
     assert found.hours(1.0) == pytest.approx((boxes.total + pairs.total) / 1e12 / 3600)
     model = DetCLIPv2(PRESETS["tiny"])
-    assert found.parameters["head"] == sum(p.numel() for p in model.head.parameters())
+    assert found.parameters["head"] == sum(p.numel() for p in model.image_tower.head.parameters())
     assert "device-hours" in found.table(2.0)
 
 

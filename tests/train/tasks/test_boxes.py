@@ -176,8 +176,11 @@ def test_ranks_teach_the_words_alone_and_ask_only_for_what_is_boxed(model: DetCL
     boxes[0, 7] = torch.tensor([4.0, 10, 50, 60])
     some = dataclasses.replace(regions, boxes=boxes)
     rank_loss(some, logits[:1, :, :2], targets).backward()
-    assert (model.head.embedding.weight.grad != 0).any()
-    assert model.head.box.weight.grad is None and model.head.centerness.weight.grad is None
+    assert (model.image_tower.head.embedding.weight.grad != 0).any()
+    assert (
+        model.image_tower.head.box.weight.grad is None
+        and model.image_tower.head.centerness.weight.grad is None
+    )
 
 
 def test_without_localisation_only_the_words_teach_yet_every_parameter_takes_part(
@@ -186,8 +189,8 @@ def test_without_localisation_only_the_words_teach_yet_every_parameter_takes_par
     losses = _task(model, BoxesConfig(concepts=4, localise=False))(_batch(_VIEWS), Plain())
     assert set(losses) == {"align"}
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    assert (model.head.box.weight.grad == 0).all()
-    assert (model.head.embedding.weight.grad != 0).any()
+    assert (model.image_tower.head.box.weight.grad == 0).all()
+    assert (model.image_tower.head.embedding.weight.grad != 0).any()
 
 
 def test_negatives_fill_a_photo_up_and_depend_on_its_place_only() -> None:

@@ -53,8 +53,8 @@ def _model(quality: bool = False) -> DetCLIPv2:
     torch.manual_seed(0)
     model = DetCLIPv2(dataclasses.replace(PRESETS["tiny"], quality=quality))
     # At its birth the entry steers nothing, and no gradient reaches the regression tower.
-    assert model.head.entry is not None
-    torch.nn.init.normal_(model.head.entry.steer.weight, std=0.05)
+    assert model.image_tower.head.entry is not None
+    torch.nn.init.normal_(model.image_tower.head.entry.steer.weight, std=0.05)
     return model
 
 
@@ -140,7 +140,7 @@ def test_gradient_caching_repeats_the_dropout_of_its_first_pass() -> None:
     torch.manual_seed(3)
     task = PairsTask(Replica(model, World()), model.config, list, PairsConfig(k=5, micro_batch=2))
     seen: list[tuple[int, torch.Tensor]] = []
-    layer = model.text.tower.embeddings.dropout
+    layer = model.text_encoder.tower.embeddings.dropout
     hook = layer.register_forward_hook(lambda _, __, out: seen.append((len(seen), out.detach())))
     task(_batch(), Plain())
     hook.remove()
@@ -208,7 +208,7 @@ def test_a_class_with_many_photos_is_one_class_to_choose() -> None:
         False,
     ]
     model = _model().eval()
-    for parameter in model.head.embedding.parameters():
+    for parameter in model.image_tower.head.embedding.parameters():
         torch.nn.init.zeros_(parameter)
     names = ["mug", "zebra", "zebra", "zebra"]
     batch = _batch(len(names))

@@ -41,10 +41,10 @@ def test_the_nearest_common_name_of_that_very_sense_wins() -> None:
 
 def test_class_vectors_lean_towards_the_everyday_word() -> None:
     model = DetCLIPv2(PRESETS["nano"])
-    model.text.load_pretrained()
+    model.text_encoder.load_pretrained()
     vectors = torch.nn.functional.normalize(class_vectors(model), dim=1)
     names = imagenet_names()
-    asked = model.text.pooled(["a photo of a horse", "a photo of a zebra"])
+    asked = model.text_encoder.pooled(["a photo of a horse", "a photo of a zebra"])
     sorrel, zebra = vectors[names.index("sorrel")], vectors[names.index("zebra")]
     assert float(sorrel @ asked[0]) > 0.8
     torch.testing.assert_close(zebra, asked[1], rtol=0, atol=1e-4)
