@@ -24,7 +24,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +38,13 @@ from train.ablations.row import Row
 from train.ablations.tables import find_rows, listing
 from train.experiment import Experiment, describe, override
 from train.loop.distributed import World, world
+from train.loop.kept_files import copy_kept, move_kept
 from train.loop.run_log import speed
 from train.loop.run_state import remove_state
 from train.pretrain import pretrain
 
 logger = logging.getLogger(__name__)
 
-_KEPT = ("texts.pt", "caption_phrases.json")
 # What changes no result, or is a run's own.
 _OUTSIDE = ("out", "root", "seed", "workers", "threads")
 _WEEK = 7 * 24 * 60.0
@@ -163,7 +162,7 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
     logger.info("%s: %d steps", folder, experiment.loop.steps)
     if here.main:
         folder.mkdir(parents=True, exist_ok=True)
-        _lend(shared, folder)
+        copy_kept(shared, folder)
     here.barrier()
     try:
         if pretrain(experiment, here).step < experiment.loop.steps:
@@ -180,25 +179,10 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
         told = {"seed": experiment.seed, "steps": experiment.loop.steps, **speed(folder), **figures}
         _write(folder / FIGURES, told)
         (folder / FAILED).unlink(missing_ok=True)
-        _take_back(folder, shared)
+        move_kept(folder, shared)
         remove_state(folder)
     here.barrier()
     return True
-
-
-def _lend(shared: Path, folder: Path) -> None:
-    """Phrases and text vectors of an earlier run, which take minutes to make."""
-    for name in _KEPT:
-        if (shared / name).is_file() and not (folder / name).is_file():
-            begun = folder / f"{name}.partial"
-            shutil.copyfile(shared / name, begun)
-            os.replace(begun, folder / name)
-
-
-def _take_back(folder: Path, shared: Path) -> None:
-    for name in _KEPT:
-        if (folder / name).is_file():
-            os.replace(folder / name, shared / name)
 
 
 def _asked(out: Path, settings: Settings, folders: dict[str, str], seeds: int) -> dict[str, Any]:

@@ -57,11 +57,6 @@ def begin_with(model: DetCLIPv2, source: DetCLIPv2) -> None:
         for name, tensor in source.state_dict().items()
         if name in own and own[name].shape == tensor.shape
     }
-    late = None if model.knowledge is None else model.knowledge.late
-    if late is not None and source.knowledge is not None and source.knowledge.late is None:
-        # The classifier of `source` reads the backbone's own, which may learn from now on.
-        known = source.backbone.after_c4().state_dict()
-        fitting.update({f"knowledge.late.{name}": tensor for name, tensor in known.items()})
     if not any(name.startswith("head.") for name in fitting):
         raise ValueError(f"no weight of {source.config.name!r} fits {model.config.name!r}")
     model.load_state_dict(fitting, strict=False)

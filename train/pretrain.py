@@ -1,9 +1,9 @@
 """Train an experiment: python -m train.pretrain CONFIG [--smoke] [--plan] [key=value …]
 
-CONFIG names a module of train/configs, for example nano_boxes, or one experiment of a module with
-several, for example paper:t_o365_cc3m. The same command in the same `out` folder goes on where the
-last one stopped. `--smoke` runs a few steps of anything; `--plan` prints what the run costs and
-stops. Many processes: torchrun --nproc-per-node N -m train.pretrain CONFIG …
+CONFIG names an experiment: a function of a module of train/configs, for example paper:t_o365_cc3m,
+or a stage of train/nano/stages.py, for example nano:boxes. The same command in the same `out`
+folder goes on where the last one stopped. `--smoke` runs a few steps of anything; `--plan` prints
+what the run costs and stops. Many processes: torchrun --nproc-per-node N -m train.pretrain CONFIG …
 """
 
 from __future__ import annotations
@@ -32,15 +32,24 @@ from train.data.turns import shares_of
 from train.experiment import Experiment, Stream, describe, override
 from train.initial_model import blocks_of, build_model, trained_view
 from train.loop.allocator import keep_freed_memory
+from train.loop.backprop import Backprop
 from train.loop.distributed import Replica, World, world
 from train.loop.run import Run
 from train.loop.snapshots import write_snapshot
 from train.profiling.cost import plan
-from train.tasks.boxes import Backprop, BoxesConfig, BoxesTask
-from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.boxes import BoxesConfig, BoxesTask
+from train.tasks.pairs import PairsTask
+from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Encode, Texts, known_texts
 
 logger = logging.getLogger(__name__)
+
+_FORMER_STAGES = {
+    "": "joint",
+    "shipped": "with_pairs",
+    "pseudo": "pseudo_boxes",
+    "partner": "second_tower",
+}
 
 
 def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
@@ -232,28 +241,41 @@ def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> 
 
 
 def load_experiment(name: str, smoke: bool = False) -> Experiment:
-    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes.
+    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes, or nano:STAGE.
 
     Raises:
         ValueError: there is none; the message lists those there are.
     """
-    module_name, _, function = name.partition(":")
     folder = Path(__file__).parent / "configs"
     modules = {p.stem: f"train.configs.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"}
-    modules |= {"nano_boxes": "train.nano.boxes", "nano_joint": "train.nano.joint"}
+    modules["nano"] = "train.nano.stages"
+    if (new := _respelled(name)) != name:
+        logger.warning("%s is called %s now", name, new)
+    module_name, _, function = new.partition(":")
     if module_name not in modules:
         raise ValueError(f"unknown config {name!r}; known: {', '.join(sorted(modules))}")
     module = importlib.import_module(modules[module_name])
     made = {
         key: value
         for key, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and key[0] != "_"
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and key[0] != "_"
+        and list(inspect.signature(value).parameters) == ["smoke"]
     }
-    key = function or "experiment"
-    if key not in made:
-        raise ValueError(f"{module_name} has no {key!r}; known: {', '.join(sorted(made))}")
-    experiment: Experiment = made[key](smoke=smoke)
+    if function not in made:
+        known = ", ".join(f"{module_name}:{key}" for key in made)
+        raise ValueError(f"{name!r} names no experiment; known: {known}")
+    experiment: Experiment = made[function](smoke=smoke)
     return experiment
+
+
+def _respelled(name: str) -> str:
+    """The present name of an experiment that had another one before."""
+    if name == "nano_boxes":
+        return "nano:boxes"
+    module, _, stage = name.partition(":")
+    return f"nano:{_FORMER_STAGES.get(stage, stage)}" if module == "nano_joint" else name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -261,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("config", help="MODULE or MODULE:FUNCTION of train/configs")
+    parser.add_argument("config", help="for example nano:boxes or paper:t_o365_cc3m")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--plan", action="store_true", help="print what it costs, then stop")
     parser.add_argument(

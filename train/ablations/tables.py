@@ -13,7 +13,7 @@ from dataclasses import replace
 from detclipv2.learning.proposals import OBJECTNESS
 from train.ablations.changes import chain, model, pairs, quality, resolution, run
 from train.ablations.row import Paper, Row
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 
 def _ap(ap: float, *parts: float, **cost: float) -> Paper:

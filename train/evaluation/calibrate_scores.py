@@ -215,6 +215,58 @@ def f1_at(found: Found, threshold: float) -> float:
     return float(2 * (found.right & kept).sum() / max(1, int(kept.sum()) + found.wanted))
 
 
+def calibrate(
+    checkpoint: str | Path, data: Path, photos: int = 600, threads: int | None = None
+) -> tuple[DetCLIPv2, dict[str, float]]:
+    """The checkpoint with the scores calibrated, and figures of the calibration.
+
+    Args:
+        checkpoint: name or folder.
+        data: folder with flickr8k/grounding.json.
+        photos: of the train split.
+        threads: CPU threads; None for torch's choice.
+
+    Raises:
+        ValueError: all boxes found are right, or none is.
+    """
+    model = DetCLIPv2.from_pretrained(checkpoint)
+    own = model.config
+    # Boxes that lost score beside better ones would bend the curve.
+    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
+    predictor = Predictor(model, threads=threads)
+    file = data / "flickr8k" / "grounding.json"
+    train = read_phrases(file, split="train")
+    seen = random.Random(0).sample(train, min(photos, len(train)))
+    share = fit(collect(predictor, seen))
+    unseen = read_phrases(file, split="val")
+    kept: dict[Path, EncodedImage] = {}
+    held_out = collect(predictor, unseen, kept=kept)
+    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
+    calibration, after = settled(predictor, share, unseen, kept)
+    figures = {
+        "scale": calibration.scale,
+        "bias": calibration.bias,
+        # What to add to a score's logit to have the share of right boxes.
+        "bias_to_share": share.bias - calibration.bias,
+        "photos": len(seen),
+        "val_error_of_raw_scores": expected_error(held_out.scores, held_out.right),
+        "val_error_of_shares": expected_error(held_out.under(share).scores, held_out.right),
+        "val_best_f1": best_f1(after)[1],
+        "val_f1_at_0.3": f1_at(after, 0.3),
+        "val_f1_of_raw_0.3": f1_at(held_out, 0.3),
+    }
+    model.config = dataclasses.replace(
+        own, score_scale=calibration.scale, score_bias=calibration.bias
+    )
+    return model, figures
+
+
+def write(model: DetCLIPv2, figures: dict[str, float], folder: Path) -> None:
+    """Keep a calibrated model in the checkpoint folder that it was read from."""
+    card = inspect(folder)["card"]
+    model.save_pretrained(folder, {**card, CARD_KEY: figures})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -226,41 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=int, default=600, help="of the train split")
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args(arguments)
-    model = DetCLIPv2.from_pretrained(options.checkpoint)
-    own = model.config
-    # Boxes that lost score beside better ones would bend the curve.
-    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
-    predictor = Predictor(model, threads=options.threads)
-    file = options.data / "flickr8k" / "grounding.json"
-    train = read_phrases(file, split="train")
-    seen = random.Random(0).sample(train, min(options.photos, len(train)))
-    learned = collect(predictor, seen)
-    share = fit(learned)
-    unseen = read_phrases(file, split="val")
-    kept: dict[Path, EncodedImage] = {}
-    held_out = collect(predictor, unseen, kept=kept)
-    model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
-    calibration, after = settled(predictor, share, unseen, kept)
-    f1 = best_f1(after)[1]
-    told = {
-        "scale": calibration.scale,
-        "bias": calibration.bias,
-        # What to add to a score's logit to have the share of right boxes.
-        "bias_to_share": share.bias - calibration.bias,
-        "photos": len(seen),
-        "val_error_of_raw_scores": expected_error(held_out.scores, held_out.right),
-        "val_error_of_shares": expected_error(held_out.under(share).scores, held_out.right),
-        "val_best_f1": f1,
-        "val_f1_at_0.3": f1_at(after, 0.3),
-        "val_f1_of_raw_0.3": f1_at(held_out, 0.3),
-    }
-    print(json.dumps(told, indent=2))
+    model, figures = calibrate(options.checkpoint, options.data, options.photos, options.threads)
+    print(json.dumps(figures, indent=2))
     if options.write:
-        keep = dataclasses.replace(own, score_scale=calibration.scale, score_bias=calibration.bias)
-        folder = locate(options.checkpoint)
-        card = inspect(folder)["card"]
-        model.config = keep
-        model.save_pretrained(folder, {**card, CARD_KEY: told})
+        write(model, figures, locate(options.checkpoint))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from train.data.loader import Batch
+from train.loop.backprop import Backprop, ScaledBackprop
 from train.loop.distributed import World
 from train.loop.optim import MovingAverage, OptimConfig, Progress, parameter_groups, schedule
 from train.loop.run_log import RunLog
 from train.loop.run_state import load_state, save_state
-from train.tasks.boxes import Backprop
 
 logger = logging.getLogger(__name__)
 
@@ -70,19 +70,6 @@ def check_precision(precision: str, device: torch.device) -> None:
     if precision == "bf16" and (abilities.get("avx512_bf16") or abilities.get("amx_bf16")):
         return
     raise ValueError(f"this CPU has no {precision} arithmetic; set loop.precision=fp32")
-
-
-class _Scaled:
-    """A task's way back: losses are scaled where half precision would lose their gradient."""
-
-    def __init__(self, scaler: torch.amp.GradScaler) -> None:
-        self._scaler = scaler
-
-    def __call__(self, loss: Tensor) -> None:
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def resume(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        torch.autograd.backward(list(tensors), list(gradients))
 
 
 class Run:
@@ -148,7 +135,7 @@ class Run:
         """
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         log = RunLog(self.folder, self.step, self._loop.steps) if self.world.main else None
-        backprop = _Scaled(self._scaler)
+        backprop = ScaledBackprop(self._scaler)
         began = saved = evaluated = time.monotonic()
         self._model.train()
         try:

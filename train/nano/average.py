@@ -71,7 +71,6 @@ def _trunk(config: ModelConfig) -> ModelConfig:
         quality=False,
         localisation="centerness",
         knowledge=False,
-        knowledge_late=False,
         shortcut=False,
         image=ImageConfig(),
         score_scale=1.0,

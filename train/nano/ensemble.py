@@ -111,7 +111,6 @@ def _common(config: ModelConfig) -> ModelConfig:
         prior=0.01,
         initial_scale=1.0,
         knowledge=False,
-        knowledge_late=False,
         localisation="centerness",
         score_scale=1.0,
         score_bias=0.0,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detclipv2.language.concepts import load_concepts
 from detclipv2.language.sentence import prompt_text
@@ -28,43 +28,26 @@ _OFTEN, _SELDOM = 20, 5
 def with_knowledge(model: DetCLIPv2, weights_from: str = "package") -> DetCLIPv2:
     """A copy of `model` with its backbone's classifier attached, as ImageNet left it.
 
-    Where training changed the stages after C4, the classifier gets these as they were.
-
     Args:
         model: a trained detector with a frozen text tower.
         weights_from: see `imagenet_weights`.
 
     Raises:
-        ValueError: training changed earlier stages, whose features the classifier no longer knows.
+        ValueError: training changed the backbone, whose features the classifier no longer knows.
     """
     original = imagenet_backbone(model.config.backbone, weights_from)
-    changed = changed_tensors(model.backbone, original)
-    late = {f"net.blocks.{i}" for i in _late_blocks(original)}
-    if early := [name for name in changed if ".".join(name.split(".")[:3]) not in late]:
+    if changed := changed_tensors(model.backbone, original):
         raise ValueError(
-            f"training changed the backbone ({early[0]}), so its ImageNet classifier no longer "
-            "fits; train with all stages up to C4 frozen, or let train.nano.distil teach it"
+            f"training changed the backbone ({changed[0]}), so its ImageNet classifier no longer "
+            "fits; train with all of its stages frozen (freeze=7)"
         )
-    return grown(model, original.after_c4() if changed else None, weights_from)
-
-
-def grown(model: DetCLIPv2, late: nn.Module | None, weights_from: str = "package") -> DetCLIPv2:
-    """A copy of `model` with the classifier, behind stages after C4 of its own or the model's.
-
-    Args:
-        model: a trained detector with a frozen text tower.
-        late: the stages; None for those of `model`.
-        weights_from: see `imagenet_weights`.
-    """
-    config = dataclasses.replace(model.config, knowledge=True, knowledge_late=late is not None)
-    copy = DetCLIPv2(config)
+    copy = DetCLIPv2(dataclasses.replace(model.config, knowledge=True))
     copy.load_state_dict(model.state_dict(), strict=False)
     assert copy.knowledge is not None
     with torch.no_grad():
         copy.knowledge.strength.fill_(_STRENGTH)
-        if copy.knowledge.late is not None and late is not None:
-            copy.knowledge.late.load_state_dict(late.state_dict())
-    copy.knowledge.load(imagenet_weights(config.backbone, weights_from), region_names(model))
+    weights = imagenet_weights(model.config.backbone, weights_from)
+    copy.knowledge.load(weights, region_names(model))
     return copy.eval()
 
 
@@ -112,33 +95,6 @@ def encode_names(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
     return torch.cat([model.text.pooled(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
 
 
-def lent(model: DetCLIPv2, owner: DetCLIPv2) -> DetCLIPv2:
-    """A copy of `model` with the knowledge of `owner`, which was taught for the same features.
-
-    The class names are fitted anew, for the two may project texts differently.
-
-    Raises:
-        ValueError: `owner` has none, or another backbone.
-    """
-    if owner.knowledge is None:
-        raise ValueError(
-            f"{owner.config.name!r} has no knowledge to lend; let train.nano.distil make it"
-        )
-    if changed := changed_tensors(model.backbone, owner.backbone):
-        raise ValueError(
-            f"the two backbones differ ({changed[0]}); let train.nano.distil teach another"
-        )
-    config = dataclasses.replace(
-        model.config, knowledge=True, knowledge_late=owner.config.knowledge_late
-    )
-    copy = DetCLIPv2(config)
-    known = {k: v for k, v in owner.state_dict().items() if k.startswith("knowledge.")}
-    copy.load_state_dict({**known, **model.state_dict()})
-    assert copy.knowledge is not None
-    copy.knowledge.names.copy_(region_names(copy))
-    return copy.eval()
-
-
 def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:
     """The backbone as ImageNet left it, in evaluation."""
     backbone = Backbone(name)
@@ -159,8 +115,3 @@ def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
 def _rounding(tensor: Tensor) -> Tensor:
     """By how much a weight in eight bits may be off, with a little to spare; see `packing`."""
     return 0.51 * step_of(tensor) if tensor.ndim == 4 else tensor.new_zeros(())
-
-
-def _late_blocks(backbone: Backbone) -> range:
-    stages = len(backbone.net.blocks)
-    return range(stages - len(backbone.after_c4()), stages)

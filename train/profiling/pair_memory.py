@@ -20,7 +20,8 @@ from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.loop.distributed import Replica, World
-from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.pairs import PairsTask
+from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Encode
 
 BATCHES = (64, 256, 1024)
