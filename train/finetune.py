@@ -29,10 +29,9 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from train.ablations.tuning_report import Tuned
 from train.configs import finetune
-from train.data.readers.coco import read_coco
+from train.data.readers.coco import read_coco, read_truth
 from train.data.readers.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
 from train.data.sample import Sample
-from train.evaluation.metrics.detection import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment, override
 from train.initial_model import build_model

@@ -54,8 +54,8 @@ _FORMER_STAGES = {
 
 def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
     """An evaluation for the log, or None where the development set is not there."""
+    from train.data.readers.coco import read_truth
     from train.data.readers.ov_mini import DEVELOPMENT
-    from train.evaluation.metrics.detection import read_truth
 
     folder = root / DEVELOPMENT
     if not (folder / "instances.json").is_file():

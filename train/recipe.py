@@ -30,6 +30,7 @@ from train.experiment import describe
 from train.nano.recipe import RECIPES, Step
 from train.nano.release import PROVENANCE
 from train.nano.steps import KINDS, Job, Stopped, experiment_of
+from train.pretrain import pretrain
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +171,16 @@ def _do(order: Order, step: Step, hashes: Mapping[str, str]) -> None:
     _write(folder / STEP, {**entry, "finished": False})
     before = [_provenance(order.out / s.name) for s in ancestors(order.steps, step.name)]
     inputs = tuple(order.out / name for name in step.inputs)
-    job = Job(step, inputs, folder, order.root, order.overrides, order.smoke, before)
+    job = Job(
+        step,
+        inputs,
+        folder,
+        order.root,
+        lambda experiment: pretrain(experiment).step,
+        order.overrides,
+        order.smoke,
+        before,
+    )
     logger.info("%s: %s", step.name, step.kind)
     started = time.monotonic()
     try:

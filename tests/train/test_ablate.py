@@ -19,7 +19,7 @@ from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
 from train.ablations.report import FAILED, FIGURES, read_runs
 from train.ablations.row import Row
 from train.ablations.tables import ROWS
-from train.evaluation.metrics.detection import read_truth
+from train.data.readers.coco import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment, epoch_steps
 from train.loop.distributed import World

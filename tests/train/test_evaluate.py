@@ -16,6 +16,7 @@ from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from train import evaluate, pretrain
+from train.data.readers.coco import read_truth
 from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import (
     BOXED,
@@ -28,7 +29,6 @@ from train.data.readers.ov_mini import (
 )
 from train.data.readers.tags import read_tags
 from train.evaluation.class_groups import group_classes, read_texts
-from train.evaluation.metrics.detection import read_truth
 from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
 from train.nano import release
 from train.nano.prior import with_knowledge

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from train.ablations.row import Row
+from train.configs import paper
 from train.data.readers.class_folders import read_class_folders
 from train.data.sample import Sample
 from train.experiment import Experiment, Volume, epoch_steps
@@ -25,12 +26,18 @@ from train.nano.streams import (
     pairs,
     tags,
 )
-from train.pretrain import load_experiment
 from train.tasks.pairs_config import TAGS
 
 Base = Callable[[Row, bool], Experiment]
 """Row, shortened to a few steps? → what the row is a change of. Equal rows get equal ones."""
 
+_PAPER = {
+    "t_o365": paper.t_o365,
+    "t_o365_cc3m": paper.t_o365_cc3m,
+    "t_o365_goldg_cc3m": paper.t_o365_goldg_cc3m,
+    "t_o365_goldg_cc15m": paper.t_o365_goldg_cc15m,
+    "l_o365_goldg_cc15m": paper.l_o365_goldg_cc15m,
+}
 _IMAGENET = 1_281_167
 _REPEAT = 3
 _CC3M_OF_CC15M = (3, 13)
@@ -81,7 +88,10 @@ BASES: dict[str, Base] = {"nano": nano, "swin_t": swin_t}
 @cache
 def _paper(name: str, smoke: bool) -> Experiment:
     # Made once: its readers are made anew each time, and would make equal experiments unequal.
-    return load_experiment(f"paper:{name}", smoke=smoke)
+    make = _PAPER.get(name)
+    if make is None:
+        raise ValueError(f"configs/paper.py has no {name!r}; known: {', '.join(_PAPER)}")
+    return make(smoke)
 
 
 def _with_imagenet(base: Experiment, smoke: bool) -> Experiment:

@@ -171,14 +171,14 @@ def anchored(calibration: Calibration, found: Found) -> Calibration:
 
 
 def settled(
-    predictor: Predictor, share: Calibration, photos: Photos, kept: dict[Path, EncodedImage]
+    predictor: Predictor, begin: Calibration, photos: Photos, kept: dict[Path, EncodedImage]
 ) -> tuple[Calibration, Found]:
     """`anchored` by what the predictor gives, and that.
 
     What a box loses to soft suppression changes with the scores, so this takes some rounds. `kept`
     is as for `collect`.
     """
-    calibration = share
+    calibration = begin
     for _ in range(_ROUNDS):
         predictor.calibration = calibration
         found = collect(predictor, photos, kept=kept)
@@ -242,7 +242,10 @@ def calibrate(
     kept: dict[Path, EncodedImage] = {}
     held_out = collect(predictor, unseen, kept=kept)
     model.config = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
-    calibration, after = settled(predictor, share, unseen, kept)
+    # Weights that are hardly ever right would have no box left at the floor.
+    left = bool((held_out.under(share).scores >= _FLOOR).any())
+    begin = share if left else anchored(share, held_out)
+    calibration, after = settled(predictor, begin, unseen, kept)
     figures = {
         "scale": calibration.scale,
         "bias": calibration.bias,

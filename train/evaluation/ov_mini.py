@@ -11,10 +11,10 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
+from train.data.readers.coco import read_truth
 from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.evaluation.class_groups import group_classes, read_texts
-from train.evaluation.metrics.detection import read_truth
 from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
 
 _TRANSFORMERS = "transformers:"

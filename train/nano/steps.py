@@ -21,7 +21,6 @@ from train.loop.run_log import speed
 from train.nano import ensemble, pseudo_boxes, release, stages, swap_backbone
 from train.nano.average import average
 from train.nano.recipe import Kind, Step
-from train.pretrain import pretrain
 
 CHECKPOINT = "checkpoint"
 """In a step's folder: what it made, where that is a detector."""
@@ -44,6 +43,7 @@ class Job:
         root: folder of the data.
         overrides: `key=value` words for all experiments.
         smoke: a few steps on tiny canvases.
+        pretrain: trains an experiment in its folder; returns the step that it got to.
         provenance: entries of the steps that led here.
     """
 
@@ -51,6 +51,7 @@ class Job:
     inputs: tuple[Path, ...]
     folder: Path
     root: Path
+    pretrain: Callable[[Experiment], int]
     overrides: tuple[str, ...] = ()
     smoke: bool = False
     provenance: Sequence[Mapping[str, Any]] = ()
@@ -86,7 +87,7 @@ def train(job: Job) -> dict[str, Any]:
     shared = job.folder.parent / _SHARED
     shared.mkdir(exist_ok=True)
     copy_kept(shared, job.folder)
-    step = pretrain(experiment).step
+    step = job.pretrain(experiment)
     if step < experiment.loop.steps:
         raise Stopped(f"{job.step.name}: stopped at step {step} of {experiment.loop.steps}")
     move_kept(job.folder, shared)
