@@ -17,7 +17,6 @@ again goes on after the last photo. `torchrun --nproc-per-node N -m train.evalua
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import tempfile
@@ -34,6 +33,7 @@ from train.evaluation.detector_sweep import Sweep, lowest_score
 from train.evaluation.ov_mini import evaluate, open_detector, table
 from train.evaluation.prompts_with_definitions import Enrich, enrichment
 from train.loop.distributed import World, world
+from train.loop.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(shown(figures))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        valid = json.loads(json.dumps(figures), parse_constant=lambda _: None)  # JSON has no nan
-        options.out.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
+        write_json(options.out, figures)
         if options.protocol != "ov-mini" and not options.keep_rows:
             shutil.rmtree(options.out.with_suffix(".rows"), ignore_errors=True)
 
@@ -129,7 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--definitions",
         action=argparse.BooleanOptionalAction,
-        help='ask for "name, definition"; by default as the checkpoint was taught',
+        help='ask for "name, definition"; by default as the checkpoint was trained',
     )
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")

@@ -114,7 +114,7 @@ def tune(
     out = experiment.out
     best = out / "best"
 
-    def look(model: DetCLIPv2) -> dict[str, float]:
+    def judge_validation(model: DetCLIPv2) -> dict[str, float]:
         figures = judge(model, *data.valid)
         if here.main:
             kept = json.loads(note.read_text()) if (note := best / "valid.json").is_file() else {}
@@ -125,7 +125,7 @@ def tune(
 
     done = out / _FIGURES
     if not done.is_file():
-        pretrain(experiment, here, look)
+        pretrain(experiment, here, judge_validation)
     if here.main:
         known = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
         figures = known or judge(DetCLIPv2.from_pretrained(best), *data.test)
@@ -243,9 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 settings |= {"kept": options.keep} if options.keep else {}
                 settings |= {"backbone stages frozen": run.freeze} if run.freeze else {}
                 Tuned(found, name, before, settings).write(run.out)
-                told = table(found, name, before)
-                (run.out / "table.md").write_text(told + "\n", encoding="utf-8")
-                print(told)
+                text = table(found, name, before)
+                (run.out / "table.md").write_text(text + "\n", encoding="utf-8")
+                print(text)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def build_model(experiment: Experiment) -> DetCLIPv2:
     """The model with its pretrained parts."""
     torch.manual_seed(experiment.seed)
-    model = DetCLIPv2(_as_taught(experiment))
+    model = DetCLIPv2(_noting_definitions(experiment))
     if experiment.backbone_weights:
         weights = imagenet_weights(experiment.model.backbone, experiment.backbone_weights)
         load_imagenet(model.backbone, weights)
@@ -37,7 +37,7 @@ def build_model(experiment: Experiment) -> DetCLIPv2:
     return model.to(memory_format=torch.channels_last)
 
 
-def _as_taught(experiment: Experiment) -> ModelConfig:
+def _noting_definitions(experiment: Experiment) -> ModelConfig:
     """The configuration, with a note that its names had definitions where they had."""
     model = experiment.model
     boxes = [s.task for s in experiment.streams if isinstance(s.task, BoxesConfig)]

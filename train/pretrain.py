@@ -15,7 +15,6 @@ import inspect
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
 from train.data.sampler import Sampler
 from train.data.turns import shares_of
+from train.evaluation.ov_mini import development_judge
 from train.experiment import Experiment, Stream, describe, override
 from train.initial_model import blocks_of, build_model, trained_view
 from train.loop.allocator import keep_freed_memory
@@ -50,30 +50,6 @@ _FORMER_STAGES = {
     "pseudo": "pseudo_boxes",
     "partner": "second_tower",
 }
-
-
-def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
-    """An evaluation for the log, or None where the development set is not there."""
-    from train.data.readers.coco import read_truth
-    from train.data.readers.ov_mini import DEVELOPMENT
-
-    folder = root / DEVELOPMENT
-    if not (folder / "instances.json").is_file():
-        return None
-    truth = read_truth(folder / "instances.json")
-
-    def look(model: DetCLIPv2) -> dict[str, float]:
-        from detclipv2.inference.predictor import Predictor
-        from train.evaluation.zero_shot import zero_shot_boxes
-
-        with tempfile.TemporaryDirectory() as cache:
-            device = str(next(model.parameters()).device)
-            predictor = Predictor(model, device=device, cache_dir=Path(cache))
-            figures, recall = zero_shot_boxes(predictor, truth, folder / "images")
-        logger.info("AP %.2f AP50 %.2f AR@100 %.2f", figures.ap, figures.ap50, recall)
-        return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
-
-    return look
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,14 +107,14 @@ def prepare(experiment: Experiment, stream: Stream, world: World) -> Prepared:
 def pretrain(
     experiment: Experiment,
     here: World | None = None,
-    look: Callable[[DetCLIPv2], dict[str, float]] | None = None,
+    judge: Callable[[DetCLIPv2], dict[str, float]] | None = None,
 ) -> Run:
     """Train `experiment` to its end, or until the process is asked to stop.
 
     Args:
         experiment: everything about the run.
         here: the processes that train together; by default this one alone.
-        look: figures of the averaged weights, at the loop's intervals; by default zero-shot on
+        judge: figures of the averaged weights, at the loop's intervals; by default zero-shot on
             OV-mini's development set, where `root` has it.
     """
     here = here or World()
@@ -190,10 +166,10 @@ def pretrain(
     def batches(steps: range) -> Iterator[Batch]:
         return load(mixture, steps, experiment.workers)
 
-    if look is None and experiment.loop.eval_minutes > 0:
-        look = zero_shot(experiment.root)
+    if judge is None and experiment.loop.eval_minutes > 0:
+        judge = development_judge(experiment.root)
     # Sharded weights cannot be asked photo by photo; they are judged when the run is over.
-    evaluate = partial(look, model) if look and not replica.sharded else None
+    evaluate = partial(judge, model) if judge and not replica.sharded else None
     observe = None if replica.sharded else partial(write_snapshot, model, experiment.out)
     run.train(task, batches, evaluate, observe)
     run.average.swap()

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from train.experiment import describe
+from train.loop.json_files import write_json
 from train.nano.recipe import RECIPES, Step
 from train.nano.release import PROVENANCE
 from train.nano.steps import KINDS, Job, Stopped, experiment_of
@@ -168,7 +169,7 @@ def _do(order: Order, step: Step, hashes: Mapping[str, str]) -> None:
         "seconds": float(begun.get("seconds", 0.0)),
         **({"note": step.note} if step.note else {}),
     }
-    _write(folder / STEP, {**entry, "finished": False})
+    write_json(folder / STEP, {**entry, "finished": False})
     before = [_provenance(order.out / s.name) for s in ancestors(order.steps, step.name)]
     inputs = tuple(order.out / name for name in step.inputs)
     job = Job(
@@ -187,12 +188,12 @@ def _do(order: Order, step: Step, hashes: Mapping[str, str]) -> None:
         figures = KINDS[step.kind](job)
     except Stopped:
         entry["seconds"] += round(time.monotonic() - started, 1)
-        _write(folder / STEP, {**entry, "finished": False})
+        write_json(folder / STEP, {**entry, "finished": False})
         raise
     entry["seconds"] += round(time.monotonic() - started, 1)
-    _write(folder / STEP, {**entry, "figures": figures, "finished": True})
+    write_json(folder / STEP, {**entry, "figures": figures, "finished": True})
     finished = [s for s in order.steps if _is_done(order, s.name, hashes)]
-    _write(order.out / PROVENANCE, [_provenance(order.out / s.name) for s in finished])
+    write_json(order.out / PROVENANCE, [_provenance(order.out / s.name) for s in finished])
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
@@ -205,13 +206,6 @@ def _move_aside(folder: Path) -> None:
         number += 1
     logger.warning("%s is of another recipe; it is %s now", folder, aside.name)
     os.replace(folder, aside)
-
-
-def _write(file: Path, value: Any) -> None:
-    valid = json.loads(json.dumps(value), parse_constant=lambda _: None)  # JSON has no nan
-    begun = file.with_name(f"{file.name}.partial")
-    begun.write_text(json.dumps(valid, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(begun, file)
 
 
 def listing(steps: Sequence[Step]) -> str:

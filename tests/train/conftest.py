@@ -74,17 +74,11 @@ def ov_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
         draw_set(root / source, count=4, seed=seed)
     photos = json.loads(draw_set(root / "flickr8k", count=8, seed=99).read_text())
     captions = [
-        {
-            "image_id": image["id"],
-            "caption": "boxes .",
-            "phrases": [
-                {"phrase": PHRASES[(image["id"] + a["category_id"]) % len(PHRASES)], "boxes": [a["bbox"]]}
-                for a in photos["annotations"]
-                if a["image_id"] == image["id"]
-            ],
-        }
-        for image in photos["images"]
+        {"image_id": image["id"], "caption": "boxes .", "phrases": []} for image in photos["images"]
     ]
+    for box in photos["annotations"]:
+        text = PHRASES[(box["image_id"] + box["category_id"]) % len(PHRASES)]
+        captions[box["image_id"] - 1]["phrases"].append({"phrase": text, "boxes": [box["bbox"]]})
     grounding = {"images": photos["images"], "captions": captions}
     (root / "flickr8k" / "grounding.json").write_text(json.dumps(grounding))
     for seed, source in enumerate(TAGGED):

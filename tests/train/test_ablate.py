@@ -16,8 +16,8 @@ from train import ablate as command
 from train.ablate import Settings, ablate, experiment_of, fingerprint
 from train.ablations.bases import nano, swin_t
 from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
-from train.ablations.report import FAILED, FIGURES, read_runs
 from train.ablations.row import Row
+from train.ablations.runs import FAILED, FIGURES, read_runs
 from train.ablations.tables import ROWS
 from train.data.readers.coco import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,6 +19,8 @@ from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.evaluation.class_groups import group_classes, read_texts
 from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
+
+logger = logging.getLogger(__name__)
 
 _TRANSFORMERS = "transformers:"
 
@@ -77,6 +82,24 @@ def development(
         "groups": by_group,
         "ap50_by_class": figures.ap50_by_class,
     }
+
+
+def development_judge(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
+    """A training run's judge: AP, AP50 and AR@100 on the development set; None without that set."""
+    folder = root / DEVELOPMENT
+    if not (folder / "instances.json").is_file():
+        return None
+    truth = read_truth(folder / "instances.json")
+
+    def judge(model: DetCLIPv2) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as cache:
+            device = str(next(model.parameters()).device)
+            predictor = Predictor(model, device=device, cache_dir=Path(cache))
+            figures, recall = zero_shot_boxes(predictor, truth, folder / "images")
+        logger.info("AP %.2f AP50 %.2f AR@100 %.2f", figures.ap, figures.ap50, recall)
+        return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
+
+    return judge
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long to train and how often to look.
+    """How long to train and how often to evaluate.
 
     Attributes:
         steps: optimizer steps of the whole run.
@@ -153,18 +153,18 @@ class Run:
                         log.write(self.step, self._seconds, self._optimizer.param_groups[0]["lr"])
                 # All processes must take the same turns, so the first one's clock decides.
                 due = self._agree(
-                    bool(evaluate) and self._looks(now - evaluated),
+                    bool(evaluate) and self._evaluation_due(now - evaluated),
                     _due(now - saved, self._loop.save_minutes),
                     self._stop,
                 )
                 if evaluate and due[0]:
                     self._evaluate(evaluate, log)
                     evaluated = time.monotonic()
-                if due[1] or self._hopeless():
+                if due[1] or self._gives_up():
                     self.save()
                     self._observe(observe)
                     saved = time.monotonic()
-                if self._hopeless():
+                if self._gives_up():
                     logger.info("no more gain at step %d", self.step)
                     break
                 if due[2]:
@@ -271,11 +271,11 @@ class Run:
             self.average.swap()
             self._model.train()
 
-    def _looks(self, seconds: float) -> bool:
+    def _evaluation_due(self, seconds: float) -> bool:
         every = self._loop.eval_steps
         return _due(seconds, self._loop.eval_minutes) or (every > 0 and self.step % every == 0)
 
-    def _hopeless(self) -> bool:
+    def _gives_up(self) -> bool:
         plateau = self._optim.plateau
         return plateau is not None and self._progress.over(plateau, self._optim.lr)
 

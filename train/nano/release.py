@@ -124,8 +124,8 @@ def release(
     boxed = None if data is None else photos_by_text(data)
     model = configured(DetCLIPv2.from_pretrained(checkpoint), settings, boxed)
     earlier = {k: v for k, v in inspect(checkpoint)["card"].items() if "sha" not in k}
-    told = {"data_and_terms": TERMS, "terms": _TERMS, **(card or {})}
-    model.save_pretrained(out, {**earlier, **told})
+    added = {"data_and_terms": TERMS, "terms": _TERMS, **(card or {})}
+    model.save_pretrained(out, {**earlier, **added})
     if provenance:
         text = json.dumps(list(provenance), indent=1, ensure_ascii=False)
         (out / PROVENANCE).write_text(text + "\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from train.data.readers.ov_mini import PSEUDO_BOXES
 from train.evaluation import calibrate_absence, calibrate_scores
 from train.evaluation.ov_mini import evaluate, open_detector
 from train.experiment import Experiment, override
+from train.loop.json_files import write_json
 from train.loop.kept_files import copy_kept, move_kept
 from train.loop.run_log import speed
 from train.nano import ensemble, pseudo_boxes, release, stages, swap_backbone
@@ -26,6 +26,7 @@ CHECKPOINT = "checkpoint"
 """In a step's folder: what it made, where that is a detector."""
 FIGURES = "figures.json"
 _SHARED = "shared"
+_SMOKE_SIZES = {"size": 96, "least": 96, "second": 128}
 
 
 class Stopped(RuntimeError):
@@ -114,7 +115,7 @@ def other_backbone(job: Job) -> dict[str, Any]:
 def boxes_of_names(job: Job) -> dict[str, Any]:
     """Boxes that the input finds for photos with a class name."""
     found, photos = pseudo_boxes.find_boxes(job.checkpoints[0], job.root)
-    _write(job.folder / PSEUDO_BOXES, found)
+    write_json(job.folder / PSEUDO_BOXES, found)
     return {"photos": photos, "boxed": len(found["images"])}
 
 
@@ -128,6 +129,8 @@ def two_towers(job: Job) -> dict[str, Any]:
 def released(job: Job) -> dict[str, Any]:
     """The input as it is to be used, with the other inputs' figures and the provenance."""
     settings = dict(job.step.settings)
+    if job.smoke:
+        settings |= {name: _SMOKE_SIZES[name] for name in settings.keys() & _SMOKE_SIZES}
     data = job.root if settings.pop("less_of_boxed", False) else None
     files = {i.name: i / FIGURES for i in job.inputs if (i / FIGURES).is_file()}
     figures = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
@@ -164,11 +167,10 @@ def with_absence_calibrated(job: Job) -> dict[str, Any]:
 def evaluated(job: Job) -> dict[str, Any]:
     """Zero-shot figures of the input on OV-mini."""
     with tempfile.TemporaryDirectory() as cache:
-        detector, settings = open_detector(
-            str(job.checkpoints[0]), cache=Path(cache), **job.step.settings
-        )
+        wanted = {**job.step.settings, **({"runtime": "torch"} if job.smoke else {})}
+        detector, settings = open_detector(str(job.checkpoints[0]), cache=Path(cache), **wanted)
         figures = evaluate(detector, job.root)
-    _write(job.folder / FIGURES, {**figures, "settings": settings})
+    write_json(job.folder / FIGURES, {**figures, "settings": settings})
     return figures
 
 
@@ -176,13 +178,6 @@ def _copied(job: Job) -> Path:
     folder = job.folder / CHECKPOINT
     shutil.copytree(job.checkpoints[0], folder, dirs_exist_ok=True)
     return folder
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    valid = json.loads(json.dumps(value), parse_constant=lambda _: None)  # JSON has no nan
-    begun = file.with_name(f"{file.name}.partial")
-    begun.write_text(json.dumps(valid, indent=1) + "\n", encoding="utf-8")
-    os.replace(begun, file)
 
 
 KINDS: Mapping[Kind, Callable[[Job], dict[str, Any]]] = {
