@@ -22,9 +22,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,18 +32,20 @@ from typing import Any
 
 from train.ablations.bases import BASES, Base
 from train.ablations.judges import Judge, on_coco_dev, on_lvis, on_ov_mini
-from train.ablations.report import ASKED, FAILED, FIGURES, write_report
+from train.ablations.report import write_report
 from train.ablations.row import Row
+from train.ablations.runs import ASKED, FAILED, FIGURES
 from train.ablations.tables import find_rows, listing
 from train.experiment import Experiment, describe, override
 from train.loop.distributed import World, world
+from train.loop.json_files import write_json
+from train.loop.kept_files import copy_kept, move_kept
 from train.loop.run_log import speed
 from train.loop.run_state import remove_state
 from train.pretrain import pretrain
 
 logger = logging.getLogger(__name__)
 
-_KEPT = ("texts.pt", "caption_phrases.json")
 # What changes no result, or is a run's own.
 _OUTSIDE = ("out", "root", "seed", "workers", "threads")
 _WEEK = 7 * 24 * 60.0
@@ -93,15 +93,15 @@ def _of_another_stream(word: str, names: set[str]) -> bool:
 
 def fingerprint(experiment: Experiment) -> str:
     """Ten hexadecimal digits that differ where the results may differ, but for the seed."""
-    told = {k: v for k, v in describe(experiment).items() if k not in _OUTSIDE}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+    decisive = {k: v for k, v in describe(experiment).items() if k not in _OUTSIDE}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def run_folder(out: Path, row: Row, digits: str) -> Path:
     """Where the runs of an experiment lie, a folder a seed; the first row to ask names it."""
-    known = sorted(out.glob(f"*-{digits}"))
+    existing = sorted(out.glob(f"*-{digits}"))
     slug = re.sub(r"[^a-z0-9._]+", "-", row.name.casefold()).strip("-")
-    return known[0] if known else out / f"{slug}-{digits}"
+    return existing[0] if existing else out / f"{slug}-{digits}"
 
 
 def ablate(
@@ -146,7 +146,7 @@ def ablate(
     here.barrier()
     if here.main:
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / ASKED, note)
+        write_json(out / ASKED, note)
     for seed in range(seeds):
         for digits, experiment in experiments.items():
             place = folders[digits] / f"seed{seed}"
@@ -163,7 +163,7 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
     logger.info("%s: %d steps", folder, experiment.loop.steps)
     if here.main:
         folder.mkdir(parents=True, exist_ok=True)
-        _lend(shared, folder)
+        copy_kept(shared, folder)
     here.barrier()
     try:
         if pretrain(experiment, here).step < experiment.loop.steps:
@@ -177,39 +177,29 @@ def _train_and_judge(experiment: Experiment, shared: Path, judge: Judge, here: W
     figures = judge(experiment, here)
     if here.main:
         assert figures is not None  # of the first process
-        told = {"seed": experiment.seed, "steps": experiment.loop.steps, **speed(folder), **figures}
-        _write(folder / FIGURES, told)
+        record = {
+            "seed": experiment.seed,
+            "steps": experiment.loop.steps,
+            **speed(folder),
+            **figures,
+        }
+        write_json(folder / FIGURES, record)
         (folder / FAILED).unlink(missing_ok=True)
-        _take_back(folder, shared)
+        move_kept(folder, shared)
         remove_state(folder)
     here.barrier()
     return True
 
 
-def _lend(shared: Path, folder: Path) -> None:
-    """Phrases and text vectors of an earlier run, which take minutes to make."""
-    for name in _KEPT:
-        if (shared / name).is_file() and not (folder / name).is_file():
-            begun = folder / f"{name}.partial"
-            shutil.copyfile(shared / name, begun)
-            os.replace(begun, folder / name)
-
-
-def _take_back(folder: Path, shared: Path) -> None:
-    for name in _KEPT:
-        if (folder / name).is_file():
-            os.replace(folder / name, shared / name)
-
-
 def _asked(out: Path, settings: Settings, folders: dict[str, str], seeds: int) -> dict[str, Any]:
     """What was asked for, with what was before; each row's folder and number of seeds."""
-    told = json.loads(json.dumps(dataclasses.asdict(settings)))
+    written = json.loads(json.dumps(dataclasses.asdict(settings)))
     rows: dict[str, Any] = {}
     if (out / ASKED).is_file():
         earlier = json.loads((out / ASKED).read_text(encoding="utf-8"))
-        if earlier["settings"] != told:
+        if earlier["settings"] != written:
             raise ValueError(
-                f"{out} was begun with {earlier['settings']}, not {told}; take another --out"
+                f"{out} was begun with {earlier['settings']}, not {written}; take another --out"
             )
         rows = earlier["rows"]
     for name, folder in folders.items():
@@ -221,19 +211,12 @@ def _asked(out: Path, settings: Settings, folders: dict[str, str], seeds: int) -
     now = {_digits(folder): folder for folder in folders.values()}
     for row in rows.values():
         row["folder"] = now.get(_digits(row["folder"]), row["folder"])
-    return {"settings": told, "rows": rows}
+    return {"settings": written, "rows": rows}
 
 
 def _digits(folder: str) -> str:
     """The fingerprint in a run folder's name."""
     return folder.rpartition("-")[2]
-
-
-def _write(file: Path, value: dict[str, Any]) -> None:
-    valid = json.loads(json.dumps(value), parse_constant=lambda _: None)  # JSON has no nan
-    begun = file.with_name(f"{file.name}.partial")
-    begun.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
-    os.replace(begun, file)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -99,7 +99,7 @@ def words(predictor: Predictor, size: int) -> list[Pair]:
     ]
 
 
-def looks(predictor: Predictor) -> list[Pair]:
+def all_looks(predictor: Predictor) -> list[Pair]:
     """A photo with all the model's looks, if it takes several, against one look."""
     serving = predictor.model.serving
     if len(serving.sides) == 1:
@@ -121,7 +121,7 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
 
-    def encode(name: str, part: nn.Module | None) -> None:
+    def run(name: str, part: nn.Module | None) -> None:
         setattr(model.image_tower, name, part)
         with torch.inference_mode():
             model.encode_image(pixels)
@@ -129,7 +129,7 @@ def additions(model: DetCLIPv2, size: int) -> list[Pair]:
     pairs = []
     for name, part in additions_of(model).items():
         title = f"image of {size} px, with : without {name}"
-        pairs.append(compare(title, partial(encode, name, part), partial(encode, name, None)))
+        pairs.append(compare(title, partial(run, name, part), partial(run, name, None)))
         setattr(model.image_tower, name, part)
     return pairs
 
@@ -145,28 +145,28 @@ def folding(model: DetCLIPv2, size: int) -> Pair:
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
 
-    def look(tower: DetCLIPv2) -> None:
+    def run(tower: DetCLIPv2) -> None:
         with torch.inference_mode():
             tower.encode_image(pixels)
 
     title = f"image of {size} px, batch norms folded : as trained"
-    return compare(title, partial(look, model.for_inference()), partial(look, model))
+    return compare(title, partial(run, model.for_inference()), partial(run, model))
 
 
 def runtimes(model: DetCLIPv2, size: int) -> list[Pair]:
     """The image tower by OpenVINO and by PyTorch, and what its parts cost by OpenVINO."""
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
 
-    def look() -> None:
+    def run() -> None:
         with torch.inference_mode():
             model.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
     graph = OpenVINOTower(model)
-    pairs = [compare(f"image of {size} px, OpenVINO : PyTorch", partial(graph, pixels), look)]
+    pairs = [compare(f"image of {size} px, OpenVINO : PyTorch", partial(graph, pixels), run)]
     with contextlib.suppress(GraphError):  # a CPU that cannot
         rounding = OpenVINOTower(model, bf16=True)
         title = f"image of {size} px, OpenVINO in bf16 : PyTorch"
-        pairs.append(compare(title, partial(rounding, pixels), look))
+        pairs.append(compare(title, partial(rounding, pixels), run))
     for name, part in additions_of(model).items():
         setattr(model.image_tower, name, None)
         plain = OpenVINOTower(model)
@@ -248,8 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         quick = Predictor(predictor.model, runtime="openvino")
         for pair in (
             *words(predictor, options.size),
-            *looks(predictor),
-            *looks(quick),
+            *all_looks(predictor),
+            *all_looks(quick),
             *additions(tower, own),
             *runtimes(tower, own),
         ):

@@ -17,153 +17,29 @@ again goes on after the last photo. `torchrun --nproc-per-node N -m train.evalua
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any, get_args
 
-from detclipv2.checkpoint import load_checkpoint
-from detclipv2.detectors.protocol import Detector, TransformersDetector
-from detclipv2.fingerprint import fingerprint
+from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
-from detclipv2.language.concepts import load_concepts
-from detclipv2.nano.tower import NanoTower
-from train.data.readers.grounding import read_phrases
-from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.evaluation import protocols
-from train.evaluation.class_groups import group_classes, read_texts
 from train.evaluation.detector_sweep import Sweep, lowest_score
-from train.evaluation.metrics.detection import read_truth
+from train.evaluation.ov_mini import evaluate, open_detector, table
 from train.evaluation.prompts_with_definitions import Enrich, enrichment
-from train.evaluation.zero_shot import phrase_recall, zero_shot_boxes
 from train.loop.distributed import World, world
+from train.loop.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
-_TRANSFORMERS = "transformers:"
 _BOXES = {"coco": 100, "odinw": 100, "lvis": 1000}
 _PROPOSALS = {"coco": 100, "odinw": 0, "lvis": 1000}
 _WEEK = 7 * 24 * 60
-
-
-def evaluate(
-    detector: Detector[Any], root: Path, size: int | None = None, tiles: int = 1
-) -> dict[str, Any]:
-    """All figures of a detector on OV-mini, in percent.
-
-    Args:
-        detector: the detector.
-        root: folder of OV-mini.
-        size: long side of the network's input; None for the model's own.
-        tiles: along a photo's long side, see `Predictor.encode_image`.
-
-    Raises:
-        FileNotFoundError: `root` lacks a set.
-    """
-    sets = {}
-    for name in ZERO_SHOT:
-        truth = read_truth(root / name / "instances.json")
-        images = root / name / "images"
-        sets[name] = zero_shot_boxes(detector, truth, images, size, tiles)[0].ap50
-    phrases = read_phrases(root / "flickr8k" / "grounding.json", split="val")
-    return {
-        DEVELOPMENT: development(detector, root, size, tiles),
-        "zero_shot_ap50": {"mean": mean(sets.values()), **sets},
-        "phrase_recall": {
-            f"@{k}": v for k, v in phrase_recall(detector, phrases, size, tiles).items()
-        },
-    }
-
-
-def development(
-    detector: Detector[Any], root: Path, size: int | None = None, tiles: int = 1
-) -> dict[str, Any]:
-    """Figures on the development set, in percent: AP, AP50, AR@100, AP50 by group of classes.
-
-    Raises:
-        FileNotFoundError: `root` lacks it, or what the groups are told by.
-    """
-    truth = read_truth(root / DEVELOPMENT / "instances.json")
-    figures, recall = zero_shot_boxes(detector, truth, root / DEVELOPMENT / "images", size, tiles)
-    samples, _ = boxed_samples(root)
-    groups = group_classes(
-        list(figures.ap50_by_class), samples, read_texts(training_texts(root)), load_concepts()
-    )
-    by_group = {
-        group: {
-            "classes": sorted(c for c, g in groups.items() if g == group),
-            "ap50": mean(v for c, v in figures.ap50_by_class.items() if groups[c] == group),
-        }
-        for group in sorted(set(groups.values()))
-    }
-    return {
-        "ap": figures.ap,
-        "ap50": figures.ap50,
-        "ar100": recall,
-        "groups": by_group,
-        "ap50_by_class": figures.ap50_by_class,
-    }
-
-
-def table(figures: dict[str, Any]) -> str:
-    """The headline figures on OV-mini as Markdown."""
-    dev, sets, phrases = (figures[k] for k in (DEVELOPMENT, "zero_shot_ap50", "phrase_recall"))
-    rows = [
-        ("coco_dev AP", dev["ap"]),
-        ("coco_dev AP50", dev["ap50"]),
-        *(
-            (f"coco_dev AP50, {g} ({len(v['classes'])} classes)", v["ap50"])
-            for g, v in dev["groups"].items()
-        ),
-        ("coco_dev class-agnostic AR@100", dev["ar100"]),
-        *((f"{name} AP50", value) for name, value in sets.items() if name != "mean"),
-        ("mean AP50 of the six", sets["mean"]),
-        *((f"flickr8k val phrase Recall{k}", v) for k, v in phrases.items()),
-    ]
-    lines = [f"| {name} | {value:.1f} |" for name, value in rows]
-    return "\n".join(["| zero-shot figure | % |", "|---|---|", *lines])
-
-
-def open_detector(
-    source: str,
-    *,
-    threads: int | None = None,
-    imagenet_prior: bool = True,
-    cache: Path | None = None,
-    runtime: Runtime = "torch",
-) -> tuple[Detector[Any], dict[str, Any]]:
-    """A detector, and what its figures' settings say of it.
-
-    Args:
-        source: "transformers:" and a folder or hub id, or an embedded name or a checkpoint folder.
-        threads: CPU threads, or None for torch's choice.
-        imagenet_prior: False switches the ImageNet prior off.
-        cache: folder of text embeddings; None for the user's.
-        runtime: what runs our image tower.
-    """
-    if source.startswith(_TRANSFORMERS):
-        other = TransformersDetector.from_pretrained(
-            source.removeprefix(_TRANSFORMERS), threads=threads
-        )
-        return other, {"detector": other.name, "checkpoint": other.fingerprint[:8]}
-    model = load_checkpoint(source)
-    checkpoint = fingerprint(model)[:8]
-    tower = model.image_tower
-    if not imagenet_prior and isinstance(tower, NanoTower):
-        tower.prior = None
-    predictor = Predictor(model, threads=threads, cache_dir=cache, runtime=runtime)
-    settings = {
-        "checkpoint": checkpoint,
-        "imagenet_prior": getattr(tower, "prior", None) is not None,
-        "runtime": predictor.runtime,
-    }
-    return predictor, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -175,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         detector, settings = open_detector(
             options.detector,
             threads=options.threads,
-            imagenet_prior=not options.without_prior,
+            imagenet_prior=not options.without_imagenet_prior,
             cache=Path(cache),
             runtime=options.runtime,
         )
@@ -208,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(shown(figures))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        valid = json.loads(json.dumps(figures), parse_constant=lambda _: None)  # JSON has no nan
-        options.out.write_text(json.dumps(valid, indent=2) + "\n", encoding="utf-8")
+        write_json(options.out, figures)
         if options.protocol != "ov-mini" and not options.keep_rows:
             shutil.rmtree(options.out.with_suffix(".rows"), ignore_errors=True)
 
@@ -253,7 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--definitions",
         action=argparse.BooleanOptionalAction,
-        help='ask for "name, definition"; by default as the checkpoint was taught',
+        help='ask for "name, definition"; by default as the checkpoint was trained',
     )
     parser.add_argument("--floor", type=float, help="lowest score of a box")
     parser.add_argument("--boxes", type=int, help="most boxes of a photo")
@@ -262,7 +137,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tiles", type=int, default=1, help="tiles along a photo's long side, looked at as well"
     )
     parser.add_argument(
-        "--without-prior", action="store_true", help="switch the ImageNet prior off"
+        "--without-imagenet-prior",
+        "--without-knowledge",
+        action="store_true",
+        help="leave out the backbone's own ImageNet classifier",
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(

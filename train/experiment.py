@@ -18,7 +18,7 @@ from train.loop.distributed import Parallel
 from train.loop.optim import OptimConfig
 from train.loop.run import LoopConfig
 from train.tasks.boxes import BoxesConfig
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 Readers = Callable[[Path, Path], tuple[Sequence[Sample], Sequence[float]]]
 """Root folder of the data, folder for what is costly to make (the run's) → samples, and how often
@@ -114,6 +114,13 @@ class Experiment:
         names = [stream.name for stream in self.streams]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"streams need names of their own, got {names}")
+
+
+def epoch_steps(streams: Sequence[Stream]) -> float:
+    """Weighted steps of an epoch; 0 where the volume of a stream is not known."""
+    if not all(stream.volume for stream in streams):
+        return 0.0
+    return sum(s.weight * s.volume.samples / s.batches.batch for s in streams if s.volume)
 
 
 def override(value: Any, assignments: Sequence[str]) -> Any:

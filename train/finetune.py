@@ -31,10 +31,9 @@ from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import nano_config
 from train.ablations.tuning_report import Tuned
 from train.configs import finetune
-from train.data.readers.coco import read_coco
+from train.data.readers.coco import read_coco, read_truth
 from train.data.readers.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
 from train.data.sample import Sample
-from train.evaluation.metrics.detection import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment, override
 from train.initial_model import build_model
@@ -120,7 +119,7 @@ def tune(
     out = experiment.out
     best = out / "best"
 
-    def look(model: DetCLIPv2) -> dict[str, float]:
+    def judge_validation(model: DetCLIPv2) -> dict[str, float]:
         figures = judge(model, *data.valid)
         if here.main:
             kept = json.loads(note.read_text()) if (note := best / "valid.json").is_file() else {}
@@ -131,7 +130,7 @@ def tune(
 
     done = out / _FIGURES
     if not done.is_file():
-        pretrain(experiment, here, look)
+        pretrain(experiment, here, judge_validation)
     if here.main:
         known = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else {}
         figures = known or judge(load_checkpoint(best), *data.test)
@@ -257,9 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 settings |= {"kept": options.keep} if options.keep else {}
                 settings |= {"backbone stages frozen": run.freeze} if run.freeze else {}
                 Tuned(found, name, before, settings).write(run.out)
-                told = table(found, name, before)
-                (run.out / "table.md").write_text(told + "\n", encoding="utf-8")
-                print(told)
+                text = table(found, name, before)
+                (run.out / "table.md").write_text(text + "\n", encoding="utf-8")
+                print(text)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))
 

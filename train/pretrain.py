@@ -1,9 +1,9 @@
 """Train an experiment: python -m train.pretrain CONFIG [--smoke] [--plan] [key=value …]
 
-CONFIG names a module of train/configs, for example nano_boxes, or one experiment of a module with
-several, for example paper:t_o365_cc3m. The same command in the same `out` folder goes on where the
-last one stopped. `--smoke` runs a few steps of anything; `--plan` prints what the run costs and
-stops. Many processes: torchrun --nproc-per-node N -m train.pretrain CONFIG …
+CONFIG names an experiment: a function of a module of train/configs, for example paper:t_o365_cc3m,
+or a stage of train/nano/stages.py, for example nano:boxes. The same command in the same `out`
+folder goes on where the last one stopped. `--smoke` runs a few steps of anything; `--plan` prints
+what the run costs and stops. Many processes: torchrun --nproc-per-node N -m train.pretrain CONFIG …
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import inspect
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,42 +29,28 @@ from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
 from train.data.sampler import Sampler
 from train.data.turns import shares_of
+from train.evaluation.ov_mini import development_judge
 from train.experiment import Experiment, Stream, describe, override
 from train.initial_model import blocks_of, build_model, trained_view
 from train.loop.allocator import keep_freed_memory
+from train.loop.backprop import Backprop
 from train.loop.distributed import Replica, World, world
 from train.loop.run import Run
 from train.loop.snapshots import write_snapshot
 from train.profiling.cost import plan
-from train.tasks.boxes import Backprop, BoxesConfig, BoxesTask
-from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.boxes import BoxesConfig, BoxesTask
+from train.tasks.pairs import PairsTask
+from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Encode, Texts, known_texts
 
 logger = logging.getLogger(__name__)
 
-
-def zero_shot(root: Path) -> Callable[[DetCLIPv2], dict[str, float]] | None:
-    """An evaluation for the log, or None where the development set is not there."""
-    from train.data.readers.ov_mini import DEVELOPMENT
-    from train.evaluation.metrics.detection import read_truth
-
-    folder = root / DEVELOPMENT
-    if not (folder / "instances.json").is_file():
-        return None
-    truth = read_truth(folder / "instances.json")
-
-    def look(model: DetCLIPv2) -> dict[str, float]:
-        from detclipv2.inference.predictor import Predictor
-        from train.evaluation.zero_shot import zero_shot_boxes
-
-        with tempfile.TemporaryDirectory() as cache:
-            device = str(next(model.parameters()).device)
-            predictor = Predictor(model, device=device, cache_dir=Path(cache))
-            figures, recall = zero_shot_boxes(predictor, truth, folder / "images")
-        logger.info("AP %.2f AP50 %.2f AR@100 %.2f", figures.ap, figures.ap50, recall)
-        return {"ap": figures.ap, "ap50": figures.ap50, "ar100": recall}
-
-    return look
+_FORMER_STAGES = {
+    "": "joint",
+    "shipped": "with_pairs",
+    "pseudo": "pseudo_boxes",
+    "partner": "second_tower",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,14 +108,14 @@ def prepare(experiment: Experiment, stream: Stream, world: World) -> Prepared:
 def pretrain(
     experiment: Experiment,
     here: World | None = None,
-    look: Callable[[DetCLIPv2], dict[str, float]] | None = None,
+    judge: Callable[[DetCLIPv2], dict[str, float]] | None = None,
 ) -> Run:
     """Train `experiment` to its end, or until the process is asked to stop.
 
     Args:
         experiment: everything about the run.
         here: the processes that train together; by default this one alone.
-        look: figures of the averaged weights, at the loop's intervals; by default zero-shot on
+        judge: figures of the averaged weights, at the loop's intervals; by default zero-shot on
             OV-mini's development set, where `root` has it.
     """
     here = here or World()
@@ -182,10 +167,10 @@ def pretrain(
     def batches(steps: range) -> Iterator[Batch]:
         return load(mixture, steps, experiment.workers)
 
-    if look is None and experiment.loop.eval_minutes > 0:
-        look = zero_shot(experiment.root)
+    if judge is None and experiment.loop.eval_minutes > 0:
+        judge = development_judge(experiment.root)
     # Sharded weights cannot be asked photo by photo; they are judged when the run is over.
-    evaluate = partial(look, model) if look and not replica.sharded else None
+    evaluate = partial(judge, model) if judge and not replica.sharded else None
     observe = None if replica.sharded else partial(write_snapshot, model, experiment.out)
     run.train(task, batches, evaluate, observe)
     run.average.swap()
@@ -233,28 +218,41 @@ def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> 
 
 
 def load_experiment(name: str, smoke: bool = False) -> Experiment:
-    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes.
+    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes, or nano:STAGE.
 
     Raises:
         ValueError: there is none; the message lists those there are.
     """
-    module_name, _, function = name.partition(":")
     folder = Path(__file__).parent / "configs"
     modules = {p.stem: f"train.configs.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"}
-    modules |= {"nano_boxes": "train.nano.boxes", "nano_joint": "train.nano.joint"}
+    modules["nano"] = "train.nano.stages"
+    if (new := _respelled(name)) != name:
+        logger.warning("%s is called %s now", name, new)
+    module_name, _, function = new.partition(":")
     if module_name not in modules:
         raise ValueError(f"unknown config {name!r}; known: {', '.join(sorted(modules))}")
     module = importlib.import_module(modules[module_name])
     made = {
         key: value
         for key, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and key[0] != "_"
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and key[0] != "_"
+        and list(inspect.signature(value).parameters) == ["smoke"]
     }
-    key = function or "experiment"
-    if key not in made:
-        raise ValueError(f"{module_name} has no {key!r}; known: {', '.join(sorted(made))}")
-    experiment: Experiment = made[key](smoke=smoke)
+    if function not in made:
+        known = ", ".join(f"{module_name}:{key}" for key in made)
+        raise ValueError(f"{name!r} names no experiment; known: {known}")
+    experiment: Experiment = made[function](smoke=smoke)
     return experiment
+
+
+def _respelled(name: str) -> str:
+    """The present name of an experiment that had another one before."""
+    if name == "nano_boxes":
+        return "nano:boxes"
+    module, _, stage = name.partition(":")
+    return f"nano:{_FORMER_STAGES.get(stage, stage)}" if module == "nano_joint" else name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -262,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("config", help="MODULE or MODULE:FUNCTION of train/configs")
+    parser.add_argument("config", help="for example nano:boxes or paper:t_o365_cc3m")
     parser.add_argument("--smoke", action="store_true", help="a few steps only")
     parser.add_argument("--plan", action="store_true", help="print what it costs, then stop")
     parser.add_argument(

@@ -20,7 +20,8 @@ from detclipv2.learning.alignment import text_image_similarity
 from detclipv2.learning.proposals import OBJECTNESS
 from detclipv2.model import DetCLIPv2
 from train.loop.distributed import Replica, World
-from train.tasks.pairs import PairsConfig, PairsTask, Words, keep
+from train.tasks.pairs import PairsTask, Words, keep
+from train.tasks.pairs_config import PairsConfig
 
 CAPTION = "A red mug beside two dogs on the old sofa"
 

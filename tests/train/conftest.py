@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from train.data.readers.ov_mini import BOXED, DEVELOPMENT, TAGGED, ZERO_SHOT
+
+PHRASES = ("the moon", "a kite", "a cup", "a dog", "two trees", "a bicycle", "a guitar", "a shoe")
+"""Of boxes in flickr8k's place: unlike each other, and other ones in the next photo."""
 COLOURS = {"red box": (220, 40, 40), "green box": (40, 200, 60), "blue box": (40, 60, 220)}
 
 
@@ -60,3 +64,34 @@ def draw_set(folder: Path, count: int = 12, seed: int = 0) -> Path:
 def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`instances.json` of twelve drawn photos."""
     return draw_set(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
+def ov_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as OV-mini, of drawn photos."""
+    root = tmp_path_factory.mktemp("ov_mini")
+    for seed, source in enumerate((*BOXED, DEVELOPMENT, *ZERO_SHOT)):
+        draw_set(root / source, count=4, seed=seed)
+    photos = json.loads(draw_set(root / "flickr8k", count=8, seed=99).read_text())
+    captions = [
+        {"image_id": image["id"], "caption": "boxes .", "phrases": []} for image in photos["images"]
+    ]
+    for box in photos["annotations"]:
+        text = PHRASES[(box["image_id"] + box["category_id"]) % len(PHRASES)]
+        captions[box["image_id"] - 1]["phrases"].append({"phrase": text, "boxes": [box["bbox"]]})
+    grounding = {"images": photos["images"], "captions": captions}
+    (root / "flickr8k" / "grounding.json").write_text(json.dumps(grounding))
+    for seed, source in enumerate(TAGGED):
+        drawn = json.loads(draw_set(root / source, count=3, seed=seed).read_text())
+        drawn["annotations"] = [{"image_id": i, "category_id": 1} for i in (1, 2, 3)]
+        for image in drawn["images"]:
+            image["split"] = "train"
+        (root / source / "tags.json").write_text(json.dumps(drawn))
+    for source in ("flickr8k", "grocery_iconic"):
+        images = json.loads((root / source / "instances.json").read_text())["images"]
+        value = {
+            "images": [{**image, "split": "train"} for image in images],
+            "annotations": [{"image_id": 1, "caption": "two zebras ."}],
+        }
+        (root / source / "captions.json").write_text(json.dumps(value))
+    return root

@@ -12,21 +12,20 @@ import pytest
 from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
 from tests.train.loop.test_run import drawn_experiment
-from tests.train.test_evaluate import root as ov_mini  # noqa: F401 - a fixture
 from train import ablate as command
 from train.ablate import Settings, ablate, experiment_of, fingerprint
 from train.ablations.bases import nano, swin_t
 from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
-from train.ablations.report import FAILED, FIGURES, read_runs
-from train.ablations.row import Row, epoch_steps
+from train.ablations.row import Row
+from train.ablations.runs import FAILED, FIGURES, read_runs
 from train.ablations.tables import ROWS
-from train.evaluation.metrics.detection import read_truth
+from train.data.readers.coco import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
-from train.experiment import Experiment
+from train.experiment import Experiment, epoch_steps
 from train.loop.distributed import World
 from train.loop.run_log import LOG
 from train.loop.run_state import STATE
-from train.nano import joint as nano_joint
+from train.nano import stages
 
 ROW = {row.name: row for row in ROWS}
 
@@ -186,7 +185,7 @@ def test_steps_and_overrides_reach_the_rows(drawn_set: Path, tmp_path: Path) -> 
     (pairs,) = (s for s in changed.streams if s.name == "pairs")
     assert (pairs.task.k, pairs.weight, changed.optim.lr) == (50, 0.6, 5e-4)
     # Detection has as many steps in its own row as in the run with everything.
-    whole, part = nano_joint.experiment(), experiment_of(row, nano, Settings("nano", steps=1000))
+    whole, part = stages.joint(), experiment_of(row, nano, Settings("nano", steps=1000))
     own = epoch_steps(part.streams) / epoch_steps(whole.streams) * 1000
     assert part.loop.steps == pytest.approx(own, abs=1)
     # The paper's O365 run has no pairs to change.
@@ -258,9 +257,7 @@ def _judged(tmp_path: Path, checkpoint: Path, root: Path) -> Experiment:
 
 
 def test_ov_minis_figures_have_short_names(
-    tiny_checkpoint: Path,
-    tmp_path: Path,
-    ov_mini: Path,  # noqa: F811
+    tiny_checkpoint: Path, tmp_path: Path, ov_mini: Path
 ) -> None:
     experiment = _judged(tmp_path, tiny_checkpoint, ov_mini)
     found = on_ov_mini(experiment, World())

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from train.data.loader import Batch
+from train.loop.backprop import Backprop
 from train.loop.distributed import World
 from train.loop.optim import OptimConfig, Plateau
-from train.loop.run import Backprop, LoopConfig, Run
+from train.loop.run import LoopConfig, Run
 from train.loop.run_state import STATE
 
 

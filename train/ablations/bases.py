@@ -11,29 +11,60 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from detclipv2.config import PRESETS
-from train.ablations.changes import TAGS
-from train.ablations.row import Row, epoch_steps
+from train.ablations.row import Row
+from train.configs import paper
 from train.data.readers.class_folders import read_class_folders
 from train.data.sample import Sample
-from train.experiment import Experiment, Volume
-from train.nano import joint as nano_joint
-from train.pretrain import load_experiment
+from train.experiment import Experiment, Volume, epoch_steps
+from train.nano import stages
+from train.nano.streams import (
+    CAPTIONS,
+    caption_samples,
+    captions,
+    detection,
+    grounding,
+    pairs,
+    tags,
+)
+from train.tasks.pairs_config import TAGS
 
 Base = Callable[[Row, bool], Experiment]
 """Row, shortened to a few steps? → what the row is a change of. Equal rows get equal ones."""
 
+_PAPER = {
+    "t_o365": paper.t_o365,
+    "t_o365_cc3m": paper.t_o365_cc3m,
+    "t_o365_goldg_cc3m": paper.t_o365_goldg_cc3m,
+    "t_o365_goldg_cc15m": paper.t_o365_goldg_cc15m,
+    "l_o365_goldg_cc15m": paper.l_o365_goldg_cc15m,
+}
 _IMAGENET = 1_281_167
 _REPEAT = 3
-_WIDER = replace(PRESETS["nano"], name="nano_wider", width=160, tower_depth=4, embed_dim=256)
+_CC3M_OF_CC15M = (3, 13)
+_WIDER = replace(stages.NARROW, name="nano_wider", width=160, tower_depth=4, embed_dim=256)
 
 
 def nano(row: Row, smoke: bool = False) -> Experiment:
     """OV-mini on a CPU; L is a wider neck and head."""
-    base = nano_joint.experiment(smoke)
+    base = stages.joint(smoke)
     if row.data:
-        base = nano_joint.apart(smoke, fewer="CC3M" in row.data)
+        base = _with_class_names(smoke, fewer="CC3M" in row.data)
     return replace(base, model=_WIDER) if row.large else base
+
+
+def _with_class_names(smoke: bool, fewer: bool) -> Experiment:
+    """Captions and class names as streams of their own; `fewer` captions stand for CC3M."""
+    of_pairs = captions()
+    if fewer:
+        part, whole = _CC3M_OF_CC15M
+        of_pairs = pairs(_some_captions, CAPTIONS * part // whole)
+    return stages.of_epochs([detection(), grounding(), of_pairs, tags()], smoke)
+
+
+def _some_captions(root: Path, cache: Path) -> tuple[list[Sample], list[float]]:
+    part, whole = _CC3M_OF_CC15M
+    samples = [s for i, s in enumerate(caption_samples(root, cache)[0]) if i % whole < part]
+    return samples, [1.0] * len(samples)
 
 
 def swin_t(row: Row, smoke: bool = False) -> Experiment:
@@ -57,7 +88,10 @@ BASES: dict[str, Base] = {"nano": nano, "swin_t": swin_t}
 @cache
 def _paper(name: str, smoke: bool) -> Experiment:
     # Made once: its readers are made anew each time, and would make equal experiments unequal.
-    return load_experiment(f"paper:{name}", smoke=smoke)
+    make = _PAPER.get(name)
+    if make is None:
+        raise ValueError(f"configs/paper.py has no {name!r}; known: {', '.join(_PAPER)}")
+    return make(smoke)
 
 
 def _with_imagenet(base: Experiment, smoke: bool) -> Experiment:

@@ -10,10 +10,6 @@ from detclipv2.serving import SERVING, ServingConfig
 from train.ablations.row import Change
 from train.experiment import Experiment, Stream
 from train.tasks.boxes import BoxesConfig
-from train.tasks.pairs import PairsConfig
-
-TAGS = PairsConfig(side="image_to_text", k=1, smoothing=0.0, temperature=1.0, caption=False)
-"""The appendix's way with ImageNet: plain cross-entropy over class names, one region a photo."""
 
 
 def pairs(**settings: Any) -> Change:

@@ -10,9 +10,9 @@ from typing import Any
 from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from train.data.readers.ov_mini import DEVELOPMENT
-from train.evaluate import development, evaluate, open_detector
 from train.evaluation import protocols
 from train.evaluation.detector_sweep import Sweep
+from train.evaluation.ov_mini import development, evaluate, open_detector
 from train.evaluation.prompts_with_definitions import enrichment
 from train.experiment import Experiment
 from train.loop.distributed import World

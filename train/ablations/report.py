@@ -14,15 +14,12 @@ and train.ablations.report can read again. `--tuned` puts fine-tunings side by s
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from train.ablations.row import Row
+from train.ablations.runs import Runs, keep, read_runs
 from train.ablations.significance import (
     Estimate,
     difference,
@@ -32,96 +29,8 @@ from train.ablations.significance import (
 )
 from train.ablations.tables import ROWS
 from train.ablations.tuning_report import Tuned, read_tunings, tuning_section
-from train.loop.run_log import train_lines
 
-ASKED = "ablation.json"
-FIGURES = "figures.json"
 _TITLES = {"open": "Open problems", "types": "Data types"}
-FAILED = "failed.txt"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run: figures in percent by short names, and its speed."""
-
-    seed: int
-    figures: dict[str, float]
-    images_per_second: float | None
-    minutes: float | None
-
-
-@dataclass(frozen=True)
-class Runs:
-    """What a folder of ablations holds.
-
-    Attributes:
-        settings: of all runs.
-        asked: names of the rows that were asked for.
-        trained: of each of these, its finished runs.
-        missing: of each with unfinished runs, what is known of these.
-    """
-
-    settings: dict[str, Any]
-    asked: tuple[str, ...]
-    trained: dict[str, list[Trained]]
-    missing: dict[str, list[str]]
-
-    def values(self, row: str, figure: str) -> dict[int, float]:
-        """A figure of all finished runs of a row that have it, by their seeds."""
-        runs = self.trained.get(row, [])
-        return {run.seed: run.figures[figure] for run in runs if figure in run.figures}
-
-
-def read_runs(folder: Path) -> Runs:
-    """Everything in a folder that `train.ablate` wrote.
-
-    Raises:
-        ValueError: it is no such folder.
-    """
-    if not (folder / ASKED).is_file():
-        raise ValueError(f"{folder} has no {ASKED}; give the --out of train.ablate")
-    told = json.loads((folder / ASKED).read_text(encoding="utf-8"))
-    trained: dict[str, list[Trained]] = {}
-    missing: dict[str, list[str]] = {}
-    for name, wanted in told["rows"].items():
-        for seed in range(wanted["seeds"]):
-            run = folder / wanted["folder"] / f"seed{seed}"
-            if (run / FIGURES).is_file():
-                trained.setdefault(name, []).append(_trained(run))
-            else:
-                missing.setdefault(name, []).append(f"seed {seed} {_progress(run)}")
-    return Runs(told["settings"], tuple(told["rows"]), trained, missing)
-
-
-def _trained(run: Path) -> Trained:
-    told = json.loads((run / FIGURES).read_text(encoding="utf-8"))
-    known = {k: v for k, v in told["figures"].items() if v is not None}
-    return Trained(told["seed"], known, told["images_per_second"], told["minutes"])
-
-
-def _progress(run: Path) -> str:
-    if (run / FAILED).is_file():
-        return f"failed: {(run / FAILED).read_text(encoding='utf-8').strip()}"
-    if lines := train_lines(run):
-        return f"got to step {lines[-1]['step']}"
-    return "has begun" if run.is_dir() else "not begun"
-
-
-def keep(runs: Path, folder: Path) -> None:
-    """Copy what was asked for and the figures of finished runs, without their details.
-
-    Raises:
-        ValueError: `runs` has no ablations.
-    """
-    read_runs(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(runs / ASKED, folder / ASKED)
-    for file in sorted(runs.glob(f"*/*/{FIGURES}")):
-        told = json.loads(file.read_text(encoding="utf-8"))
-        told.pop("detail", None)
-        copy = folder / file.relative_to(runs)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def table_of(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> str:
@@ -140,8 +49,8 @@ def table_of(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> str:
     ]
     parts = ["\n".join(lines)]
     for figure in figures:
-        if told := _sentences(rows, runs, figure):
-            parts.append("\n".join([f"{figure}:", "", *told]))
+        if lines := _sentences(rows, runs, figure):
+            parts.append("\n".join([f"{figure}:", "", *lines]))
     if gaps := _gaps(rows, runs, figures):
         parts.append("Missing:\n\n" + "\n".join(gaps))
     return "\n\n".join(parts)
@@ -168,7 +77,7 @@ def _line(row: Row, runs: Runs, figures: Sequence[str], bold: bool) -> str:
 
 def _sentences(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
     by_name = {row.name: row for row in rows}
-    told = []
+    lines = []
     for row in rows:
         if not row.against:
             continue
@@ -184,13 +93,13 @@ def _sentences(rows: Sequence[Row], runs: Runs, figure: str) -> list[str]:
         alike = row.data == reference.data
         apart = difference([*values.values()], [*others.values()])
         ours = difference_by_seed(values, others) if alike else apart
-        told.append(f"- {sentence(row.label, reference.label, ours, printed)}")
-    return told
+        lines.append(f"- {sentence(row.label, reference.label, ours, printed)}")
+    return lines
 
 
 def _gaps(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> list[str]:
     """Runs that were asked for and are not there, or lack a figure."""
-    told = []
+    lines = []
     for row in rows:
         gaps = list(runs.missing.get(row.name, []))
         gaps += [
@@ -200,8 +109,8 @@ def _gaps(rows: Sequence[Row], runs: Runs, figures: Sequence[str]) -> list[str]:
             if figure not in run.figures
         ]
         if gaps:
-            told.append(f"- {row.label}: {', '.join(gaps)}")
-    return told
+            lines.append(f"- {row.label}: {', '.join(gaps)}")
+    return lines
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -231,9 +140,9 @@ def write_report(
     if known and (unknown := [figure for figure in figures if figure not in known]):
         raise ValueError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    told = ", ".join(f"{k} {v}" for k, v in runs.settings.items() if v)
+    settings = ", ".join(f"{k} {v}" for k, v in runs.settings.items() if v)
     parts = [
-        f"# Ablations: {told}",
+        f"# Ablations: {settings}",
         f"{' and '.join(figures)}: zero-shot, in percent, as mean ± half of a 95 % t-interval over "
         "the seeds. Differences are against the row in bold, or the one named: on the same data "
         "seed by seed, for these runs see the same batches, else with Welch's interval. Each "

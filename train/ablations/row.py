@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from train.experiment import Experiment, Stream
+from train.experiment import Experiment, epoch_steps
 
 Change = Callable[[Experiment], Experiment]
 
@@ -116,10 +116,3 @@ def keep_streams(base: Experiment, names: Sequence[str]) -> Experiment:
     if whole and part:
         steps = max(1, round(steps * part / whole))
     return replace(base, streams=kept, loop=replace(base.loop, steps=steps))
-
-
-def epoch_steps(streams: Sequence[Stream]) -> float:
-    """Weighted steps of an epoch; 0 where the volume of a stream is not known."""
-    if not all(stream.volume for stream in streams):
-        return 0.0
-    return sum(s.weight * s.volume.samples / s.batches.batch for s in streams if s.volume)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from detclipv2.learning.proposals import OBJECTNESS
 from train.ablations.changes import chain, model, pairs, quality, resolution, run, serving
 from train.ablations.row import Paper, Row
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 
 def _ap(ap: float, *parts: float, **cost: float) -> Paper:
@@ -223,6 +223,6 @@ def listing() -> str:
         parts = f" ({'/'.join(f'{p:.1f}' for p in paper.parts)})" if paper.parts else ""
         figures = [f"AP {paper.ap:.1f}{parts}"] if paper.ap is not None else []
         quoted = ["quoted only"] if row.change is None else []
-        told = [*figures, *([paper.cost()] if paper.cost() else []), *quoted]
-        lines.append(f"{row.name:34}{'+'.join(row.data):22}{'; '.join(told)}".rstrip())
+        notes = [*figures, *([paper.cost()] if paper.cost() else []), *quoted]
+        lines.append(f"{row.name:34}{'+'.join(row.data):22}{'; '.join(notes)}".rstrip())
     return "\n".join(lines)

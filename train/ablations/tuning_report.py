@@ -82,9 +82,9 @@ def tuning_section(ways: Mapping[str, Tuned]) -> str:
     rows.append(["mean", *(mean(column) for column in columns.values())])
     lines = [f"| set | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {name} | {' | '.join(f'{v:.1f}' for v in values)} |" for name, *values in rows]
-    told = [
+    notes = [
         f"- {label}: {', '.join(f'{key} {value}' for key, value in way.settings.items())}"
         + (f"; {way.other} AP50 before {way.before:.1f}" if way.other else "")
         for label, way in ways.items()
     ]
-    return "\n".join(["## Fine-tuning", "", *lines, "", *told])
+    return "\n".join(["## Fine-tuning", "", *lines, "", *notes])

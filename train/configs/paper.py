@@ -24,7 +24,7 @@ from train.experiment import Experiment, Stream, Volume
 from train.loop.optim import OptimConfig
 from train.loop.run import LoopConfig
 from train.tasks.boxes import BoxesConfig
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 _EPOCHS = 12
 _O365, _GOLDG, _CC3M, _CC15M = 660_000, 770_000, 3_000_000, 13_000_000

@@ -137,6 +137,18 @@ def measure(checkpoint: str, data: Path, precision: float = PRECISION) -> dict[s
     }
 
 
+def write(figures: dict[str, Any], folder: Path) -> Path:
+    """Keep the figures in the card of a checkpoint folder, where the app looks for the threshold.
+
+    Returns the card's file.
+    """
+    file = folder / "card.json"
+    kept = {key: value for key, value in figures.items() if key != "rows"}
+    card = {**inspect(folder)["card"], CARD_KEY: kept}
+    file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -156,9 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     print(json.dumps(figures, indent=2))
     if options.write:
-        file = locate(options.checkpoint) / "card.json"
-        card = {**inspect(options.checkpoint)["card"], CARD_KEY: figures}
-        file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        file = write(figures, locate(options.checkpoint))
         print(f"kept in {file}")
 
 

@@ -32,6 +32,7 @@ from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
+from detclipv2.model import DetCLIPv2
 from train.data.readers.grounding import read_phrases
 from train.data.sample import Boxes
 from train.evaluation.calibrate_absence import Photos, swapped
@@ -170,14 +171,14 @@ def anchored(calibration: Calibration, found: Found) -> Calibration:
 
 
 def settled(
-    predictor: Predictor, share: Calibration, photos: Photos, kept: dict[Path, EncodedImage]
+    predictor: Predictor, begin: Calibration, photos: Photos, kept: dict[Path, EncodedImage]
 ) -> tuple[Calibration, Found]:
     """`anchored` by what the predictor gives, and that.
 
     What a box loses to soft suppression changes with the scores, so this takes some rounds. `kept`
     is as for `collect`.
     """
-    calibration = share
+    calibration = begin
     for _ in range(_ROUNDS):
         predictor.calibration = calibration
         found = collect(predictor, photos, kept=kept)
@@ -214,6 +215,61 @@ def f1_at(found: Found, threshold: float) -> float:
     return float(2 * (found.right & kept).sum() / max(1, int(kept.sum()) + found.wanted))
 
 
+def calibrate(
+    checkpoint: str | Path, data: Path, photos: int = 600, threads: int | None = None
+) -> tuple[DetCLIPv2, dict[str, float]]:
+    """The checkpoint with the scores calibrated, and figures of the calibration.
+
+    Args:
+        checkpoint: name or folder.
+        data: folder with flickr8k/grounding.json.
+        photos: of the train split.
+        threads: CPU threads; None for torch's choice.
+
+    Raises:
+        ValueError: all boxes found are right, or none is.
+    """
+    model = load_checkpoint(checkpoint)
+    own = model.serving
+    # Boxes that lost score beside better ones would bend the curve.
+    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
+    predictor = Predictor(model, threads=threads)
+    file = data / "flickr8k" / "grounding.json"
+    train = read_phrases(file, split="train")
+    seen = random.Random(0).sample(train, min(photos, len(train)))
+    share = fit(collect(predictor, seen))
+    unseen = read_phrases(file, split="val")
+    kept: dict[Path, EncodedImage] = {}
+    held_out = collect(predictor, unseen, kept=kept)
+    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
+    # Weights that are hardly ever right would have no box left at the floor.
+    left = bool((held_out.under(share).scores >= _FLOOR).any())
+    begin = share if left else anchored(share, held_out)
+    calibration, after = settled(predictor, begin, unseen, kept)
+    figures = {
+        "scale": calibration.scale,
+        "bias": calibration.bias,
+        # What to add to a score's logit to have the share of right boxes.
+        "bias_to_share": share.bias - calibration.bias,
+        "photos": len(seen),
+        "val_error_of_raw_scores": expected_error(held_out.scores, held_out.right),
+        "val_error_of_shares": expected_error(held_out.under(share).scores, held_out.right),
+        "val_best_f1": best_f1(after)[1],
+        "val_f1_at_0.3": f1_at(after, 0.3),
+        "val_f1_of_raw_0.3": f1_at(held_out, 0.3),
+    }
+    model.serving = dataclasses.replace(
+        own, score_scale=calibration.scale, score_bias=calibration.bias
+    )
+    return model, figures
+
+
+def write(model: DetCLIPv2, figures: dict[str, float], folder: Path) -> None:
+    """Keep a calibrated model in the checkpoint folder that it was read from."""
+    card = inspect(folder)["card"]
+    save_checkpoint(model, folder, {**card, CARD_KEY: figures})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -225,42 +281,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--photos", type=int, default=600, help="of the train split")
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args(arguments)
-    model = load_checkpoint(options.checkpoint)
-    own = model.serving
-    # Boxes that lost score beside better ones would bend the curve.
-    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0, soft_nms=0.0)
-    predictor = Predictor(model, threads=options.threads)
-    file = options.data / "flickr8k" / "grounding.json"
-    train = read_phrases(file, split="train")
-    seen = random.Random(0).sample(train, min(options.photos, len(train)))
-    learned = collect(predictor, seen)
-    share = fit(learned)
-    unseen = read_phrases(file, split="val")
-    kept: dict[Path, EncodedImage] = {}
-    held_out = collect(predictor, unseen, kept=kept)
-    model.serving = dataclasses.replace(own, score_scale=1.0, score_bias=0.0)
-    calibration, after = settled(predictor, share, unseen, kept)
-    f1 = best_f1(after)[1]
-    told = {
-        "scale": calibration.scale,
-        "bias": calibration.bias,
-        # What to add to a score's logit to have the share of right boxes.
-        "bias_to_share": share.bias - calibration.bias,
-        "photos": len(seen),
-        "val_error_of_raw_scores": expected_error(held_out.scores, held_out.right),
-        "val_error_of_shares": expected_error(held_out.under(share).scores, held_out.right),
-        "val_best_f1": f1,
-        "val_f1_at_0.3": f1_at(after, 0.3),
-        "val_f1_of_raw_0.3": f1_at(held_out, 0.3),
-    }
-    print(json.dumps(told, indent=2))
+    model, figures = calibrate(options.checkpoint, options.data, options.photos, options.threads)
+    print(json.dumps(figures, indent=2))
     if options.write:
-        folder = locate(options.checkpoint)
-        card = inspect(folder)["card"]
-        model.serving = dataclasses.replace(
-            own, score_scale=calibration.scale, score_bias=calibration.bias
-        )
-        save_checkpoint(model, folder, {**card, CARD_KEY: told})
+        write(model, figures, locate(options.checkpoint))
 
 
 if __name__ == "__main__":

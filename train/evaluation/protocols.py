@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from detclipv2.detectors.protocol import Detector
+from train.data.readers.coco import read_truth
 from train.data.readers.odinw import read_odinw_truth
 from train.evaluation.detector_sweep import Sweep
 from train.evaluation.metrics import lvis
-from train.evaluation.metrics.detection import average_precision, average_recall, read_truth
+from train.evaluation.metrics.detection import average_precision, average_recall
 from train.evaluation.metrics.rows import ANYTHING, Rows
 from train.evaluation.prompts_with_definitions import Enrich, questions_of
 

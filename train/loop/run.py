@@ -9,7 +9,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from train.data.loader import Batch
+from train.loop.backprop import Backprop, ScaledBackprop
 from train.loop.distributed import World
 from train.loop.optim import MovingAverage, OptimConfig, Progress, parameter_groups, schedule
 from train.loop.run_log import RunLog
 from train.loop.run_state import load_state, save_state
-from train.tasks.boxes import Backprop
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long to train and how often to look.
+    """How long to train and how often to evaluate.
 
     Attributes:
         steps: optimizer steps of the whole run.
@@ -70,19 +70,6 @@ def check_precision(precision: str, device: torch.device) -> None:
     if precision == "bf16" and (abilities.get("avx512_bf16") or abilities.get("amx_bf16")):
         return
     raise ValueError(f"this CPU has no {precision} arithmetic; set loop.precision=fp32")
-
-
-class _Scaled:
-    """A task's way back: losses are scaled where half precision would lose their gradient."""
-
-    def __init__(self, scaler: torch.amp.GradScaler) -> None:
-        self._scaler = scaler
-
-    def __call__(self, loss: Tensor) -> None:
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def resume(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        torch.autograd.backward(list(tensors), list(gradients))
 
 
 class Run:
@@ -148,7 +135,7 @@ class Run:
         """
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
         log = RunLog(self.folder, self.step, self._loop.steps) if self.world.main else None
-        backprop = _Scaled(self._scaler)
+        backprop = ScaledBackprop(self._scaler)
         began = saved = evaluated = time.monotonic()
         self._model.train()
         try:
@@ -166,18 +153,18 @@ class Run:
                         log.write(self.step, self._seconds, self._optimizer.param_groups[0]["lr"])
                 # All processes must take the same turns, so the first one's clock decides.
                 due = self._agree(
-                    bool(evaluate) and self._looks(now - evaluated),
+                    bool(evaluate) and self._evaluation_due(now - evaluated),
                     _due(now - saved, self._loop.save_minutes),
                     self._stop,
                 )
                 if evaluate and due[0]:
                     self._evaluate(evaluate, log)
                     evaluated = time.monotonic()
-                if due[1] or self._hopeless():
+                if due[1] or self._gives_up():
                     self.save()
                     self._observe(observe)
                     saved = time.monotonic()
-                if self._hopeless():
+                if self._gives_up():
                     logger.info("no more gain at step %d", self.step)
                     break
                 if due[2]:
@@ -284,11 +271,11 @@ class Run:
             self.average.swap()
             self._model.train()
 
-    def _looks(self, seconds: float) -> bool:
+    def _evaluation_due(self, seconds: float) -> bool:
         every = self._loop.eval_steps
         return _due(seconds, self._loop.eval_minutes) or (every > 0 and self.step % every == 0)
 
-    def _hopeless(self) -> bool:
+    def _gives_up(self) -> bool:
         plateau = self._optim.plateau
         return plateau is not None and self._progress.over(plateau, self._optim.lr)
 

@@ -28,15 +28,15 @@ def write_snapshot(model: DetCLIPv2, folder: Path, step: int) -> Path:
     with tempfile.TemporaryDirectory() as cache:
         predictor = Predictor(model, device=device, cache_dir=Path(cache))
         for name, caption in CAPTIONS:
-            told = predictor.align(FOLDER / "demo" / name, caption).to_json()
-            boxes = told["boxes"]
-            phrases = [{**p, "box": boxes[p["region"]]} for p in told["phrases"]]
+            alignment = predictor.align(FOLDER / "demo" / name, caption).to_json()
+            boxes = alignment["boxes"]
+            phrases = [{**p, "box": boxes[p["region"]]} for p in alignment["phrases"]]
             photos.append(
                 {
                     "photo": name,
                     "caption": caption,
-                    "size": told["size"],
-                    "similarity": told["similarity"],
+                    "size": alignment["size"],
+                    "similarity": alignment["similarity"],
                     "phrases": phrases,
                 }
             )

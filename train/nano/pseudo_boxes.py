@@ -5,8 +5,7 @@
 The pairs' loss picks the region that is most like a word anew at each step and pulls the two
 together, on small photos. What was picked can also be kept: then the photo is learned from like a
 boxed one, at full size and in mosaics. It is in the manner of Detic (Zhou et al. 2022), but with
-the region that is most like the name instead of the largest. The ImageNet knowledge has no say in
-it.
+the region that is most like the name instead of the largest.
 """
 
 from __future__ import annotations
@@ -120,6 +119,18 @@ def _everyday() -> dict[str, str]:
     return {name.casefold(): word for name, word in pairs}
 
 
+def find_boxes(checkpoint: str | Path, root: Path) -> tuple[dict[str, Any], int]:
+    """What a checkpoint finds in OV-mini's photos with one class name, and how many there are.
+
+    The ImageNet prior has no say in it.
+    """
+    model = load_checkpoint(checkpoint)
+    if isinstance(model.image_tower, NanoTower):
+        model.image_tower.prior = None
+    samples = [sample for sample in tag_samples(root) if len(sample.concepts) == 1]
+    return named_boxes(Predictor(model, device="cpu"), samples, root), len(samples)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -130,14 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    model = load_checkpoint(options.checkpoint)
-    if isinstance(model.image_tower, NanoTower):
-        model.image_tower.prior = None
-    samples = [sample for sample in tag_samples(options.root) if len(sample.concepts) == 1]
-    found = named_boxes(Predictor(model, device="cpu"), samples, options.root)
+    found, photos = find_boxes(options.checkpoint, options.root)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found), encoding="utf-8")
-    logger.info("%d of %d photos have a box", len(found["images"]), len(samples))
+    logger.info("%d of %d photos have a box", len(found["images"]), photos)
 
 
 if __name__ == "__main__":

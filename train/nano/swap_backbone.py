@@ -28,17 +28,12 @@ from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import NanoTower, build, nano_config
 from train.data.loader import Batches, load
 from train.data.readers.ov_mini import boxed_samples, tag_samples
-from train.data.sample import Sample
-from train.data.sampler import BatchConfig
+from train.data.sampler import BatchConfig, Sampler
 from train.data.transforms import Augmentation
-from train.experiment import Experiment, Stream
 from train.loop.allocator import keep_freed_memory
-from train.loop.distributed import World
-from train.loop.run import LoopConfig
 from train.nano.prior import imagenet_backbone
 from train.nano.widen import refuse_second_tower, widen
-from train.pretrain import prepare
-from train.tasks.boxes import BoxesConfig, normalise
+from train.tasks.boxes import normalise
 
 logger = logging.getLogger(__name__)
 
@@ -148,24 +143,52 @@ def _readers(model: DetCLIPv2) -> dict[str, tuple[int, nn.Conv2d]]:
     return {**laterals, **shortcuts}  # type: ignore[dict-item]
 
 
+def on_backbone(
+    checkpoint: str | Path,
+    backbone: str,
+    *,
+    root: Path,
+    width: int | None = None,
+    steps: int = 80,
+    seed: int = 0,
+) -> tuple[DetCLIPv2, dict[str, float]]:
+    """A checkpoint on another backbone, fitted to photos of OV-mini.
+
+    Args:
+        checkpoint: a name or folder.
+        backbone: timm's name.
+        root: OV-mini's folder.
+        width: channels of neck and head; None for as many as now.
+        steps: batches of 16 photos to fit on.
+        seed: of the photos and of new channels.
+
+    Returns:
+        As `transplant`.
+    """
+    torch.manual_seed(seed)
+    keep_freed_memory()
+    model = load_checkpoint(checkpoint).to(memory_format=torch.channels_last)
+    ahead = load(photos(model.config, root, seed), range(steps), workers=1)
+    seen = (batch.pixels for batch in tqdm(ahead, total=steps, unit="batch"))
+    swapped, unexplained = transplant(model, backbone, seen)
+    return (widen(swapped, width, seed) if width else swapped), unexplained
+
+
 def photos(config: ModelConfig, root: Path, seed: int) -> Batches:
     """Batches of 16 photos that may be trained on, as a detector of `config` sees them."""
-    stream = Stream(
-        "photos",
-        _photos,
-        BoxesConfig(),
-        BatchConfig(batch=16, sizes=(256, 320, 448), mosaic=0.3),
+    boxed, tagged = boxed_samples(root)[0], tag_samples(root)
+    samples = [*boxed, *tagged]
+    plan = BatchConfig(batch=16, sizes=(256, 320, 448), mosaic=0.3)
+    red, green, blue = (round(255 * m) for m in config.image.mean)
+    return Batches(
+        samples,
+        Sampler(samples, [1.0] * len(samples), plan, seed),
         Augmentation(scale=(0.5, 1.5)),
-        own_concepts=1,
+        seed=seed,
+        fill=(red, green, blue),
+        most_concepts=1,
         cache_gib=1.0,
     )
-    experiment = Experiment(config, (stream,), LoopConfig(1), root=root, seed=seed)
-    return prepare(experiment, stream, World()).batches
-
-
-def _photos(root: Path, cache: Path) -> tuple[Sequence[Sample], Sequence[float]]:
-    boxed, tagged = boxed_samples(root, cache)[0], tag_samples(root)
-    return [*boxed, *tagged], [1.0] * (len(boxed) + len(tagged))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,18 +208,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    keep_freed_memory()
-    model = load_checkpoint(options.checkpoint).to(memory_format=torch.channels_last)
-    ahead = load(photos(model.config, options.root, options.seed), range(options.steps), workers=1)
-    seen = (batch.pixels for batch in tqdm(ahead, total=options.steps, unit="batch"))
-    grown, unexplained = transplant(model, options.backbone, seen)
-    if options.width:
-        grown = widen(grown, options.width, options.seed)
+    grown, unexplained = on_backbone(
+        options.checkpoint,
+        options.backbone,
+        root=options.root,
+        width=options.width,
+        steps=options.steps,
+        seed=options.seed,
+    )
     for name, share in unexplained.items():
         logger.info("%s: %.2f of the variance unexplained", name, share)
     card = {k: v for k, v in inspect(options.checkpoint)["card"].items() if "sha" not in k}
-    save_checkpoint(grown, options.out, {**card, "transplanted_from": model.config.backbone})
+    save_checkpoint(grown, options.out, card)
 
 
 if __name__ == "__main__":

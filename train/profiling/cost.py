@@ -19,7 +19,7 @@ from detclipv2.nano.tower import build
 from train.data.sampler import canvas_of
 from train.data.turns import shares_of
 from train.experiment import Experiment, Stream
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 _BACKWARD = 2.0  # a backward pass costs two forward ones
 _PHRASES = 5  # the phrases of a web caption on the average, and itself

@@ -20,7 +20,8 @@ from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.loop.distributed import Replica, World
-from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.pairs import PairsTask
+from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Encode
 
 BATCHES = (64, 256, 1024)
@@ -88,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = 0.0
     for batch in BATCHES:
         words = {"batch": batch, "micro-batch": options.micro_batch, "size": options.size}
-        told = [text for key, value in words.items() for text in (f"--{key}", str(value))]
-        command = [sys.executable, "-m", "train.profiling.pair_memory", *told]
+        flags = [text for key, value in words.items() for text in (f"--{key}", str(value))]
+        command = [sys.executable, "-m", "train.profiling.pair_memory", *flags]
         found = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         first = first or found
         print(f"| {batch} | {found:.0f} | {found / first:.2f} |", flush=True)

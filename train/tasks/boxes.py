@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,20 +22,11 @@ from detclipv2.learning.assign import BACKGROUND, atss_assign
 from detclipv2.learning.losses import centerness_loss, centerness_target, focal_loss, giou_loss
 from detclipv2.regions import Regions
 from train.data.loader import Batch
+from train.loop.backprop import Backprop
 from train.loop.distributed import Replica, own_share
 from train.tasks.box_targets import PhotoTarget, build_targets, fill_concepts, gather_concepts
 from train.tasks.rank_loss import asked, rank_loss
 from train.tasks.text_encoding import Encode
-
-
-class Backprop(Protocol):
-    """How a task hands its gradient over, so that the loop can scale it."""
-
-    def __call__(self, loss: Tensor) -> None:
-        """Go back from a loss."""
-
-    def resume(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """Go on from gradients that an earlier call gave."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from train.ablations import report
-from train.ablations.report import ASKED, FIGURES, read_runs, write_report
+from train.ablations.report import write_report
+from train.ablations.runs import ASKED, FIGURES, read_runs
 from train.ablations.significance import (
     Estimate,
     difference,

@@ -12,11 +12,12 @@ from tests.train.loop.test_run import drawn_experiment
 from train import ablate as command
 from train.ablate import fingerprint
 from train.ablations.bases import nano, swin_t
-from train.ablations.row import Row, epoch_steps, keep_streams
+from train.ablations.row import Row, keep_streams
 from train.ablations.tables import ROWS, find_rows
 from train.data.sample import pair
-from train.experiment import describe
-from train.nano import joint as nano_joint
+from train.experiment import describe, epoch_steps
+from train.nano import stages
+from train.nano import streams as nano_streams
 from train.pretrain import load_experiment
 
 ROW = {row.name: row for row in ROWS}
@@ -134,7 +135,7 @@ def test_only_the_papers_own_choices_are_the_base() -> None:
 @pytest.mark.parametrize("row", [r for r in OWN if not r.data], ids=lambda r: r.name)
 def test_a_row_differs_from_the_base_in_what_it_says_and_in_nothing_else(row: Row) -> None:
     base = nano(row)
-    assert base == nano_joint.experiment()
+    assert base == stages.joint()
     assert differences(describe(base), describe(row.experiment(base))) == _CHANGES.get(row.name, {})
 
 
@@ -218,12 +219,12 @@ def test_captions_and_names_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_
     mixed = [
         pair(Path(f"{i}.jpg"), ["a dog"], caption=f"{i}" if i % 2 else None) for i in range(52)
     ]
-    monkeypatch.setattr(nano_joint, "pair_samples", lambda *_: (mixed, [1.0] * 52))
-    for fewer, count in ((False, 26), (True, 6)):
-        stream = next(s for s in nano_joint.apart(fewer=fewer).streams if s.name == "pairs")
+    monkeypatch.setattr(nano_streams, "pair_samples", lambda *_: (mixed, [1.0] * 52))
+    for row, count in (("4/O365+GoldG+CC15M", 26), ("4/O365+CC3M", 6)):
+        stream = next(s for s in nano(ROW[row]).streams if s.name == "pairs")
         samples, repeats = stream.data(tmp_path, tmp_path)
         assert len(samples) == len(repeats) == count and all(s.caption for s in samples)
-    smoke = load_experiment("nano_joint", smoke=True)
+    smoke = load_experiment("nano:joint", smoke=True)
     assert smoke.loop.steps == 4
     assert [s.name for s in smoke.streams] == ["detection", "grounding", "pairs"]
-    assert 2000 < nano_joint.experiment().loop.steps < 5000
+    assert 2000 < stages.joint().loop.steps < 5000

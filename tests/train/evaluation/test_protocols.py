@@ -23,10 +23,10 @@ from tests.detectors.transformers_models import save_detector
 from tests.places import REPO
 from tests.train.conftest import COLOURS, draw_set
 from train import evaluate
+from train.data.readers.coco import read_truth
 from train.data.readers.odinw import clean_name, read_odinw, read_odinw_truth
 from train.evaluation import protocols
 from train.evaluation.detector_sweep import Sweep
-from train.evaluation.metrics.detection import read_truth
 from train.evaluation.protocols import OdinwSet, read_sets
 from train.evaluation.zero_shot import zero_shot_boxes
 

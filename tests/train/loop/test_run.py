@@ -34,7 +34,7 @@ from train.loop.run_state import STATE
 from train.loop.snapshots import SNAPSHOTS
 from train.pretrain import pretrain
 from train.tasks.boxes import BoxesConfig
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 
 def drawn_experiment(annotations: Path, out: Path, **loop: float) -> Experiment:

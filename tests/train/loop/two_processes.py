@@ -23,7 +23,8 @@ from train.data.transforms import View
 from train.initial_model import blocks_of
 from train.loop.distributed import Parallel, Replica, World, world
 from train.tasks.boxes import BoxesConfig, BoxesTask
-from train.tasks.pairs import PairsConfig, PairsTask
+from train.tasks.pairs import PairsTask
+from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Texts
 
 CASES: dict[str, BoxesConfig | PairsConfig] = {

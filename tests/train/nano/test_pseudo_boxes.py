@@ -14,7 +14,7 @@ from detclipv2.assets import FOLDER
 from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
 from train.data.readers.ov_mini import PSEUDO_BOXES, TAGGED, pseudo_boxed_samples
-from train.nano import joint as nano_joint
+from train.nano import stages
 from train.nano.pseudo_boxes import find_box, main, named_boxes
 
 
@@ -79,5 +79,5 @@ def test_a_run_without_the_boxes_says_how_to_make_them(tmp_path: Path) -> None:
 
 
 def test_the_stream_teaches_names_not_places() -> None:
-    stream = nano_joint.pseudo().streams[-1]
+    stream = stages.pseudo_boxes().streams[-1]
     assert stream.name == "named" and not stream.task.localise  # type: ignore[union-attr]

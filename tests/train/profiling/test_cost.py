@@ -14,7 +14,7 @@ from train.loop.run import LoopConfig
 from train.pretrain import load_experiment, main
 from train.profiling.cost import plan
 from train.tasks.boxes import BoxesConfig
-from train.tasks.pairs import PairsConfig
+from train.tasks.pairs_config import PairsConfig
 
 
 def _experiment(**changes: object) -> Experiment:
@@ -105,13 +105,23 @@ def test_configs_are_found_by_name_and_unknown_ones_list_the_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert load_experiment("paper:t_o365").model.name == "swin_t"
-    assert load_experiment("nano_boxes", smoke=True).loop.steps == 4
-    for wrong, listed in [("paper:t_coco", "t_o365_cc3m"), ("nothing", "nano_boxes")]:
+    assert load_experiment("nano:boxes", smoke=True).loop.steps == 4
+    assert load_experiment("nano_boxes") == load_experiment("nano:boxes")
+    assert load_experiment("nano_joint:shipped") == load_experiment("nano:with_pairs")
+    assert load_experiment("nano_joint:finish") == load_experiment("nano:finish")
+    assert load_experiment("nano_joint") == load_experiment("nano:joint")
+    for wrong, listed in [
+        ("paper:t_coco", "t_o365_cc3m"),
+        ("nothing", "nano"),
+        ("nano", "nano:finish"),
+        ("nano:of_epochs", "nano:boxes"),
+        ("nano_joint:apart", "nano:finish"),
+    ]:
         with pytest.raises(ValueError, match=listed):
             load_experiment(wrong)
     main(
         [
-            "nano_boxes",
+            "nano:boxes",
             "--plan",
             "--tflops",
             "0.1",

@@ -18,7 +18,8 @@ from train.data.loader import Batch
 from train.data.transforms import View
 from train.loop.distributed import Replica, World
 from train.tasks.batch_words import Words, alike, collect_words, repeated
-from train.tasks.pairs import PairsConfig, PairsTask, repeat_rows
+from train.tasks.pairs import PairsTask, repeat_rows
+from train.tasks.pairs_config import PairsConfig
 
 _TEXTS = [
     ("a dog on a red sofa", ["a dog", "a red sofa"]),

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from train.data.readers.coco import read_coco
+from train.data.readers.coco import read_coco, read_truth
 from train.data.sample import Sample
-from train.evaluation.metrics.detection import read_truth
 
 ANNOTATIONS = "_annotations.coco.json"
 

@@ -38,8 +38,8 @@ def encode(sample: Sample, max_side: int = 0) -> tuple[str, Sample]:
     except ImageError as error:
         raise ValueError("a photo that cannot be decoded", str(error)) from error
     if len(sample.boxes) and (sample.width, sample.height) != photo.size:
-        told = f"{sample.width}×{sample.height} in the annotation, {photo.width}×{photo.height}"
-        raise ValueError("a photo of another size than its boxes", told)
+        sizes = f"{sample.width}×{sample.height} in the annotation, {photo.width}×{photo.height}"
+        raise ValueError("a photo of another size than its boxes", sizes)
     kind = storable_kind(data)
     shrink = max_side / max(photo.size) if max_side else 1.0
     if shrink < 1:

@@ -73,8 +73,8 @@ def from_json(
             boxes, labels = plain.boxes, plain.labels
         else:
             if (values["width"], values["height"]) != size:
-                told = f"{values['width']}×{values['height']}"
-                raise ValueError(f"boxes of a {told} photo on one of {size[0]}×{size[1]}")
+                annotated = f"{values['width']}×{values['height']}"
+                raise ValueError(f"boxes of a {annotated} photo on one of {size[0]}×{size[1]}")
             boxes = np.array(values["boxes"], dtype=np.float32)
             labels = np.zeros((len(boxes), len(concepts)), dtype=bool)
             for row, indices in zip(labels, values["labels"], strict=True):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,19 +162,6 @@ def percent(values: NDArray[np.float64]) -> float:
 def prompt_of(category: dict[str, Any]) -> str:
     """What a detector is asked for: a category's `text`, where there is one, else its name."""
     return str(category.get("text") or category["name"])
-
-
-def read_truth(annotations: Path, split: str | None = None) -> dict[str, Any]:
-    """A COCO-format file without its outlines, cut to a split."""
-    data: dict[str, Any] = json.loads(annotations.read_text(encoding="utf-8"))
-    images = [i for i in data["images"] if split is None or i.get("split") == split]
-    ids = {i["id"] for i in images}
-    boxes = [
-        {key: value for key, value in a.items() if key != "segmentation"}
-        for a in data["annotations"]
-        if a["image_id"] in ids
-    ]
-    return {"images": images, "annotations": boxes, "categories": data["categories"]}
 
 
 def check_photos(truth: dict[str, Any], rows: Rows) -> None:
