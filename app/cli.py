@@ -80,5 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """The console script `detclipv2`."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -22,7 +22,7 @@ def refuse(host, *_, **__):
     asked.append(str(host))
     raise OSError(f"no way to {host}")
 socket.getaddrinfo = refuse
-from detclipv2.detectors.protocol import TransformersDetector
+from detclipv2.detectors.transformers_detector import TransformersDetector
 from detclipv2.checkpoint import load_checkpoint
 try:
     if sys.argv[1] == "ours":

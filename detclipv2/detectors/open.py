@@ -34,7 +34,7 @@ def open_detector(
         DetectorError: none of these, or it cannot be loaded; the message says what to do.
     """
     from detclipv2.checkpoint import CheckpointError, locate
-    from detclipv2.detectors.protocol import TransformersDetector
+    from detclipv2.detectors.transformers_detector import TransformersDetector
 
     try:
         if _is_transformers(Path(source)):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from detclipv2.detectors.protocol import Detector, TransformersDetector
+from detclipv2.detectors.protocol import Detector
+from detclipv2.detectors.transformers_detector import TransformersDetector
 from detclipv2.fingerprint import fingerprint
 from detclipv2.geometry.boxes import clip
 from detclipv2.inference.predictor import Predictor

@@ -10,7 +10,8 @@ from statistics import mean
 from typing import Any
 
 from detclipv2.checkpoint import load_checkpoint
-from detclipv2.detectors.protocol import Detector, TransformersDetector
+from detclipv2.detectors.protocol import Detector
+from detclipv2.detectors.transformers_detector import TransformersDetector
 from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
