@@ -131,8 +131,8 @@ def release(
     added = {"data_and_terms": TERMS, "terms": _TERMS, **(card or {})}
     save_checkpoint(model, out, {**earlier, **added})
     if provenance:
-        text = json.dumps(list(provenance), indent=1, ensure_ascii=False)
-        (out / PROVENANCE).write_text(text + "\n", encoding="utf-8")
+        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in provenance)
+        (out / PROVENANCE).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     return sum(file.stat().st_size for file in out.iterdir())
 
 

@@ -27,7 +27,7 @@ CHECKPOINT = "checkpoint"
 """In a step's folder: what it made, where that is a detector."""
 FIGURES = "figures.json"
 _SHARED = "shared"
-_SMOKE_SIZES = {"size": 96, "least": 96, "second": 128}
+_SMOKE_SIZES = {"size": 128, "least": 128, "second": 192}
 
 
 class Stopped(RuntimeError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.data.dropped import Dropped, reporting
-from train.data.readers.grounding import GroundedPhrase, grounded, with_boxes
+from train.data.readers.grounding import grounded
 from train.data.sample import Sample
 
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/\w+)+) ([^\]]*)\]")
@@ -44,17 +44,6 @@ def read_entities(
     with reporting(dropped, folder) as report:
         return [
             grounded(path, width, height, phrases, heads=heads, dropped=report)
-            for path, width, height, phrases in _photos(folder, images, split, report)
-        ]
-
-
-def read_entity_phrases(
-    folder: Path, images: Path | None = None, *, split: str, dropped: Dropped | None = None
-) -> list[tuple[Path, list[GroundedPhrase]]]:
-    """What phrase recall is measured on: every boxed phrase of every caption, by photo."""
-    with reporting(dropped, folder) as report:
-        return [
-            (path, with_boxes(phrases, width, height))
             for path, width, height, phrases in _photos(folder, images, split, report)
         ]
 

@@ -12,7 +12,7 @@ import pytest
 
 from train.data.dropped import EXAMPLES, Dropped
 from train.data.readers.coco import read_coco, read_objects365
-from train.data.readers.entities import phrases_of, read_entities, read_entity_phrases
+from train.data.readers.entities import phrases_of, read_entities
 from train.data.readers.goldg import read_goldg
 from train.data.readers.lvis import read_lvis
 from train.data.sample import Sample
@@ -204,12 +204,6 @@ def test_entities_joins_sentences_and_boxes_by_chain(entities: Path) -> None:
     assert list(dropped.summary()["a photo without readable boxes or sentences"]["examples"])
     (sample,) = read_entities(entities, split="train", heads=False)
     assert sample.concepts == ("man", "field", "tall player")
-    ((path, phrases),) = read_entity_phrases(entities, entities, split="train")
-    assert path == entities / "77.jpg"
-    assert [(p.text, p.boxes.tolist()) for p in phrases] == [
-        ("A man", [[10, 20, 40, 60]]),
-        ("The tall player", [[10, 20, 40, 60]]),
-    ]
 
 
 def test_marked_sentences() -> None:
