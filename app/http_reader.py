@@ -62,11 +62,11 @@ class _ThreadClient:
     client: httpx.Client
     sockets: list[socket.socket] = field(default_factory=list)
 
-    def note(self, event: str, told: Mapping[str, Any]) -> None:
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore's trace: every socket that is opened."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self.sockets = [one for one in self.sockets if one.fileno() >= 0]
-            self.sockets.append(told["return_value"].get_extra_info("socket"))
+            self.sockets.append(info["return_value"].get_extra_info("socket"))
 
     def shut_down(self) -> None:
         """End whatever is being read or sent."""

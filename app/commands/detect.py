@@ -12,10 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.detect_arguments import LOOK, MODEL, UsageError, look_of, vocabulary_of
-from app.commands.vocabulary_notes import tell
+from app.commands.detect_arguments import (
+    DETECTION_FLAGS,
+    MODEL,
+    UsageError,
+    detection_options,
+    vocabulary_of,
+)
+from app.commands.vocabulary_notes import print_vocabulary
+from app.labelstudio.push.task_file import FORMAT, write_tasks
 from app.runs import sources
-from app.runs.export import export, to_coco
+from app.runs.export import export, export_coco
 from app.runs.files import SourceError, readable
 from app.runs.pictures import Pictures
 from app.runs.records import ImageRef, RunError
@@ -24,7 +31,7 @@ from app.runs.store import Run
 
 if TYPE_CHECKING:
     from app.engine import Engine
-    from app.labelstudio.api.images import TaskImages
+    from app.labelstudio.api.image_reader import TaskImages
 
 Say = Callable[[str], None]
 
@@ -100,8 +107,8 @@ def _model_of(run: Run) -> str:
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
     """A run's boxes are all made in one way; a threshold only filters them."""
     begun = run.settings
-    look = look_of(arguments)
-    asked = {LOOK[name]: (look[name], getattr(begun, name)) for name in look}
+    options = detection_options(arguments)
+    asked = {DETECTION_FLAGS[name]: (options[name], getattr(begun, name)) for name in options}
     asked.pop("--threshold", None)
     project = arguments.project
     if project is not None and not begun.source.endswith(f"project {project}"):
@@ -134,20 +141,20 @@ def _create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engin
             f"{arguments.run} holds a run already; go on with --resume {arguments.run}"
         )
     images = _images(arguments)
-    look = look_of(arguments)
+    options = detection_options(arguments)
     try:
         vocabulary = vocabulary_of(arguments)
-        Settings(**{name: look[name] for name in look.keys() - {"size", "floor"}})
+        Settings(**{name: options[name] for name in options.keys() - {"size", "floor"}})
     except (VocabularyError, DetectorError) as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, arguments.size, len(images))
     vocabulary = engine.predictor.vocabulary(vocabulary)
-    tell(vocabulary, lambda line: print(line, file=sys.stderr))
+    print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
     source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine,
         vocabulary.serialise(),
-        **look,
+        **options,
         source=source or f"Label Studio project {arguments.project}",
     )
     folder = arguments.run
@@ -184,7 +191,7 @@ def _reader(arguments: argparse.Namespace) -> Callable[[ImageRef], bytes]:
     @cache
     def tasks() -> TaskImages:
         from app.labelstudio.api.connection import Connection
-        from app.labelstudio.api.images import TaskImages
+        from app.labelstudio.api.image_reader import TaskImages
 
         return TaskImages(Connection.from_environment(), hosts=hosts)
 
@@ -208,13 +215,13 @@ def _work(
 
     missed: list[str] = []
 
-    def miss(what: str) -> None:
+    def on_missing(what: str) -> None:
         missed.append(what)
         tqdm.write(f"failed: {what}", file=sys.stderr)
 
     pictures = None
     if arguments.out is not None and not arguments.no_pictures:
-        pictures = Pictures(run, arguments.out / "pictures", miss)
+        pictures = Pictures(run, arguments.out / "pictures", on_missing)
     again = f"; go on with --resume {run.folder}" if _kept(arguments) else ""
     before = run.counts()
     code = OK
@@ -223,7 +230,7 @@ def _work(
         with (
             tqdm(
                 total=before.total,
-                initial=before.looked_at,
+                initial=before.processed,
                 unit="img",
                 file=sys.stderr,
                 dynamic_ncols=True,
@@ -250,13 +257,13 @@ def _work(
         say(f"stopped after {done} of {counts.total} images{why}; what is done is written{again}")
     finally:
         if pictures is not None:
-            pictures.room.release()
+            pictures.reserved.release()
     try:
-        written = _write(run, read, arguments, pictures, miss)
+        written = _write(run, read, arguments, pictures, on_missing)
     except KeyboardInterrupt:
         say(f"stopped before all results were written{again or '; start again'}")
         return INTERRUPTED
-    return _tell(run, written, missed, code, arguments, say)
+    return _summarise(run, written, missed, code, arguments, say)
 
 
 def _write(
@@ -264,33 +271,34 @@ def _write(
     read: Callable[[ImageRef], bytes],
     arguments: argparse.Namespace,
     pictures: Pictures | None,
-    miss: Say,
+    on_missing: Say,
 ) -> list[Path]:
     """COCO, pictures that are missing or out of date, exports; returns what to look at."""
     written = []
     if arguments.out is not None:
         # The boxes first: pictures may take the room that is left.
         file = arguments.out / "detections.json"
-        written.append(to_coco(run, file))
+        written.append(export_coco(run, file))
         drawn = {} if pictures is None else pictures.complete(read)
-        extra = {image: {"picture": f"pictures/{path.name}"} for image, path in drawn.items()}
+        extra = {name: {"picture": f"pictures/{path.name}"} for name, path in drawn.items()}
         if extra:
             try:
-                to_coco(run, file, extra=extra)
+                export_coco(run, file, extra=extra)
             except OSError as error:
-                miss(f"the names of the pictures, in {file}: {error}")
+                on_missing(f"the names of the pictures, in {file}: {error}")
     folder = (run.folder if _kept(arguments) else arguments.out) / "exports"
     for kind in arguments.formats:
         try:
-            written.append(
-                export(run, kind, folder, read=read, image_root=arguments.image_root, missed=miss)
-            )
+            if kind == FORMAT:
+                written.append(write_tasks(run, folder, arguments.image_root))
+            else:
+                written.append(export(run, kind, folder, read=read, on_missing=on_missing))
         except OSError as error:
-            miss(f"--format {kind}: {error}")
+            on_missing(f"--format {kind}: {error}")
     return written
 
 
-def _tell(
+def _summarise(
     run: Run,
     written: list[Path],
     missed: list[str],

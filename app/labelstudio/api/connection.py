@@ -26,7 +26,7 @@ from app.labelstudio.api.environment import (
 from app.labelstudio.api.errors import LabelStudioError, refused
 from app.labelstudio.api.keys import Key, is_below
 from app.labelstudio.api.shapes import checked, parse_json
-from app.progress import Tell, untold
+from app.progress import OnProgress, ignore_progress
 from app.runs.files import MAX_BYTES
 
 __all__ = ["KEY_VARIABLES", "URL_VARIABLES", "Account", "Connection", "LabelStudioError"]
@@ -193,25 +193,27 @@ class Connection:
 
         return self._ask("GET", self._address(path), check, MAX_BYTES)
 
-    def pages(self, params: Mapping[str, Any], tell: Tell = untold) -> Iterator[shapes.Task]:
+    def pages(
+        self, params: Mapping[str, Any], on_progress: OnProgress = ignore_progress
+    ) -> Iterator[shapes.Task]:
         """Tasks of a project, a page at a time; addresses in a cloud as they were written.
 
         Args:
             params: of the request.
-            tell: called after every page, with tasks.
+            on_progress: called after every page, with tasks.
         """
-        received, known = 0, set[int]()
+        received, seen_ids = 0, set[int]()
         for page in range(1, MAX_PAGES + 1):
             paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
             answer = self.read(shapes.TaskPage, "/api/tasks/", params={**params, **paging})
             tasks, total = answer["tasks"], answer["total"]
-            fresh = [task for task in tasks if task["id"] not in known]
+            fresh = [task for task in tasks if task["id"] not in seen_ids]
             if tasks and not fresh:
                 raise LabelStudioError(f"{self.url} gives the same tasks on page {page} again")
-            known.update(task["id"] for task in fresh)
+            seen_ids.update(task["id"] for task in fresh)
             yield from fresh
             received += len(tasks)  # a server may give fewer than it is asked for
-            tell(min(received, total), total)
+            on_progress(min(received, total), total)
             if not tasks or received >= total:
                 return
         raise LabelStudioError(f"{self.url} gives more than {MAX_PAGES:,} pages of tasks")

@@ -12,20 +12,23 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.box import Box
 from app.labelstudio.api.config_map import LabelMap, read_config
+from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages
-from app.labelstudio.api.labeling_config import ConfigError, Control, ImageTag, read_labeling_config
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.labeling_config import Control, ImageTag, read_labeling_config
 from app.labelstudio.api.payload import Region, Target, prediction, read_regions, regions_of
-from app.labelstudio.backend.detection import look, look_inside
+from app.labelstudio.backend.detection import detect, detect_inside
 from app.labelstudio.backend.label_config import Typed, read_labels, typed_prompt
-from app.labelstudio.backend.learned_state import Learned, Memory, Prompt
-from app.labelstudio.backend.prompts import Wish, Wishes
+from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
+from app.labelstudio.backend.prompts import Queries, Query
 from app.labelstudio.learn.calibrate import curves, propose
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.learn.usable_reviews import lessons
+from app.labelstudio.learn.usable_reviews import usable_reviews
 from app.runs.files import SourceError
-from app.runs.records import Box, ImageRef
+from app.runs.model_version import NAME
+from app.runs.records import ImageRef
 from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
 
@@ -68,7 +71,7 @@ class Backend:
         threshold: float = THRESHOLD,
         size: int | None = None,
         tiles: int = 1,
-        memory: Memory | None = None,
+        state: LearnedState | None = None,
     ) -> None:
         self._images = images
         self._connection = connection
@@ -76,8 +79,8 @@ class Backend:
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
-        self._memory = memory or Memory()
-        self._wishes = Wishes(self._memory, threshold, size, tiles)
+        self._state = state or LearnedState()
+        self._queries = Queries(self._state, threshold, size, tiles)
         self._training: set[str] = set()
         self._training_lock = threading.Lock()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
@@ -103,10 +106,10 @@ class Backend:
     def setup(self, project: str, config: str) -> dict[str, Any]:
         """The version for a project's configuration; does not wait for the model."""
         try:
-            version = self._wishes.of(self._detector, project, config).version
+            version = self._queries.of(self._detector, project, config).version
         except (ConfigError, VocabularyError) as error:
             log.warning("project %s: %s", project, error)
-            version = "detclipv2"
+            version = NAME
         return {"model_version": version}
 
     def predict(
@@ -137,12 +140,12 @@ class Backend:
         elif context:
             yield self._drawn(detector, read_regions(context, (100, 100)), tasks, config, project)
         else:
-            wish = self._wishes.of(detector, project, config)
-            labels = read_config(config, wish.vocabulary)
+            query = self._queries.of(detector, project, config)
+            labels = read_config(config, query.vocabulary)
             for task in tasks:
-                yield self._answer(detector, task, labels, wish)
+                yield self._answer(detector, task, labels, query)
 
-    def told(
+    def message(
         self, config: str, context: Sequence[Mapping[str, Any]] | None, said: str
     ) -> Answer | None:
         """An answer that shows these words to a labeler; None where nothing can show them."""
@@ -150,16 +153,12 @@ class Backend:
             typed = typed_prompt(context, read_labeling_config(config))
         except ConfigError:
             return None
-        return (
-            None
-            if typed is None
-            else prediction([], "detclipv2") | {"result": [typed.answer(said)]}
-        )
+        return None if typed is None else prediction([], NAME) | {"result": [typed.answer(said)]}
 
     def forget_prompt(self, project: str) -> bool:
         """Make the project's labels count again; returns whether a prompt was kept."""
-        kept = self._memory.prompt(project) is not None
-        self._memory.keep_prompt(project, None)
+        kept = self._state.prompt(project) is not None
+        self._state.keep_prompt(project, None)
         return kept
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,9 +173,9 @@ class Backend:
         if action == "START_TRAINING":
             self._train(project)
         elif action == "PROJECT_UPDATED":
-            prompt = self._memory.prompt(project)
+            prompt = self._state.prompt(project)
             if prompt is not None and about.get("label_config") != prompt.config:
-                self._memory.keep_prompt(project, None)
+                self._state.keep_prompt(project, None)
         return {"status": "ok", "action": action}
 
     def _train(self, project: str) -> None:
@@ -191,9 +190,9 @@ class Backend:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
         try:
             detector = self._wait()
-            used = lessons(pull(self._connection, int(project)), detector.fingerprint)
+            used = usable_reviews(pull(self._connection, int(project)), detector.fingerprint)
             proposals = tuple(propose(curve) for curve in curves(used.tasks).values())
-            self._memory.keep_learned(project, Learned(detector.fingerprint, proposals))
+            self._state.keep_learned(project, Learned(detector.fingerprint, proposals))
         except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
@@ -222,14 +221,14 @@ class Backend:
         if typed.resets:
             kept = self.forget_prompt(project)
             said = "the project's labels count again" if kept else "the project's labels count"
-            return prediction([], "detclipv2") | {"result": [typed.answer(said)]}
+            return prediction([], NAME) | {"result": [typed.answer(said)]}
         try:
-            wish = self._wishes.of(detector, project, config, typed.text)
-            labels = read_config(config, wish.vocabulary)
+            query = self._queries.of(detector, project, config, typed.text)
+            labels = read_config(config, query.vocabulary)
         except (ConfigError, VocabularyError) as error:
-            return prediction([], "detclipv2") | {"result": [typed.answer(str(error))]}
-        self._memory.keep_prompt(project, Prompt(typed.text, config))
-        answer = self._answer(detector, tasks[0], labels, wish) if tasks else []
+            return prediction([], NAME) | {"result": [typed.answer(str(error))]}
+        self._state.keep_prompt(project, Prompt(typed.text, config))
+        answer = self._answer(detector, tasks[0], labels, query) if tasks else []
         if isinstance(answer, dict) and labels.missing:
             said = f"no label takes {', '.join(labels.missing)}; the others are looked for"
             answer["result"].append(typed.answer(said))
@@ -249,7 +248,7 @@ class Backend:
         it was drawn with once there is an answer.
         """
         controls = read_labeling_config(config).controls
-        wish = self._wishes.of(detector, project, config)
+        query = self._queries.of(detector, project, config)
         words = {concept.name: concept for concept in read_labels(config).vocabulary.returned}
         result: list[dict[str, Any]] = []
         for region in drawn:
@@ -265,13 +264,13 @@ class Backend:
             w, h = picture.width / 100, picture.height / 100
             around = Box(name, region.box.score, (x1 * w, y1 * h, x2 * w, y2 * h))
             alone = Vocabulary((ConceptClass(name, words[name].aliases),))
-            box = look_inside(detector, picture, alone, around, self._size) or around
+            box = detect_inside(detector, picture, alone, around, self._size) or around
             target = Target(control.name, control.image.name, control.shape)
             result += regions_of([box], picture.size, {name: (target, name)}, key[1])
-        return prediction(result, wish.version) if result else []
+        return prediction(result, query.version) if result else []
 
     def _answer(
-        self, detector: Detector[Any], task: Mapping[str, Any], labels: LabelMap, wish: Wish
+        self, detector: Detector[Any], task: Mapping[str, Any], labels: LabelMap, query: Query
     ) -> Answer:
         """The boxes of all images of a task; nothing if one of them cannot be opened."""
         where = {tag.name: classes for tag, classes in labels.images}
@@ -283,11 +282,11 @@ class Backend:
             picture = self._open(task, url)
             if picture is None:
                 return []
-            boxes = look(
-                detector, picture, wish.vocabulary, wish.threshold, self._size, self._tiles
+            boxes = detect(
+                detector, picture, query.vocabulary, query.threshold, self._size, self._tiles
             )
             result += regions_of(boxes, picture.size, where[name], item)
-        return prediction(result, wish.version) if places else []
+        return prediction(result, query.version) if places else []
 
     def _open(self, task: Mapping[str, Any], url: str | None) -> Image.Image | None:
         """An image of a task, upright; None where it cannot be had."""

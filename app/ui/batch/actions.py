@@ -15,12 +15,13 @@ from typing import Any
 import gradio as gr
 
 from app.engine import Engine
-from app.labelstudio.api.config_map import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, images_of_project
-from app.progress import Tell, untold
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
+from app.labelstudio.push import task_file
+from app.progress import OnProgress, ignore_progress
 from app.runs import sources
-from app.runs.export import FORMATS, export
+from app.runs.export import export
 from app.runs.files import SourceError
 from app.runs.jobs import Job, estimate
 from app.runs.records import Counts, ImageRef, RunError
@@ -32,26 +33,15 @@ from app.ui.shared.projects import Project, number
 from app.ui.shared.run_folders import UPLOADS, RunFolders, keep_uploads
 from app.ui.shared.stopping import PROGRESS, Stops
 from app.ui.shared.toasts import toast, warn
-from detclipv2.language.vocabulary import VocabularyError
+from app.ui.shared.trouble import TROUBLE
 
-TROUBLE = (
-    RunError,
-    SourceError,
-    VocabularyError,
-    LabelStudioError,
-    ConfigError,
-    OSError,
-    ValueError,
-    sqlite3.Error,
-)
 FORMAT_NAMES = {
     "COCO": "coco",
     "YOLO": "yolo",
     "Pascal VOC": "voc",
     "CSV": "csv",
-    "Label Studio tasks": "labelstudio",
+    "Label Studio tasks": task_file.FORMAT,
 }
-assert set(FORMAT_NAMES.values()) == set(FORMATS)
 _MOST_SHOWN = 200
 
 
@@ -91,21 +81,28 @@ class BatchActions:
     ) -> str:
         """How many photos there are and how long they will take, measured on three of them."""
         try:
-            self.engine.predictor.vocabulary(prompts)
+            vocabulary = self.engine.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
-            tell = self.stops.teller("Listing photos", progress, visitor)
+            on_progress = self.stops.teller("Listing photos", progress, visitor)
             images = self._images(
-                files, places, every, project, unlabelled, connection, visitor, tell=tell
+                files,
+                places,
+                every,
+                project,
+                unlabelled,
+                connection,
+                visitor,
+                on_progress=on_progress,
             )
-            tell = self.stops.teller("Measuring", progress, visitor)
+            on_progress = self.stops.teller("Measuring", progress, visitor)
             seconds = estimate(
                 images,
                 self.engine.predictor,
                 read,
-                prompts,
+                vocabulary,
                 self.engine.asked_size,
                 tiles=int(tiles),
-                tell=tell,
+                on_progress=on_progress,
             )
         except TROUBLE as error:
             return render.status("error", str(error))
@@ -130,7 +127,7 @@ class BatchActions:
         """Begin a run; returns the list of runs and the status."""
         try:
             with self.runs.new(name) as folder:
-                vocabulary = self.engine.predictor.vocabulary(prompts)
+                vocabulary = self.engine.vocabulary(prompts)
                 read = self.reader(hosts, connection, visitor)
                 images = self._images(
                     files,
@@ -232,7 +229,7 @@ class BatchActions:
         if job is not None:
             now = job.progress()
             phase, left, problem = now.phase, now.seconds_left, now.problem
-        words = f"{run.folder.name}: {phase}, {counts.looked_at:,} of {counts.total:,} photos"
+        words = f"{run.folder.name}: {phase}, {counts.processed:,} of {counts.total:,} photos"
         if left and phase == "running":
             words += f", about {render.duration(left)} left"
         lines = [
@@ -241,7 +238,7 @@ class BatchActions:
         ]
         if problem:
             return render.status("error", f"{words}. {problem}", lines)
-        bar = render.bar(counts.looked_at, counts.total)
+        bar = render.bar(counts.processed, counts.total)
         return bar + render.status("ok" if not counts.pending else "idle", words, lines)
 
     def refresh(self, name: str | None, visitor: gr.Request) -> tuple[Any, ...]:
@@ -292,11 +289,9 @@ class BatchActions:
             self.downloads.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.downloads))
             read = self.reader("", connection, visitor)
-            tell = self.export_stops.teller("Exporting", progress, visitor)
+            on_progress = self.export_stops.teller("Exporting", progress, visitor)
             missed: list[str] = []
-            made = export(
-                run, FORMAT_NAMES[kind], folder, read=read, tell=tell, missed=missed.append
-            )
+            made = _export(run, FORMAT_NAMES[kind], folder, read, on_progress, missed.append)
             if missed:
                 warn(f"{len(missed)} photos are missing in it. {missed[0]}")
             if made.is_dir():
@@ -326,12 +321,14 @@ class BatchActions:
         connection: Connection | None,
         visitor: gr.Request,
         keep: Path | None = None,
-        tell: Tell = untold,
+        on_progress: OnProgress = ignore_progress,
     ) -> list[ImageRef]:
         """What the form names; uploads are copied into `keep`, if it is told."""
         if project:
             server = connection or self.access.connect("", "", visitor)
-            return images_of_project(server, number(project), only_unlabelled=unlabelled, tell=tell)
+            return images_of_project(
+                server, number(project), only_unlabelled=unlabelled, on_progress=on_progress
+            )
         places = [line.strip() for line in written.splitlines() if line.strip()]
         self.access.check_paths(places, visitor)
         paths = files or []
@@ -384,3 +381,16 @@ def _unmoved(run: Run) -> list[str]:
     if len(own) < len(run.view.vocabulary.returned):
         return []
     return ["Every class has its own @ threshold, so this one changes nothing."]
+
+
+def _export(
+    run: Run,
+    kind: str,
+    folder: Path,
+    read: Callable[[ImageRef], bytes],
+    on_progress: OnProgress,
+    on_missing: Callable[[str], None],
+) -> Path:
+    if kind == task_file.FORMAT:
+        return task_file.write_tasks(run, folder, on_progress=on_progress)
+    return export(run, kind, folder, read=read, on_progress=on_progress, on_missing=on_missing)

@@ -11,10 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.browse.job import BrowseJob, known_runs, run_of
-from app.browse.store import ORDERS, BrowseRun, Filter
+from app.browse.job import BrowseJob, readable_runs, run_of
+from app.browse.records import ORDERS, Filter
+from app.browse.store import BrowseRun
 from app.engine import Engine
-from app.formats import coco
+from app.formats.atomic import write_bytes
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError, place
 from app.ui.shared.cards import cards
@@ -74,7 +75,7 @@ class BrowseActions:
 
     def choose(self, folder: str | None, visitor: gr.Request) -> Outputs:
         """Show a run made earlier."""
-        run = next((run for run in self._known(visitor) if str(run.folder) == folder), None)
+        run = next((run for run in self._visible_runs(visitor) if str(run.folder) == folder), None)
         if run is None:
             return gr.skip(), gr.skip(), gr.skip()
         return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
@@ -82,7 +83,7 @@ class BrowseActions:
     def earlier(self, visitor: gr.Request) -> Any:
         """The runs that the visitor may see, for the list."""
         found = []
-        for run in self._known(visitor):
+        for run in self._visible_runs(visitor):
             about, counts = run.about, run.counts()
             if about is not None:
                 words = f"{about.source} · {counts.total} captions · {about.model}"
@@ -112,12 +113,12 @@ class BrowseActions:
         if mine and job and job.error:
             return render.status("error", f"{done}. It ended early: {job.error}", lines)
         if mine and job and job.running:
-            told = "Reading the data set" if about is None else done
+            headline = "Reading the data set" if about is None else done
             if job.rate > 0:
                 left = counts.pending / job.rate
                 wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-                told += f" · about {wait} left"
-            return _bar(told, 1 - counts.pending / max(1, counts.total))
+                headline += f" · about {wait} left"
+            return _bar(headline, 1 - counts.pending / max(1, counts.total))
         kind: render.Kind = "ok" if counts.pending == 0 else "hint"
         rest = "" if counts.pending == 0 else ". Stopped; press Align all to go on"
         return render.status(kind, done + rest, lines)
@@ -147,8 +148,8 @@ class BrowseActions:
             self.access.check_files((row.photo.file for row in rows), visitor)
         except AccessError as error:
             return render.status("error", str(error)), gr.skip(), number
-        told = f"{total:,} captions · page {number} of {pages:,}"
-        return cards(rows, least), f'<p class="label">{told}</p>', number
+        place = f"{total:,} captions · page {number} of {pages:,}"
+        return cards(rows, least), f'<p class="label">{place}</p>', number
 
     def link(
         self,
@@ -179,24 +180,24 @@ class BrowseActions:
     def follow(self, link: Link, visitor: gr.Request) -> Outputs:
         """The tab as a link describes it: folder, filters, the phrase again, what `show`
         gives, status, timer."""
-        told = link.settings
-        name = str(told.get("run", ""))
-        run = next((run for run in self._known(visitor) if run.folder.name == name), None)
+        settings = link.settings
+        name = str(settings.get("run", ""))
+        run = next((run for run in self._visible_runs(visitor) if run.folder.name == name), None)
         folder = "" if run is None else str(run.folder)
-        order = told.get("order", "worst")
+        order = settings.get("order", "worst")
         filters = (
             folder,
             link.words,
-            float(told.get("most", ANY)),
-            bool(told.get("missing", False)),
-            float(told.get("least", self.engine.evidence)),
+            float(settings.get("most", ANY)),
+            bool(settings.get("missing", False)),
+            float(settings.get("least", self.engine.evidence)),
             order if order in ORDERS else "worst",
         )
         if run is None:
             said = "The data set of this link was not aligned on this machine; align it here first."
             same = (gr.skip(), gr.skip(), gr.skip())
             return (*filters, link.words, *same, render.status("error", said), gr.skip())
-        shown = self.show(*filters, float(told.get("page", 1)), visitor)
+        shown = self.show(*filters, float(settings.get("page", 1)), visitor)
         return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
 
     def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> Outputs:
@@ -211,7 +212,7 @@ class BrowseActions:
         # gradio serves files of its own cache only
         name = hashlib.sha256(content).hexdigest()[:16]
         path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
-        coco.write_bytes(path, content)
+        write_bytes(path, content)
         return str(path), found.photo.caption, gr.Tabs(selected="align")
 
     def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
@@ -228,10 +229,10 @@ class BrowseActions:
             return gr.skip(), gr.skip()
         return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
 
-    def _known(self, visitor: gr.Request) -> list[BrowseRun]:
+    def _visible_runs(self, visitor: gr.Request) -> list[BrowseRun]:
         """The runs whose data set the visitor may name."""
         found = []
-        for run in known_runs():
+        for run in readable_runs():
             about = run.about
             try:
                 self.access.check_paths([] if about is None else [about.source], visitor)

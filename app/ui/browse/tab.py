@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.browse.store import ORDERS
+from app.browse.records import ORDERS
 from app.engine import Engine
 from app.ui.align.tab import AlignParts
 from app.ui.browse.actions import ANY, BrowseActions, Outputs
@@ -107,7 +107,7 @@ def build(
         first_page = (*values[:-1], 1)
         return actions.show(folder, *first_page, visitor)  # type: ignore[call-arg]
 
-    def look_for(
+    def filter_by_phrase(
         visitor: gr.Request, before: str, folder: str, phrase: str, *values: Any
     ) -> Outputs:
         if phrase == before:  # a link has set it, together with the page
@@ -135,7 +135,9 @@ def build(
         trigger_mode="always_last",
         **quiet,
     )
-    phrase.change(look_for, [typed, *filters], [*shown, typed], trigger_mode="always_last", **quiet)
+    phrase.change(
+        filter_by_phrase, [typed, *filters], [*shown, typed], trigger_mode="always_last", **quiet
+    )
     page.submit(actions.show, filters, shown, **quiet)
     back.click(lambda n: max(1, int(n) - 1), page, page, **quiet).then(
         actions.show, filters, shown, **quiet

@@ -12,13 +12,12 @@ from app.labelstudio.api.config_map import labels_of_project
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.learn.calibrate import Curve, Proposal, curves, propose, with_thresholds
 from app.labelstudio.learn.pull import ReviewedTask, effort, pull
-from app.labelstudio.learn.usable_reviews import lessons
-from app.ui.batch.actions import TROUBLE
-from app.ui.labelstudio.actions import need
+from app.labelstudio.learn.usable_reviews import usable_reviews
 from app.ui.shared import html as render
-from app.ui.shared.projects import Project, number
+from app.ui.shared.projects import Project, connected, number
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
+from app.ui.shared.trouble import TROUBLE
 
 _LEGEND = (
     '<p id="legend"><span class="precision">precision</span> with its 95 % interval, '
@@ -56,9 +55,9 @@ class CalibrateActions:
     ) -> tuple[Any, ...]:
         """What was fetched, status, table and plots."""
         try:
-            tell = self.stops.teller("Reading labels", progress, visitor)
-            tasks = tuple(pull(need(connection), number(project), tell=tell))
-            used = lessons(tasks)
+            on_progress = self.stops.teller("Reading labels", progress, visitor)
+            tasks = tuple(pull(connected(connection), number(project), on_progress=on_progress))
+            used = usable_reviews(tasks)
             found = curves(used.tasks)
             proposals = [propose(one, precision) for one in found.values()]
         except TROUBLE as error:
@@ -94,7 +93,7 @@ class CalibrateActions:
             if fetched is None:
                 raise LabelStudioError("fetch labels first")
             opened = self.runs.open(run, visitor)
-            used = lessons(fetched.tasks, opened.settings.checkpoint)
+            used = usable_reviews(fetched.tasks, opened.settings.checkpoint)
             found = curves(used.tasks).values()
             proposals = [propose(one, fetched.precision) for one in found]
             if all(one.threshold is None for one in proposals):
@@ -103,7 +102,7 @@ class CalibrateActions:
                 )
             before = sum(opened.class_counts().values())
             words = opened.view.vocabulary
-            labels = labels_of_project(need(connection), number(project), words)
+            labels = labels_of_project(connected(connection), number(project), words)
             vocabulary = with_thresholds(words, proposals, labels)
             counts = opened.apply(vocabulary.serialise())
             after = sum(opened.class_counts().values())

@@ -6,8 +6,8 @@ import os
 
 import gradio as gr
 
-from app.commands.server_options import DOCUMENT_ROOT
 from app.labelstudio.api.connection import URL_VARIABLES
+from app.labelstudio.api.environment import DOCUMENT_ROOT
 from app.ui.labelstudio.actions import LabelStudioActions
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
@@ -141,7 +141,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
         **PRIVATE,
     )
     new.click(
-        actions.make_project, [connection, run, title], [project, status], **SERVER, **PRIVATE
+        actions.create_run_project, [connection, run, title], [project, status], **SERVER, **PRIVATE
     )
     stoppable(
         actions.stops,

@@ -53,9 +53,9 @@ class Link:
 
     def query(self) -> str:
         """The link behind the page's address, "?view=…"."""
-        told = asdict(self)
-        plain = {name: told.pop(name) for name in ("view", "photo", "words")}
-        return "?" + urlencode({**plain, "state": json.dumps(told, separators=(",", ":"))})
+        state = asdict(self)
+        plain = {name: state.pop(name) for name in ("view", "photo", "words")}
+        return "?" + urlencode({**plain, "state": json.dumps(state, separators=(",", ":"))})
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Link | None:
@@ -71,15 +71,15 @@ class Link:
         if (key and not _KEY.fullmatch(key)) or len(state) > _LONGEST:
             raise LinkError("this link is damaged; ask for it again")
         try:
-            told = json.loads(state)
-            phrases = told.get("phrases")
+            values = json.loads(state)
+            phrases = values.get("phrases")
             return cls(
                 query["view"],
                 key,
                 query.get("words", "")[:_LONGEST],
-                dict(told.get("settings", {})),
+                dict(values.get("settings", {})),
                 None if phrases is None else [(str(t), int(a), int(b)) for t, a, b in phrases],
-                dict(told.get("screen", {})),
+                dict(values.get("screen", {})),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise LinkError("this link is damaged; ask for it again") from error

@@ -18,11 +18,11 @@ from app.training_runs import (
     read_snapshot,
     thinned,
 )
-from app.ui.detect.actions import DEMO
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError
 from app.ui.shared.cards import Found, card, gallery, thumbnail
 from app.ui.shared.permalink import Link
+from app.ui.shared.photo import DEMO
 from app.ui.shared.toasts import toast
 
 _COLUMNS = ["step", "series", "value"]
@@ -74,7 +74,7 @@ class TrainActions:
         choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
         keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
         return (
-            told(run),
+            _status(run),
             *(_plot(_losses_of(run, kind)) for kind in KINDS),
             _plot(run.figures),
             _plot(run.speed),
@@ -108,7 +108,7 @@ class TrainActions:
             return render.status("error", f"the snapshot cannot be shown: {error}")
 
 
-def told(run: TrainingRun) -> str:
+def _status(run: TrainingRun) -> str:
     """Where a run stands, in a line."""
     rate = run.seconds / run.step if run.step else 0
     left = rate * (run.steps - run.step)
@@ -127,15 +127,15 @@ def told(run: TrainingRun) -> str:
     return render.status("ok" if run.step >= run.steps else "idle", words, lines)
 
 
-def _card(told: dict[str, Any]) -> str:
-    width, height = (int(side) for side in told["size"])
+def _card(snapshot: dict[str, Any]) -> str:
+    width, height = (int(side) for side in snapshot["size"])
     found = []
-    for phrase in told["phrases"]:
+    for phrase in snapshot["phrases"]:
         x1, y1, x2, y2 = (float(v) for v in phrase["box"])
         found.append(Found(str(phrase["text"]), float(phrase["evidence"]), (x1, y1, x2, y2)))
-    picture = thumbnail(DEMO / Path(str(told["photo"])).name)
-    note = f"similarity {float(told['similarity']):.3f}"
-    return card(str(told["caption"]), note, picture, (width, height), found)
+    picture = thumbnail(DEMO / Path(str(snapshot["photo"])).name)
+    note = f"similarity {float(snapshot['similarity']):.3f}"
+    return card(str(snapshot["caption"]), note, picture, (width, height), found)
 
 
 def _losses_of(run: TrainingRun, kind: str) -> tuple[Point, ...]:

@@ -68,16 +68,16 @@ def build(access: Access) -> Followed:
     actions = TrainActions(access)
     shown = [status, *losses, figures, speed, config, snapshot]
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-    looked = ([run, snapshot], pictures)
+    pictures_of_run = ([run, snapshot], pictures)
     gr.on([button.click, root.submit], actions.find, root, [status, run], **quiet).then(
         actions.show, [run, snapshot], shown, **quiet
-    ).then(actions.alignments, *looked, **quiet)
+    ).then(actions.alignments, *pictures_of_run, **quiet)
     run.input(actions.show, [run, snapshot], shown, **quiet).then(
-        actions.alignments, *looked, **quiet
+        actions.alignments, *pictures_of_run, **quiet
     )
-    snapshot.input(actions.alignments, *looked, **quiet)
+    snapshot.input(actions.alignments, *pictures_of_run, **quiet)
     gr.on(timer.tick, actions.show, [run, snapshot], shown, **quiet).then(
-        actions.alignments, *looked, **quiet
+        actions.alignments, *pictures_of_run, **quiet
     )
     live.input(lambda on: gr.Timer(active=on), live, timer, **quiet)
     copies_link(copy.click, actions.link, [run, snapshot])

@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 
 from app.engine import Engine
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.api.images import images_of_project, local_address
+from app.labelstudio.api.images import images_of_project
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run

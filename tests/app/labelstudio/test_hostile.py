@@ -18,13 +18,15 @@ from PIL import Image
 
 from app.cli import main
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.payload import fingerprint, to_boxes
 from app.labelstudio.api.shapes import json_depth
 from app.labelstudio.api.tasks import create_project, upload_tasks
 from app.labelstudio.backend.webhooks import sign_webhooks
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.plan import tasks_of
+from app.labelstudio.push.make_plan import tasks_of
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
@@ -365,7 +367,7 @@ def test_an_image_is_not_fetched_where_nobody_allowed_it() -> None:
     ],
 )
 def test_a_cloud_hands_out_its_own_files(place: str, url: str, allowed: bool) -> None:
-    from app.labelstudio.api.images import _is_storage
+    from app.labelstudio.api.image_reader import _is_storage
 
     assert _is_storage(url, place) is allowed
 
@@ -415,7 +417,7 @@ def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> N
 def test_a_file_of_this_machine_has_a_limit_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.labelstudio.api.images.MAX_BYTES", 10)
+    monkeypatch.setattr("app.labelstudio.api.image_reader.MAX_BYTES", 10)
     (tmp_path / "large.jpg").write_bytes(bytes(11))
     images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
     with pytest.raises(SourceError, match="more than 10 bytes"):

@@ -13,7 +13,7 @@ import pytest
 from app.cli import main
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.environment import server_address
-from app.labelstudio.api.images import TaskImages
+from app.labelstudio.api.image_reader import TaskImages
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
