@@ -188,6 +188,27 @@ class View:
         )
 
 
+def check_view(view: View, settings: RunSettings) -> None:
+    """Whether what a run stores can be seen so.
+
+    Raises:
+        RunError: the words differ, or a threshold lies below what was stored.
+    """
+    try:
+        vocabulary = view.vocabulary
+    except VocabularyError as error:
+        raise RunError(str(error)) from error
+    if vocabulary.without_thresholds() != settings.vocabulary.without_thresholds():
+        raise RunError("other words need a new run; only thresholds can change in a finished one")
+    floor = settings.lowest
+    for name, wanted in zip(vocabulary.names, view.thresholds, strict=True):
+        if not floor <= wanted <= 1:
+            raise RunError(
+                f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
+                "not stored; start a new run with a lower floor"
+            )
+
+
 def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
     """The settings of a run that begins now with this engine, at the engine's size."""
     from datetime import UTC, datetime

@@ -22,8 +22,7 @@ from app.formats.atomic import write_json
 from app.runs.ledger import connect, create
 from app.runs.model_version import ModelVersion
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FORMAT, RunSettings, View, read_settings, view_from
-from detclipv2.language.vocabulary import VocabularyError
+from app.runs.settings import FORMAT, RunSettings, View, check_view, read_settings, view_from
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -115,21 +114,7 @@ class Run:
             prompts=prompts,
             threshold=present.threshold if threshold is None else threshold,
         )
-        try:
-            vocabulary = view.vocabulary
-        except VocabularyError as error:
-            raise RunError(str(error)) from error
-        if vocabulary.without_thresholds() != self.settings.vocabulary.without_thresholds():
-            raise RunError(
-                "other words need a new run; only thresholds can change in a finished one"
-            )
-        floor = self.settings.lowest
-        for name, wanted in zip(vocabulary.names, view.thresholds, strict=True):
-            if not floor <= wanted <= 1:
-                raise RunError(
-                    f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
-                    "not stored; start a new run with a lower floor"
-                )
+        check_view(view, self.settings)
         with self._lock, self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('view', ?)", (json.dumps(asdict(view)),)

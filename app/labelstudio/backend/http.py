@@ -12,9 +12,10 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel
 
 from app.labelstudio.api.config_xml import ConfigError
+from app.labelstudio.backend.answers import Answer
 from app.labelstudio.backend.bodies import Event, Predict, Setup, Train, checked_body, read_body
 from app.labelstudio.backend.limited_pool import Busy, LimitedPool
-from app.labelstudio.backend.service import Answer, Backend
+from app.labelstudio.backend.service import Backend
 from app.labelstudio.backend.webhooks import WebhookSigner
 from detclipv2.language.vocabulary import VocabularyError
 

@@ -12,29 +12,24 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.box import Box
-from app.labelstudio.api.config_map import LabelMap, read_config
+from app.labelstudio.api.config_map import read_config
 from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.image_reader import TaskImages
-from app.labelstudio.api.labeling_config import Control, ImageTag, read_labeling_config
-from app.labelstudio.api.payload import Region, Target, prediction, read_regions, regions_of
-from app.labelstudio.backend.detection import detect, detect_inside
-from app.labelstudio.backend.label_config import Typed, read_labels, typed_prompt
+from app.labelstudio.api.labeling_config import read_labeling_config
+from app.labelstudio.api.payload import prediction, read_regions
+from app.labelstudio.backend.answers import Answer, Answers
+from app.labelstudio.backend.label_config import Typed, typed_prompt
 from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
-from app.labelstudio.backend.prompts import Queries, Query
+from app.labelstudio.backend.prompts import Queries
 from app.labelstudio.learn.calibrate import curves, propose
 from app.labelstudio.learn.pull import pull
 from app.labelstudio.learn.usable_reviews import usable_reviews
-from app.runs.files import SourceError
 from app.runs.model_version import NAME
-from app.runs.records import ImageRef
 from app.runs.settings import THRESHOLD
-from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from detclipv2.detectors.protocol import Detector
 
 log = logging.getLogger(__name__)
@@ -44,9 +39,6 @@ _PATIENCE = 80.0
 
 _TRAININGS = 4
 """Projects that are learned from at once."""
-
-Answer = dict[str, Any] | list[Any]
-"""To one task: a prediction, or an empty list for none, after which the server asks again."""
 
 
 class Backend:
@@ -73,9 +65,8 @@ class Backend:
         tiles: int = 1,
         state: LearnedState | None = None,
     ) -> None:
-        self._images = images
+        self._answers = Answers(images, size, tiles)
         self._connection = connection
-        self._size, self._tiles = size, tiles
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
@@ -138,12 +129,14 @@ class Backend:
         if typed is not None:
             yield self._typed(detector, typed, tasks, config, project)
         elif context:
-            yield self._drawn(detector, read_regions(context, (100, 100)), tasks, config, project)
+            query = self._queries.of(detector, project, config)
+            drawn = read_regions(context, (100, 100))
+            yield self._answers.inside(detector, drawn, tasks, config, query)
         else:
             query = self._queries.of(detector, project, config)
             labels = read_config(config, query.vocabulary)
             for task in tasks:
-                yield self._answer(detector, task, labels, query)
+                yield self._answers.whole(detector, task, labels, query)
 
     def message(
         self, config: str, context: Sequence[Mapping[str, Any]] | None, said: str
@@ -228,91 +221,8 @@ class Backend:
         except (ConfigError, VocabularyError) as error:
             return prediction([], NAME) | {"result": [typed.answer(str(error))]}
         self._state.keep_prompt(project, Prompt(typed.text, config))
-        answer = self._answer(detector, tasks[0], labels, query) if tasks else []
+        answer = self._answers.whole(detector, tasks[0], labels, query) if tasks else []
         if isinstance(answer, dict) and labels.missing:
             said = f"no label takes {', '.join(labels.missing)}; the others are looked for"
             answer["result"].append(typed.answer(said))
         return answer
-
-    def _drawn(
-        self,
-        detector: Detector[Any],
-        drawn: Sequence[Region],
-        tasks: Sequence[Mapping[str, Any]],
-        config: str,
-        project: str,
-    ) -> Answer:
-        """What is inside drawn rectangles, in percent, each under its label.
-
-        A rectangle in which nothing is found comes back as it was drawn: the page takes away what
-        it was drawn with once there is an answer.
-        """
-        controls = read_labeling_config(config).controls
-        query = self._queries.of(detector, project, config)
-        words = {concept.name: concept for concept in read_labels(config).vocabulary.returned}
-        result: list[dict[str, Any]] = []
-        for region in drawn:
-            control = _control_of(region, controls)
-            if control is None or region.box.name not in words or not tasks:
-                continue
-            places = dict(_places(tasks[0], [control.image]))
-            key = control.image.name, region.image[1] if control.image.many else None
-            picture = self._open(tasks[0], places.get(key))
-            if picture is None:
-                continue
-            name, (x1, y1, x2, y2) = region.box.name, region.box.xyxy
-            w, h = picture.width / 100, picture.height / 100
-            around = Box(name, region.box.score, (x1 * w, y1 * h, x2 * w, y2 * h))
-            alone = Vocabulary((ConceptClass(name, words[name].aliases),))
-            box = detect_inside(detector, picture, alone, around, self._size) or around
-            target = Target(control.name, control.image.name, control.shape)
-            result += regions_of([box], picture.size, {name: (target, name)}, key[1])
-        return prediction(result, query.version) if result else []
-
-    def _answer(
-        self, detector: Detector[Any], task: Mapping[str, Any], labels: LabelMap, query: Query
-    ) -> Answer:
-        """The boxes of all images of a task; nothing if one of them cannot be opened."""
-        where = {tag.name: classes for tag, classes in labels.images}
-        places = _places(task, [tag for tag, _ in labels.images])
-        if not places:
-            log.warning("task %s has no image in %s", task.get("id"), [*where])
-        result: list[dict[str, Any]] = []
-        for (name, item), url in places:
-            picture = self._open(task, url)
-            if picture is None:
-                return []
-            boxes = detect(
-                detector, picture, query.vocabulary, query.threshold, self._size, self._tiles
-            )
-            result += regions_of(boxes, picture.size, where[name], item)
-        return prediction(result, query.version) if places else []
-
-    def _open(self, task: Mapping[str, Any], url: str | None) -> Image.Image | None:
-        """An image of a task, upright; None where it cannot be had."""
-        from detclipv2.inference.images import open_image
-
-        if url is None:
-            return None
-        try:
-            ref = ImageRef(f"task {task.get('id')}", url, None, task.get("id"))
-            return open_image(self._images.read(ref))
-        except (SourceError, OSError, ValueError) as error:
-            log.warning("task %s: %s", task.get("id"), str(error)[:500])
-            return None
-
-
-def _places(
-    task: Mapping[str, Any], tags: Sequence[ImageTag]
-) -> list[tuple[tuple[str, int | None], str]]:
-    """The images of a task: name of the tag and place in its list, and address."""
-    data = task.get("data", {})
-    return [((tag.name, item), url) for tag in tags for item, url in tag.addresses(data)]
-
-
-def _control_of(region: Region, controls: Sequence[Control]) -> Control | None:
-    """The control that a region was drawn with."""
-    for control in controls:
-        if (control.name, control.image.name) == (region.control, region.image[0]):
-            return control
-    return None

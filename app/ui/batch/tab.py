@@ -7,7 +7,8 @@ import gradio as gr
 from app.engine import Engine
 from app.engine_types import Settings
 from app.runs.video import EVERY
-from app.ui.batch.actions import FORMAT_NAMES, BatchActions
+from app.ui.batch.actions import BatchActions
+from app.ui.batch.export import FORMAT_NAMES
 from app.ui.batch.review import HINT, Review
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips

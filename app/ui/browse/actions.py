@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -19,6 +20,7 @@ from app.formats.atomic import write_bytes
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError, place
 from app.ui.shared.cards import cards
+from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import Link
 from app.ui.shared.photo import cache_folder
 from app.ui.shared.toasts import toast
@@ -27,7 +29,37 @@ from detclipv2.language.vocabulary import Vocabulary
 PAGE = 12
 ANY = 6.0
 """The top of the slider: photos of any evidence."""
-Outputs = tuple[Any, ...]
+
+
+class JobOutputs(NamedTuple):
+    """The status, the run's folder, and the timer that keeps them up to date."""
+
+    status: Any = SKIP
+    folder: Any = SKIP
+    timer: Any = SKIP
+
+
+class GalleryOutputs(NamedTuple):
+    """A page of the gallery, its place among the pages, and its number."""
+
+    gallery: Any = SKIP
+    place: Any = SKIP
+    page: Any = SKIP
+
+
+class OpenedOutputs(NamedTuple):
+    """The Align tab's photo and caption, and the tab that is shown."""
+
+    photo: Any
+    caption: Any
+    tabs: Any
+
+
+class PromptsOutputs(NamedTuple):
+    """The Detect tab's words, and the tab that is shown."""
+
+    prompts: Any = SKIP
+    tabs: Any = SKIP
 
 
 @dataclass
@@ -44,27 +76,25 @@ class BrowseActions:
     _job: BrowseJob | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, source: str, visitor: gr.Request) -> Outputs:
-        """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
+    def start(self, source: str, visitor: gr.Request) -> JobOutputs:
+        """Begin to align a data set, or go on with it."""
         if not source.strip():
-            return self._say("Name a data set: a folder or file on the machine that serves this.")
+            return _refuse("Name a data set: a folder or file on the machine that serves this.")
         try:
             path = place(source)
             self.access.check_paths([source.strip()], visitor)
         except AccessError as error:
-            return self._say(str(error))
+            return _refuse(str(error))
         if not path.exists():
-            return self._say(f"no file or folder {source.strip()!r}; check the path")
+            return _refuse(f"no file or folder {source.strip()!r}; check the path")
         with self._lock:
             if self._job is not None and self._job.running:
-                return self._say(
-                    "Another data set is being aligned; cancel it or wait for its end."
-                )
+                return _refuse("Another data set is being aligned; cancel it or wait for its end.")
             size = self.engine.asked_size
             run = run_of(path, self.engine.fingerprint, size=size)
             self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, size)
             self._job.start()
-        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+        return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
 
     def cancel(self, folder: str) -> str:
         """Stop the job; what is done is kept, and the same data set goes on from there."""
@@ -73,12 +103,12 @@ class BrowseActions:
             self._job.join(10)
         return self.status(folder)
 
-    def choose(self, folder: str | None, visitor: gr.Request) -> Outputs:
+    def choose(self, folder: str | None, visitor: gr.Request) -> JobOutputs:
         """Show a run made earlier."""
         run = next((run for run in self._visible_runs(visitor) if str(run.folder) == folder), None)
         if run is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+            return JobOutputs()
+        return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
 
     def earlier(self, visitor: gr.Request) -> Any:
         """The runs that the visitor may see, for the list."""
@@ -133,10 +163,10 @@ class BrowseActions:
         order: str,
         page: float,
         visitor: gr.Request,
-    ) -> Outputs:
-        """A page of the gallery, its place among the pages, and the page's number."""
+    ) -> GalleryOutputs:
+        """A page of the gallery."""
         if not folder:
-            return gr.skip(), gr.skip(), gr.skip()
+            return GalleryOutputs()
         chosen = Filter(phrase, None if most >= ANY else most, least, missing)
         number = max(1, int(page or 1))
         run = BrowseRun(Path(folder))
@@ -147,9 +177,9 @@ class BrowseActions:
         try:  # captions may name photos of other folders
             self.access.check_files((row.photo.file for row in rows), visitor)
         except AccessError as error:
-            return render.status("error", str(error)), gr.skip(), number
+            return GalleryOutputs(render.status("error", str(error)), page=number)
         place = f"{total:,} captions · page {number} of {pages:,}"
-        return cards(rows, least), f'<p class="label">{place}</p>', number
+        return GalleryOutputs(cards(rows, least), f'<p class="label">{place}</p>', number)
 
     def link(
         self,
@@ -177,7 +207,7 @@ class BrowseActions:
             },
         ).query()
 
-    def follow(self, link: Link, visitor: gr.Request) -> Outputs:
+    def follow(self, link: Link, visitor: gr.Request) -> Sequence[Any]:
         """The tab as a link describes it: folder, filters, the phrase again, what `show`
         gives, status, timer."""
         settings = link.settings
@@ -195,12 +225,12 @@ class BrowseActions:
         )
         if run is None:
             said = "The data set of this link was not aligned on this machine; align it here first."
-            same = (gr.skip(), gr.skip(), gr.skip())
-            return (*filters, link.words, *same, render.status("error", said), gr.skip())
+            status = render.status("error", said)
+            return [*filters, link.words, *GalleryOutputs(), status, SKIP]
         shown = self.show(*filters, float(settings.get("page", 1)), visitor)
-        return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
+        return [*filters, link.words, *shown, self.status(folder), gr.Timer(active=True)]
 
-    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> Outputs:
+    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> OpenedOutputs:
         """A card's photo and caption into the Align tab."""
         try:
             found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
@@ -213,7 +243,7 @@ class BrowseActions:
         name = hashlib.sha256(content).hexdigest()[:16]
         path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
         write_bytes(path, content)
-        return str(path), found.photo.caption, gr.Tabs(selected="align")
+        return OpenedOutputs(str(path), found.photo.caption, gr.Tabs(selected="align"))
 
     def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
         """The data set's noun phrases with their counts."""
@@ -222,12 +252,12 @@ class BrowseActions:
         rows = BrowseRun(Path(folder)).vocabulary(least)
         return [[text, count, round(gone, 3), round(mean, 3)] for text, count, gone, mean in rows]
 
-    def as_prompts(self, rows: list[list[Any]], top: float) -> Outputs:
+    def as_prompts(self, rows: list[list[Any]], top: float) -> PromptsOutputs:
         """The most frequent phrases as the Detect tab's prompts."""
         names = [str(row[0]) for row in rows[: int(top)] if str(row[0]).strip()]
         if not names:
-            return gr.skip(), gr.skip()
-        return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
+            return PromptsOutputs()
+        return PromptsOutputs(Vocabulary.of(names).serialise(), gr.Tabs(selected="detect"))
 
     def _visible_runs(self, visitor: gr.Request) -> list[BrowseRun]:
         """The runs whose data set the visitor may name."""
@@ -245,9 +275,9 @@ class BrowseActions:
         job = self._job
         return job is not None and job.running and str(job.run.folder) == folder
 
-    @staticmethod
-    def _say(text: str) -> Outputs:
-        return render.status("error", text), gr.skip(), gr.skip()
+
+def _refuse(text: str) -> JobOutputs:
+    return JobOutputs(render.status("error", text))
 
 
 def _bar(text: str, share: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -14,6 +14,7 @@ from app.labelstudio.learn.calibrate import Curve, Proposal, curves, propose, wi
 from app.labelstudio.learn.pull import ReviewedTask, effort, pull
 from app.labelstudio.learn.usable_reviews import usable_reviews
 from app.ui.shared import html as render
+from app.ui.shared.events import SKIP
 from app.ui.shared.projects import Project, connected, number
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
@@ -31,6 +32,15 @@ class Fetched:
 
     tasks: tuple[ReviewedTask, ...]
     precision: float
+
+
+class CalibrateOutputs(NamedTuple):
+    """What was fetched, the status, the table of proposals, and the plots."""
+
+    fetched: Fetched | None = None
+    status: str = ""
+    table: Any = SKIP
+    plots: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,8 @@ class CalibrateActions:
         precision: float,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """What was fetched, status, table and plots."""
+    ) -> CalibrateOutputs:
+        """Thresholds from the project's labels."""
         try:
             on_progress = self.stops.teller("Reading labels", progress, visitor)
             tasks = tuple(pull(connected(connection), number(project), on_progress=on_progress))
@@ -61,10 +71,10 @@ class CalibrateActions:
             found = curves(used.tasks)
             proposals = [propose(one, precision) for one in found.values()]
         except TROUBLE as error:
-            return None, render.status("error", str(error)), gr.skip(), ""
+            return CalibrateOutputs(status=render.status("error", str(error)))
         if not tasks:
             text = "No labels yet: labelers have to submit tasks that began as predictions."
-            return None, render.status("hint", text), gr.skip(), ""
+            return CalibrateOutputs(status=render.status("hint", text))
         rows = [
             [p.name, p.threshold, len(found[p.name].judged), found[p.name].missed, p.reason]
             for p in proposals
@@ -73,7 +83,7 @@ class CalibrateActions:
             "ok", f"{len(tasks)} submitted tasks", [effort(tasks).sentence(), used.sentence()]
         )
         plots = "".join(plot(found[p.name], p) for p in proposals)
-        return (
+        return CalibrateOutputs(
             Fetched(tasks, precision),
             said,
             gr.Dataframe(rows, visible=True),

@@ -45,7 +45,7 @@ class CompareInputs:
 
     @property
     def root(self) -> Path | None:
-        """The folder, if one is named."""
+        """The folder, if one is named; `prepare` finds out whether it can be one."""
         return Path(self.folder.strip()).expanduser() if self.folder.strip() else None
 
 
@@ -101,18 +101,17 @@ def prepare(detectors: Detectors, inputs: CompareInputs, may: Permissions) -> Jo
 
 
 def _photos(inputs: CompareInputs, may: Permissions) -> list[Path]:
-    root = inputs.root
-    if root is None:
+    named = inputs.folder.strip()
+    if not named:
         if inputs.photo is None:
             raise DetectorError(
                 "No photo yet. Upload, drop or paste one, name a folder, or try the sample."
             )
         return [Path(inputs.photo)]
-    may.paths([inputs.folder.strip()])
+    may.paths([named])
+    root = Path(named).expanduser()
     if not root.is_dir():
-        raise DetectorError(
-            f"no folder {inputs.folder.strip()!r} on the machine that serves this page"
-        )
+        raise DetectorError(f"no folder {named!r} on the machine that serves this page")
     try:
         found = [Path(image.place) for image in find_images([root])]
     except SourceError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -20,6 +19,13 @@ from app.labelstudio.push.push import check_configuration, push
 from app.labelstudio.push.queue import by_labelers, by_threshold, write_queue
 from app.labelstudio.push.run_projects import create_run_project, project_of_run
 from app.runs import sources
+from app.ui.labelstudio.outputs import (
+    CheckOutputs,
+    ConnectOutputs,
+    PlanOutputs,
+    ProjectOutputs,
+    PushOutputs,
+)
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.projects import Project, connected, listed, number
@@ -45,13 +51,14 @@ class LabelStudioActions:
     access: Access
     stops: Stops = field(default_factory=Stops)
 
-    def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> tuple[Any, ...]:
-        """Who am I? Returns connection, emptied key field, the answer, and the projects."""
+    def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> ConnectOutputs:
+        """Who am I?"""
         try:
             connection = self.access.connect(url.strip(), key.strip(), visitor)
             account = connection.check()
         except TROUBLE as error:
-            return None, "", render.status("error", str(error)), listed(None, project)
+            status = render.status("error", str(error))
+            return ConnectOutputs(None, "", status, listed(None, project))
         line = f"Connected to {account.url} as {account.email}"
         said = render.status(
             "ok",
@@ -62,7 +69,7 @@ class LabelStudioActions:
                 "The key is kept in memory until this page closes.",
             ],
         )
-        return connection, "", said, listed(connection, project)
+        return ConnectOutputs(connection, "", said, listed(connection, project))
 
     def check(
         self,
@@ -71,7 +78,7 @@ class LabelStudioActions:
         root: str,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> Any:
+    ) -> CheckOutputs:
         """Open five images and say what came of each."""
         try:
             on_progress = self.stops.teller("Checking", progress, visitor)
@@ -80,32 +87,32 @@ class LabelStudioActions:
                 connected(connection), number(project), images, on_progress=on_progress
             )
         except TROUBLE as error:
-            return render.status("error", str(error)), gr.skip()
+            return CheckOutputs(render.status("error", str(error)))
         rows = [[c.task, c.url, c.kind, c.place, c.status] for c in found]
         good = sum(c.ok for c in found)
         kind: render.Kind = "ok" if good == len(found) and found else "hint"
-        return render.status(kind, f"{good} of {len(found)} images open"), gr.Dataframe(
-            rows, visible=bool(rows)
-        )
+        status = render.status(kind, f"{good} of {len(found)} images open")
+        return CheckOutputs(status, gr.Dataframe(rows, visible=bool(rows)))
 
-    def create_run_project(
+    def make_project(
         self, connection: Connection | None, run: str | None, title: str, visitor: gr.Request
-    ) -> Any:
+    ) -> ProjectOutputs:
         """A project whose labels are the run's classes; the one there is under this title stays."""
         try:
             opened, name = self.runs.open(run, visitor), title.strip() or f"{run}"
             made = project_of_run(opened, connected(connection), name)
             if made is not None:
                 said = render.status("ok", f"Project {made} was made from this run; it is chosen")
-                return listed(connection, made), said
+                return ProjectOutputs(listed(connection, made), said)
             made = create_run_project(opened, connected(connection), name)
         except TROUBLE as error:
-            return gr.skip(), render.status("error", str(error))
-        return listed(connection, made), render.status(
+            return ProjectOutputs(status=render.status("error", str(error)))
+        said = render.status(
             "ok",
             f"Project {made} made, with one label a class",
             [config_for(opened.view.vocabulary)],
         )
+        return ProjectOutputs(listed(connection, made), said)
 
     def make_tasks(
         self,
@@ -157,8 +164,8 @@ class LabelStudioActions:
         replace: bool,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """Plan, status, mapping table, lines to add, and whether Push can be pressed."""
+    ) -> PlanOutputs:
+        """What a push would do."""
         try:
             made = make_plan(
                 self.runs.open(run, visitor),
@@ -170,10 +177,10 @@ class LabelStudioActions:
             )
         except TROUBLE as error:
             said = render.status("error", str(error))
-            return None, said, gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)
+            return PlanOutputs(None, said, push=gr.Button(interactive=False))
         rows = [[m.name, m.label or "–", m.how] for m in made.labels.matches]
         missing = made.labels.addition
-        return (
+        return PlanOutputs(
             made,
             plan_html(made),
             gr.Dataframe(rows, visible=True),
@@ -202,8 +209,8 @@ class LabelStudioActions:
         made: Plan | None,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """Carry the dry run out; returns plan, status and the button."""
+    ) -> PushOutputs:
+        """Carry the dry run out."""
         try:
             if made is None:
                 raise LabelStudioError("make a dry run first")
@@ -212,14 +219,15 @@ class LabelStudioActions:
             )
         except TROUBLE as error:
             again = "Make a new dry run and push again: it goes on where this one stopped."
-            return None, render.status("error", str(error), [again]), gr.Button(interactive=False)
+            status = render.status("error", str(error), [again])
+            return PushOutputs(None, status, gr.Button(interactive=False))
         words = (
             f"Pushed and read back: {report.created} created, {report.replaced} replaced, "
             f"{report.skipped} there already, {report.deleted} deleted"
         )
         url = f"{connected(connection).url}/projects/{made.project}/data"
         lines = [f"labelers now see {made.model_version}", url]
-        return None, render.status("ok", words, lines), gr.Button(interactive=False)
+        return PushOutputs(None, render.status("ok", words, lines), gr.Button(interactive=False))
 
     def queue(
         self,

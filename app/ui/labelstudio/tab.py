@@ -141,7 +141,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
         **PRIVATE,
     )
     new.click(
-        actions.create_run_project, [connection, run, title], [project, status], **SERVER, **PRIVATE
+        actions.make_project, [connection, run, title], [project, status], **SERVER, **PRIVATE
     )
     stoppable(
         actions.stops,

@@ -113,6 +113,7 @@ class Access:
         return Permissions(
             lambda texts: self.check_paths(texts, visitor),
             lambda files: self.check_files(files, visitor),
+            lambda images: self.check_images(images, visitor),
         )
 
     def opens(self, images: Iterable[ImageRef]) -> bool:

@@ -25,7 +25,7 @@ Detect = Callable[..., int]
 @pytest.fixture
 def detect(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Detect:
     """`detect(path, …, "--flag", …)`: the command with a model that is loaded already."""
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: shared_engine)
+    monkeypatch.setattr("app.commands.detect_begin._load", lambda *_: shared_engine)
     return lambda *arguments: cli.main(["detect", *map(str, arguments)])
 
 
@@ -88,7 +88,9 @@ def test_places_are_tried_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: pytest.fail("loaded for nothing"))
+    monkeypatch.setattr(
+        "app.commands.detect_begin._load", lambda *_: pytest.fail("loaded for nothing")
+    )
     file = photos / "notes.txt"
     begin = ["detect", str(photos), *LOW]
     for place in (["--out", str(file / "x")], ["--run", str(file)], ["--run", str(file / "x")]):

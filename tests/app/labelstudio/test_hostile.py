@@ -48,7 +48,7 @@ HUGE = 10**400
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.labelstudio.api.connection._PATIENCE", 0.2)
+    monkeypatch.setattr("app.labelstudio.api.requests._PATIENCE", 0.2)
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
 

@@ -67,7 +67,7 @@ def listening() -> Iterator[tuple[str, list[str | None]]]:
 def test_every_spelling_of_the_environments_server_gets_its_key(spelling: str) -> None:
     made = Connection.from_environment(spelling)
     assert made.url == OWN
-    signed = made._key.sign(httpx.URL(f"{OWN}/api/version"))
+    signed = made._requests._key.sign(httpx.URL(f"{OWN}/api/version"))
     assert signed == {"Authorization": f"Token {KEY}"}
 
 
@@ -167,7 +167,7 @@ def test_the_key_is_not_sent_to_the_hosts_of_images() -> None:
             with pytest.raises(LabelStudioError, match="is no path"):
                 connection.get(path)
         with pytest.raises(LabelStudioError, match="is not sent to"):
-            connection._key.sign(httpx.URL(f"{url}/api/version"))
+            connection._requests._key.sign(httpx.URL(f"{url}/api/version"))
         assert seen == [None]
 
 

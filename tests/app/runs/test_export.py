@@ -248,7 +248,7 @@ def test_label_studio_finds_the_images_where_they_are(
 def test_the_command_line_has_an_image_root(
     placed: Run, shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: shared_engine)
+    monkeypatch.setattr("app.commands.detect_begin._load", lambda *_: shared_engine)
     wanted = ["--format", "labelstudio", "--image-root", "https://x/"]
     assert main(["detect", "--resume", str(placed.folder), *wanted]) == 0
     written = placed.folder / "exports" / "labelstudio.json"
