@@ -27,7 +27,7 @@ class Box:
         Args:
             detections: with `class_name` in `data`, as every detector here gives them.
         """
-        if detections.confidence is None:
+        if detections.confidence is None or len(detections) == 0:
             return []
         return [
             cls(str(name), score, (x1, y1, x2, y2))

@@ -1,4 +1,4 @@
-"""The one engine of an app: a model, its lock, and what it has already looked at."""
+"""The one engine of an app: a model, its lock, and the photos it has encoded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TABLES = 256 << 20
 class Engine:
     """One model for all visitors of a page, and for the command line.
 
-    Photos are known by their content: the same file again, other words, or a moved threshold run
+    Photos are cached by their content: the same file again, other words, or a moved threshold run
     no image tower. Thread-safe; one detection at a time, since the model uses all cores.
 
     Args:

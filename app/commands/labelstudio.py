@@ -145,7 +145,7 @@ def run_push(arguments: argparse.Namespace) -> int:
             made = create_local_tasks(connection, project, refs, root)
             print(f"{made.created} tasks made, {made.there} there already")
         elif arguments.create_tasks == "upload":
-            made = upload_tasks(connection, project, refs, sources.read, missed=missed)
+            made = upload_tasks(connection, project, refs, sources.read, on_missing=missed)
             print(f"{made.created} images uploaded, {made.there} there already")
         options: dict[str, Any] = {
             "old": "replace" if arguments.replace else "keep",

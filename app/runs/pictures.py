@@ -29,15 +29,15 @@ class Pictures:
     Args:
         run: what was found.
         folder: where they lie; other runs may have left theirs.
-        missed: told which picture could not be made, and why; the others are.
+        on_missing: called with the picture that could not be made, and why; the others are.
     """
 
-    def __init__(self, run: Run, folder: Path, missed: Callable[[str], None]) -> None:
+    def __init__(self, run: Run, folder: Path, on_missing: Callable[[str], None]) -> None:
         rows = list(run.images())
         names = picture_names([row.file_name for row in rows])
         self._paths = {row.id: folder / name for row, name in zip(rows, names, strict=True)}
         self._run = run
-        self._missed = missed
+        self._missed = on_missing
         self._failed: set[int] = set()
         self.reserved = ReservedSpace(folder.parent)
         names_size = sum(4 * len(row.file_name) for row in rows)

@@ -135,7 +135,7 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     """
     import httpx
 
-    from app.http_reader import AnswerError, Limits, Reader
+    from app.http_reader import Limits, Reader, ResponseError
 
     def check(target: httpx.URL) -> dict[str, str]:
         hosts.check(str(target))
@@ -144,7 +144,7 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     with closing(Reader(timeout=30)) as reader:
         try:
             answer = reader.ask("GET", httpx.URL(url), check, Limits(MAX_BYTES, _SECONDS))
-        except AnswerError as error:
+        except ResponseError as error:
             raise SourceError(str(error)) from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise SourceError(f"{url}: no answer ({error or type(error).__name__})") from error

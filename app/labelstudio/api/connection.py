@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from app.http_reader import Answer
+from app.http_reader import Response
 from app.labelstudio.api import shapes
 from app.labelstudio.api.environment import (
     KEY_VARIABLES,
@@ -165,7 +165,7 @@ class Connection:
         """
         return self._requests.send(method, path, what=what, **body)
 
-    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Answer:
+    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Response:
         """The raw answer to a read, e.g. a file; see `SignedRequests.fetch`."""
         return self._requests.fetch(path, elsewhere)
 

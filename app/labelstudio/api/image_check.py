@@ -45,11 +45,11 @@ def check_images(
 
     found: list[Checked] = []
 
-    def missed(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+    def on_missing(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
         said = no_images(tasks, tags)
         found.append(Checked(tasks[0], "", "no image", "nowhere", said, False))
 
-    refs = images_of_project(connection, project, missed=missed, on_progress=on_progress)
+    refs = images_of_project(connection, project, on_missing=on_missing, on_progress=on_progress)
     chosen = refs[:: max(1, len(refs) // count)][:count]
     for done, ref in enumerate(chosen, 1):
         address = read_address(ref.place)

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_plus
 
 import httpx
 
-from app.http_reader import Answer, AnswerError
+from app.http_reader import Response, ResponseError
 from app.labelstudio.api.addresses import UPLOAD, Address, local_address, read_address
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.errors import LabelStudioError
@@ -105,7 +105,7 @@ class TaskImages:
 
         try:
             answer = self._connection.fetch(path, elsewhere)
-        except (AnswerError, LabelStudioError, httpx.HTTPError) as error:
+        except (ResponseError, LabelStudioError, httpx.HTTPError) as error:
             raise SourceError(
                 f"{image.place[:500]}: the server does not hand it out ({error})"
             ) from error
@@ -146,7 +146,7 @@ def _is_storage(url: str, place: str) -> bool:
     )
 
 
-def _advice(address: Address, answer: Answer) -> str:
+def _advice(address: Address, answer: Response) -> str:
     if address.kind == "local file":
         return (
             "the file is gone, LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED is off, or no storage "

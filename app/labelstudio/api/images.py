@@ -16,7 +16,7 @@ from app.runs.records import ImageRef
 
 log = logging.getLogger(__name__)
 
-Missed = Callable[[Sequence[int], Sequence[ImageTag]], None]
+OnMissing = Callable[[Sequence[int], Sequence[ImageTag]], None]
 """Told the numbers of tasks without an image, and where one was looked for."""
 
 
@@ -39,14 +39,14 @@ def tags_of(connection: Connection, project: int) -> tuple[ImageTag, ...]:
 
 
 def images_of_tasks(
-    tasks: Iterable[shapes.Task], tags: Sequence[ImageTag], missed: Missed | None = None
+    tasks: Iterable[shapes.Task], tags: Sequence[ImageTag], on_missing: OnMissing | None = None
 ) -> list[ImageRef]:
     """One reference for each image of the tasks; names are unique.
 
     Args:
         tasks: as the server tells them.
         tags: of the labeling configuration.
-        missed: told of the tasks that have no image; None says so in the log.
+        on_missing: called with the tasks that have no image; None says so in the log.
     """
     images: list[ImageRef] = []
     taken: set[str] = set()
@@ -67,7 +67,7 @@ def images_of_tasks(
             taken.add(name)
             images.append(ImageRef(name, url, None, number))
     if without:
-        (missed or _say)(without, tags)
+        (on_missing or _log_missing)(without, tags)
     return images
 
 
@@ -78,7 +78,7 @@ def no_images(tasks: Sequence[int], tags: Sequence[ImageTag]) -> str:
     return f"{len(tasks)} tasks have no image in {where} and are left out: {named}"
 
 
-def _say(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
+def _log_missing(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
     log.warning("%s", no_images(tasks, tags))
 
 
@@ -87,7 +87,7 @@ def images_of_project(
     project: int,
     *,
     only_unlabelled: bool = False,
-    missed: Missed | None = None,
+    on_missing: OnMissing | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> list[ImageRef]:
     """The images of a project's tasks.
@@ -96,7 +96,7 @@ def images_of_project(
         connection: the server.
         project: its number.
         only_unlabelled: leave out tasks that have an annotation.
-        missed: see `images_of_tasks`.
+        on_missing: see `images_of_tasks`.
         on_progress: see `Connection.pages`.
     """
     tags = tags_of(connection, project)
@@ -104,7 +104,7 @@ def images_of_project(
         {"project": project, "include": "id,data,total_annotations"}, on_progress
     )
     chosen = (t for t in tasks if not (only_unlabelled and t.get("total_annotations")))
-    return images_of_tasks(chosen, tags, missed)
+    return images_of_tasks(chosen, tags, on_missing)
 
 
 def data_for_photos(connection: Connection, project: int) -> Callable[[str], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.http_reader import Answer, AnswerError, Limits, Reader
+from app.http_reader import Limits, Reader, Response, ResponseError
 from app.labelstudio.api import shapes
 from app.labelstudio.api.environment import server_address
 from app.labelstudio.api.errors import LabelStudioError, refused
@@ -42,7 +42,7 @@ class SignedRequests:
         self._seconds = timeout * _PATIENCE
         self._reader = Reader(timeout, transport)
 
-    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Answer:
+    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Response:
         """The raw answer to a read, e.g. a file.
 
         Args:
@@ -88,7 +88,7 @@ class SignedRequests:
                 lost=True,
                 busy=True,
             ) from error
-        except AnswerError as error:
+        except ResponseError as error:
             raise LabelStudioError(f"{error}; is this Label Studio?", lost=True) from error
         if answer.status >= 400:
             raise refused(answer.status, self._reason(answer), what or path, self.key_kind)
@@ -101,7 +101,7 @@ class SignedRequests:
             )
         return self._json(answer, path) if answer.content else None
 
-    def _json(self, answer: Answer, path: str) -> Any:
+    def _json(self, answer: Response, path: str) -> Any:
         try:
             return parse_json(answer.content)
         except ValueError as error:
@@ -119,7 +119,7 @@ class SignedRequests:
         check: Callable[[httpx.URL], Mapping[str, str]],
         size: int,
         **content: Any,
-    ) -> Answer:
+    ) -> Response:
         """Ask once; again if a personal token's access token has expired."""
         limits = Limits(size, self._seconds)
         if not self._key.access:
@@ -165,7 +165,7 @@ class SignedRequests:
             raise LabelStudioError(f"{path[:200]!r} is no path on {self.url}; it is not asked for")
         return url
 
-    def _reason(self, answer: Answer) -> str:
+    def _reason(self, answer: Response) -> str:
         """What the server says went wrong."""
         try:
             body = parse_json(answer.content)

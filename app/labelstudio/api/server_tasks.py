@@ -25,11 +25,10 @@ class Task:
 
     Attributes:
         id: its number.
-        annotated: whether a labeler has submitted it. Then its predictions are lessons, for
-            thresholds and for `pull`: once one is deleted, the server forgets which annotation
-            began as it.
+        annotated: whether a labeler has submitted it. Then thresholds are learned from its
+            predictions: once one is deleted, the server forgets which annotation began as it.
         predictions: the oldest first: of doubles it stays.
-        data: where its image lies, and what else was told when it was made.
+        data: where its image lies, and what else it was made with.
     """
 
     id: int
@@ -43,7 +42,7 @@ class Task:
 
 
 def read_task(task: shapes.Task) -> Task:
-    """A task as `Connection.pages` tells it; what the request left out is empty."""
+    """A task as `Connection.pages` gives it; what the request left out is empty."""
     predictions = (
         ServerPrediction(
             made["id"], made.get("model_version") or "", fingerprint(made.get("result", ()))

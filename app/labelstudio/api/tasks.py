@@ -101,7 +101,7 @@ def upload_tasks(
     images: Sequence[ImageRef],
     read: Callable[[ImageRef], bytes],
     on_progress: OnProgress = ignore_progress,
-    missed: Callable[[ImageRef, str], None] | None = None,
+    on_missing: Callable[[ImageRef, str], None] | None = None,
 ) -> TaskReport:
     """Upload images and make tasks; one that was uploaded before is known by its content.
 
@@ -111,7 +111,7 @@ def upload_tasks(
         images: what to upload.
         read: gives an image's file.
         on_progress: called after every image that was sent.
-        missed: told of an image that cannot be read and why, and it is left out; None ends the
+        on_missing: called with an image that is left out, and why it cannot be read; None ends the
             upload there.
 
     Raises:
@@ -133,9 +133,9 @@ def upload_tasks(
                 continue
             file = _uploadable(image.file_name.rpartition("/")[2], content)
         except (OSError, ValueError) as error:
-            if missed is None:
+            if on_missing is None:
                 raise SourceError(f"{image.file_name} cannot be uploaded: {error}") from error
-            missed(image, str(error))
+            on_missing(image, str(error))
             continue
         # Nobody sees the file until a task names it, so a file that was sent twice does no harm.
         sent = connection.write(

@@ -34,7 +34,7 @@ class Queries:
     """What requests ask for, by their configuration and what labelers taught before.
 
     Attributes:
-        memory: of typed prompts and learned thresholds.
+        state: typed prompts and learned thresholds.
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
         tiles: above 1 so many tiles along the long side are looked at, too.

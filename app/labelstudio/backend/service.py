@@ -51,7 +51,7 @@ class Backend:
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
         tiles: above 1 so many tiles along the long side are looked at, too.
-        memory: what labelers taught it before; None begins with nothing and keeps nothing.
+        state: what labelers taught it before; None begins with nothing and keeps nothing.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Backend:
     def _load(self, load: Callable[[], Detector[Any]]) -> None:
         try:
             self._detector = load()
-        except Exception as error:  # told to whoever asks
+        except Exception as error:  # every request is answered with it
             log.exception("the model does not load")
             self._problem = str(error)
         self._loaded.set()

@@ -11,7 +11,7 @@ import gradio as gr
 from app.engine import Engine
 from app.engine_types import Aligned
 from app.ui.align import payload as alignment
-from app.ui.align.find import AlignSession, Comparing, find, read_phrases
+from app.ui.align.find import AlignOptions, AlignSession, find, read_phrases
 from app.ui.shared import html as render
 from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
@@ -118,7 +118,7 @@ class AlignActions:
 
     def follow(self, link: Link, _visitor: gr.Request) -> Sequence[Any]:
         """The tab as a link describes it: photo, caption, four settings, `AlignOutputs`."""
-        usual, linked = Comparing(), link.settings
+        usual, linked = AlignOptions(), link.settings
         settings = (
             str(linked.get("matching", usual.matching)),
             float(linked.get("temperature", usual.temperature)),
@@ -141,7 +141,7 @@ class AlignActions:
     def _show(
         self, session: AlignSession, settings: Sequence[Any], progress: gr.Progress | None
     ) -> AlignOutputs:
-        found = find(self.engine, session, Comparing(*settings), progress)
+        found = find(self.engine, session, AlignOptions(*settings), progress)
         if isinstance(found, Trouble):
             return _show_trouble(found)
         assert session.source is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from app.engine import Engine
-from app.ui.align.find import AlignSession, Comparing, find
+from app.ui.align.find import AlignOptions, AlignSession, find
 from app.ui.shared import api as answers
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
@@ -42,7 +42,7 @@ class Endpoints:
         given = tuple(line.strip() for line in phrases.splitlines() if line.strip())
         words = tuple(_placed(text, caption) for text in given) or None
         session = AlignSession(photo, caption, words, whole)
-        found = find(self.engine, session, Comparing(matching, temperature, ranking, regions))
+        found = find(self.engine, session, AlignOptions(matching, temperature, ranking, regions))
         if isinstance(found, Trouble):
             raise refusal(found.message)
         answer = found.alignment.to_json()

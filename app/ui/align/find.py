@@ -26,7 +26,7 @@ class AlignSession:
 
 
 @dataclass(frozen=True)
-class Comparing:
+class AlignOptions:
     """How words and regions are compared, as the tab's controls say it; see `AlignSettings`."""
 
     matching: str = AlignSettings.matching
@@ -51,7 +51,7 @@ class Comparing:
 def find(
     engine: Engine,
     session: AlignSession,
-    comparing: Comparing,
+    options: AlignOptions,
     progress: ReportProgress | None = None,
 ) -> Aligned | Trouble:
     """Align the phrases of the session, or say why not."""
@@ -63,7 +63,7 @@ def find(
         return engine.align(
             session.source,
             session.caption if session.phrases is None else session.phrases,
-            comparing.checked(),
+            options.checked(),
             caption=session.caption,
             whole=session.whole,
             progress=progress,

@@ -18,7 +18,7 @@ from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui.batch.export import FORMAT_NAMES, make_file
 from app.ui.batch.sources import BatchForm, Reader, images_of, reader_of
-from app.ui.batch.views import exported, rows_of, status_of, unmoved
+from app.ui.batch.views import exported, rows_of, status_of, threshold_notes
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.events import SKIP
@@ -90,7 +90,7 @@ class BatchActions:
         try:
             vocabulary = self.engine.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
-            listing = self.stops.teller("Listing photos", progress, visitor)
+            listing = self.stops.progress_of("Listing photos", progress, visitor)
             images = images_of(
                 form,
                 self.access.permissions(visitor),
@@ -104,7 +104,7 @@ class BatchActions:
                 vocabulary,
                 self.engine.asked_size,
                 tiles=form.tiles,
-                on_progress=self.stops.teller("Measuring", progress, visitor),
+                on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:
             return render.status("error", str(error))
@@ -137,7 +137,7 @@ class BatchActions:
                     self.access.permissions(visitor),
                     self._server(connection, visitor),
                     folder / UPLOADS,
-                    self.stops.teller("Listing photos", progress, visitor),
+                    self.stops.progress_of("Listing photos", progress, visitor),
                 )
                 settings = settings_of(
                     self.engine,
@@ -214,7 +214,7 @@ class BatchActions:
             return render.status("error", str(error))
         photos = f"{counts.done} of {counts.done + counts.empty} photos"
         words = f"{before} boxes became {after}, on {photos}"
-        return render.status("ok", words, unmoved(run))
+        return render.status("ok", words, threshold_notes(run))
 
     def status(self, name: str | None, visitor: gr.Request) -> str:
         """Where a run stands, as HTML."""
@@ -265,7 +265,7 @@ class BatchActions:
                 FORMAT_NAMES[kind],
                 self.downloads,
                 self.reader("", connection, visitor),
-                self.export_stops.teller("Exporting", progress, visitor),
+                self.export_stops.progress_of("Exporting", progress, visitor),
                 missed.append,
             )
             if missed:

@@ -66,7 +66,7 @@ def exported(run: Run) -> str:
     return render.status("hint" if missing else "ok", words, missing)
 
 
-def unmoved(run: Run) -> list[str]:
+def threshold_notes(run: Run) -> list[str]:
     """Why a run's threshold may change nothing."""
     own = run.view.vocabulary.thresholds
     if len(own) < len(run.view.vocabulary.returned):

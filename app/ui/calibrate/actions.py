@@ -65,7 +65,7 @@ class CalibrateActions:
     ) -> CalibrateOutputs:
         """Thresholds from the project's labels."""
         try:
-            on_progress = self.stops.teller("Reading labels", progress, visitor)
+            on_progress = self.stops.progress_of("Reading labels", progress, visitor)
             tasks = tuple(pull(connected(connection), number(project), on_progress=on_progress))
             used = usable_reviews(tasks)
             found = curves(used.tasks)

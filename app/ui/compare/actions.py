@@ -81,17 +81,17 @@ class CompareActions:
             threshold,
         )
         progress(0.0, desc="Loading")
-        job = prepare(self.detectors, inputs, self.access.permissions(visitor))
-        if isinstance(job, Trouble):
-            status = render.status("error", job.message)
+        prepared = prepare(self.detectors, inputs, self.access.permissions(visitor))
+        if isinstance(prepared, Trouble):
+            status = render.status("error", prepared.message)
             yield CompareOutputs(status, table=[], picture="", compared=Compared())
             return
-        total = len(job.paths)
+        total = len(prepared.paths)
         done = Compared((), total, inputs.root, row)
         yield CompareOutputs(table=[], picture="", compared=done)
         results: list[Comparison] = []
         shown = -math.inf
-        for result in compare(job.paths, *job.sides):
+        for result in compare(prepared.paths, *prepared.sides):
             results.append(result)
             now = time.monotonic()
             if now - shown < _SHOWN_EVERY and len(results) < total:
@@ -99,7 +99,7 @@ class CompareActions:
             shown = now
             progress(len(results) / total, desc=f"{len(results)} of {total} photos")
             done = replace(done, results=tuple(results))
-            status = summary(results, total, notes=_notes(job.sides))
+            status = summary(results, total, notes=_notes(prepared.sides))
             yield CompareOutputs(status, compared=done)
         yield CompareOutputs(table=done.rows, picture=picture(*done.shown()))
 

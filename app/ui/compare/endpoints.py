@@ -45,10 +45,10 @@ class Endpoints:
         inputs = CompareInputs(
             photo, "", (words_a, words_b), (template_a, template_b), (model_a, model_b), threshold
         )
-        job = prepare(self.detectors, inputs, self.access.permissions(visitor))
-        if isinstance(job, Trouble):
-            raise refusal(job.message)
-        (result,) = compare(job.paths, *job.sides)
+        prepared = prepare(self.detectors, inputs, self.access.permissions(visitor))
+        if isinstance(prepared, Trouble):
+            raise refusal(prepared.message)
+        (result,) = compare(prepared.paths, *prepared.sides)
         if result.error:
             raise refusal(result.error)
         return {

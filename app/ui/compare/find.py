@@ -50,7 +50,7 @@ class CompareInputs:
 
 
 @dataclass(frozen=True)
-class Job:
+class Prepared:
     """A comparison that can begin."""
 
     paths: tuple[Path, ...]
@@ -87,7 +87,7 @@ class Detectors:
             return self._other[1]
 
 
-def prepare(detectors: Detectors, inputs: CompareInputs, may: Permissions) -> Job | Trouble:
+def prepare(detectors: Detectors, inputs: CompareInputs, may: Permissions) -> Prepared | Trouble:
     """Photos and both sides, or why they cannot be compared."""
     try:
         paths = _photos(inputs, may)
@@ -97,7 +97,7 @@ def prepare(detectors: Detectors, inputs: CompareInputs, may: Permissions) -> Jo
         a, b = (_side(detectors, inputs, "AB"[index], words[index], index) for index in (0, 1))
     except (DetectorError, VocabularyError, ValueError) as error:
         return Trouble(str(error))
-    return Job(tuple(paths), (a, b))
+    return Prepared(tuple(paths), (a, b))
 
 
 def _photos(inputs: CompareInputs, may: Permissions) -> list[Path]:

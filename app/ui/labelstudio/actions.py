@@ -81,7 +81,7 @@ class LabelStudioActions:
     ) -> CheckOutputs:
         """Open five images and say what came of each."""
         try:
-            on_progress = self.stops.teller("Checking", progress, visitor)
+            on_progress = self.stops.progress_of("Checking", progress, visitor)
             images = TaskImages(connected(connection), document_root=self._root(root, visitor))
             found = check_images(
                 connected(connection), number(project), images, on_progress=on_progress
@@ -130,7 +130,7 @@ class LabelStudioActions:
             rows = self.runs.open(run, visitor).images("done", "empty")
             # what came from a task has one, and its address names no file of this machine
             refs = [row.ref for row in rows if row.task is None]
-            on_progress = self.stops.teller("Making tasks", progress, visitor)
+            on_progress = self.stops.progress_of("Making tasks", progress, visitor)
             if how == "Upload the photos":
                 made = upload_tasks(
                     connected(connection),
@@ -138,7 +138,7 @@ class LabelStudioActions:
                     refs,
                     sources.read,
                     on_progress,
-                    missed=lambda image, why: lost.append(f"{image.file_name}: {why}"),
+                    on_missing=lambda image, why: lost.append(f"{image.file_name}: {why}"),
                 )
             else:
                 folder = self._root(root, visitor)
@@ -173,7 +173,7 @@ class LabelStudioActions:
                 number(project),
                 old="replace" if replace else "keep",
                 document_root=self._root(root, visitor),
-                on_progress=self.stops.teller("Reading tasks", progress, visitor),
+                on_progress=self.stops.progress_of("Reading tasks", progress, visitor),
             )
         except TROUBLE as error:
             said = render.status("error", str(error))
@@ -215,7 +215,7 @@ class LabelStudioActions:
             if made is None:
                 raise LabelStudioError("make a dry run first")
             report = push(
-                made, connected(connection), self.stops.teller("Pushing", progress, visitor)
+                made, connected(connection), self.stops.progress_of("Pushing", progress, visitor)
             )
         except TROUBLE as error:
             again = "Make a new dry run and push again: it goes on where this one stopped."
@@ -242,14 +242,14 @@ class LabelStudioActions:
         try:
             opened = self.runs.open(run, visitor)
             server, place = connected(connection), number(project)
-            on_progress = self.stops.teller("Reading tasks", progress, visitor)
+            on_progress = self.stops.progress_of("Reading tasks", progress, visitor)
             if how == "what labelers changed":
                 ranked = by_labelers(pull(server, place, on_progress=on_progress))
             else:
                 ranked = by_threshold(
                     opened, tasks_of(opened, server, place, on_progress=on_progress)
                 )
-            on_progress = self.stops.teller("Writing the order", progress, visitor)
+            on_progress = self.stops.progress_of("Writing the order", progress, visitor)
             count = write_queue(ranked, server, place, opened.model_version, on_progress)
         except TROUBLE as error:
             return render.status("error", str(error))

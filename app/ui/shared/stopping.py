@@ -34,7 +34,7 @@ class Stops:
         """Forget what was asked of earlier work; from now on it is asked of the work at hand."""
         self._asked.discard(visitor.session_hash)
 
-    def teller(self, what: str, progress: gr.Progress, visitor: gr.Request) -> OnProgress:
+    def progress_of(self, what: str, progress: gr.Progress, visitor: gr.Request) -> OnProgress:
         """Moves the bar; raises `Stopped` in work once the visitor asked, be it while the work
         waited in the queue."""
 

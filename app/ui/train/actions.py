@@ -107,7 +107,7 @@ class TrainActions:
         choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
         keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
         return RunOutputs(
-            status=_status(run),
+            status=status_of(run),
             boxes=_plot(_losses_of(run, "detection")),
             grounding=_plot(_losses_of(run, "grounding")),
             pairs=_plot(_losses_of(run, "pairs")),
@@ -143,7 +143,7 @@ class TrainActions:
             return render.status("error", f"the snapshot cannot be shown: {error}")
 
 
-def _status(run: TrainingRun) -> str:
+def status_of(run: TrainingRun) -> str:
     """Where a run stands, in a line."""
     rate = run.seconds / run.step if run.step else 0
     left = rate * (run.steps - run.step)
