@@ -107,7 +107,7 @@ def run_push(arguments: argparse.Namespace) -> int:
 
     from app.commands.detect import OK, SOME_FAILED
     from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
-    from app.labelstudio.push.make_plan import make_plan
+    from app.labelstudio.push.plan import plan
     from app.labelstudio.push.push import push
     from app.labelstudio.push.run_projects import create_run_project, project_of_run
     from app.runs import sources
@@ -152,11 +152,11 @@ def run_push(arguments: argparse.Namespace) -> int:
             "control": arguments.control,
             "document_root": root,
         }
-        planned = make_plan(run, connection, project, **options)
+        planned = plan(run, connection, project, **options)
         if arguments.add_labels and planned.labels.missing and not arguments.dry_run:
             change = {"label_config": planned.labels.completed}
             connection.write("PATCH", f"/api/projects/{project}/", json=change)
-            planned = make_plan(run, connection, project, **options)
+            planned = plan(run, connection, project, **options)
         print("\n".join(planned.lines()))
         if planned.left_out or planned.labels.missing:
             code = SOME_FAILED
@@ -228,7 +228,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
 def run_queue(arguments: argparse.Namespace) -> int:
     """Rank and write."""
     from app.labelstudio.learn.pull import pull
-    from app.labelstudio.push.make_plan import tasks_of
+    from app.labelstudio.push.plan import tasks_of
     from app.labelstudio.push.queue import by_comparison, by_labelers, by_threshold, write_queue
 
     if (arguments.by == "comparison") != (arguments.other is not None):

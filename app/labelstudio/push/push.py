@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.server_tasks import Task, read_task
-from app.labelstudio.push.plan import Item, Plan, chunks
+from app.labelstudio.push.planned import Item, Plan, chunks
 from app.progress import OnProgress, ignore_progress
 
 log = logging.getLogger(__name__)

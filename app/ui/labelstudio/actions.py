@@ -13,8 +13,8 @@ from app.labelstudio.api.image_check import check_images
 from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.make_plan import make_plan, tasks_of
-from app.labelstudio.push.plan import Plan
+from app.labelstudio.push.plan import plan, tasks_of
+from app.labelstudio.push.planned import Plan
 from app.labelstudio.push.push import check_configuration, push
 from app.labelstudio.push.queue import by_labelers, by_threshold, write_queue
 from app.labelstudio.push.run_projects import create_run_project, project_of_run
@@ -167,7 +167,7 @@ class LabelStudioActions:
     ) -> PlanOutputs:
         """What a push would do."""
         try:
-            made = make_plan(
+            made = plan(
                 self.runs.open(run, visitor),
                 connected(connection),
                 number(project),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.push.plan import Plan
+from app.labelstudio.push.planned import Plan
 from app.ui.shared.events import SKIP
 
 

@@ -24,7 +24,7 @@ from app.labelstudio.api.tasks import create_local_tasks
 from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
 from app.labelstudio.backend.service import Backend
 from app.labelstudio.learn.calibrate import Proposal
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.store import Run
@@ -191,7 +191,7 @@ def test_start_training_sets_thresholds_from_what_labelers_kept(
     many_run: Callable[..., tuple[Run, int]],
 ) -> None:
     run, project = many_run(40, boxes=4)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     for row in run.images("done"):
         assert row.task is not None
         submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])

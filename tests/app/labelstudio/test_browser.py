@@ -16,7 +16,7 @@ from app.engine import Engine
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_project, upload_tasks
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.settings import settings_of
@@ -75,7 +75,7 @@ def test_label_studio_shows_named_boxes_where_things_are(
     project = create_project(connection, "seen in the page", run.view.vocabulary)
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
     upload_tasks(connection, project, [row.ref for row in run.images()], sources.read)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     page = browser.new_page()
     page.set_default_timeout(60_000)
     page.goto(f"{server.url}/user/login/")

@@ -15,7 +15,7 @@ from app.labelstudio.api.image_check import check_images
 from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.images import images_of_project
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs.model_version import is_of_detclipv2
 from app.runs.records import ImageRef
@@ -38,19 +38,19 @@ def test_what_labelers_worked_from_stays_also_under_the_same_version(
     project = desk.project(*URLS)
     images = images_of_project(connection, project)
     run = make_run(images, threshold=0.3)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     desk.submit(1)
     worked_from = desk.tasks[1]["predictions"][0]
     other = make_run(images, "other", weaker=0.2)
     assert other.model_version == run.model_version
-    made = make_plan(other, connection, project)
+    made = plan(other, connection, project)
     assert [item.task for item in made.replace] == [2, 3] and not made.create
     assert (made.learned, made.deletions, sum(made.boxes.values())) == (1, 2, 2)
     assert "1 older predictions stay: their tasks are labelled" in "\n".join(made.lines())
     push(made, connection)
     assert desk.tasks[1]["predictions"] == [worked_from]
     assert [reviewed.task for reviewed in pull(connection, project)] == [1]
-    again = make_plan(other, connection, project)
+    again = plan(other, connection, project)
     assert (again.requests, again.learned) == (0, 1)
 
 
@@ -58,11 +58,11 @@ def test_doubles_on_labelled_tasks_stay(desk: Desk, make_run: MakeRun) -> None:
     connection = desk.connect()
     project = desk.project(*URLS)
     run = make_run(images_of_project(connection, project))
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     for number in (1, 2):
         desk.predict(number, desk.tasks[number]["predictions"][0])
     desk.submit(1)
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     assert (len(made.doubled), made.learned, len(made.skip)) == (1, 1, 3)
     push(made, connection)
     assert [len(desk.tasks[number]["predictions"]) for number in (1, 2, 3)] == [2, 1, 1]
@@ -74,8 +74,8 @@ def test_a_task_that_is_labelled_after_the_dry_run_keeps_its_lesson(
     connection = desk.connect()
     project = desk.project(*URLS)
     images = images_of_project(connection, project)
-    push(make_plan(make_run(images, threshold=0.3), connection, project), connection)
-    made = make_plan(make_run(images, "other", weaker=0.2), connection, project)
+    push(plan(make_run(images, threshold=0.3), connection, project), connection)
+    made = plan(make_run(images, "other", weaker=0.2), connection, project)
     assert len(made.replace) == 3
     desk.submit(1)
     push(made, connection)
@@ -90,7 +90,7 @@ def test_what_leaves_stays_if_it_was_labelled_after_the_dry_run(
     older = {"model_version": "detclipv2-old@1", "result": [], "score": 0.5}
     idents = [desk.predict(task, {**older, "task": task}) for task in (1, 2)]
     run = make_run([ImageRef(f"{name}.jpg", url) for name, url in zip("ab", URLS, strict=False)])
-    made = make_plan(run, desk.connect(), project, old="replace")
+    made = plan(run, desk.connect(), project, old="replace")
     assert sorted(made.older) == idents
     desk.submit(1)
     push(made, desk.connect())
@@ -104,13 +104,11 @@ def test_a_dry_run_is_of_its_server(desk: Desk, make_run: MakeRun, tmp_path: Pat
         server.project(URLS[0])
         server.predict(1, {"model_version": "detclipv2-old", "result": []})
     run = make_run(images_of_project(desk.connect(), 1))
-    made = make_plan(run, desk.connect(), 1, old="replace")
+    made = plan(run, desk.connect(), 1, old="replace")
     assert made.older
     with pytest.raises(LabelStudioError, match=r"of http://desk, and this is http://production"):
         push(made, production.connect())
-    more = make_plan(
-        make_run([ImageRef("a.jpg", URLS[0])], "more", prompts="dog"), desk.connect(), 1
-    )
+    more = plan(make_run([ImageRef("a.jpg", URLS[0])], "more", prompts="dog"), desk.connect(), 1)
     said = LabelStudioActions(RunFolders(tmp_path, RULES), RULES).add_labels(
         production.connect(), more
     )
@@ -155,11 +153,11 @@ def test_the_dry_run_says_how_many_tasks_a_name_found(desk: Desk, make_run: Make
     desk.task(project, {"image": "/data/upload/1/12345678-b.jpg", "sha256": "of another photo"})
     names = ("a.jpg", "b.jpg")
     run = make_run([ImageRef(name, f"/photos/{name}") for name in names])
-    made = make_plan(run, desk.connect(), project)
+    made = plan(run, desk.connect(), project)
     assert [item.task for item in made.create] == [1] and made.unmatched == ("b.jpg",)
     assert "1 tasks were found by the image's name only" in "\n".join(made.lines())
     own = make_run(images_of_project(desk.connect(), project), "own")
-    assert not any("name only" in line for line in make_plan(own, desk.connect(), project).lines())
+    assert not any("name only" in line for line in plan(own, desk.connect(), project).lines())
 
 
 OTHERS = CONFIG.replace('"cat"', '"dog"').replace('"cup"', '"bird"')
@@ -178,7 +176,7 @@ def test_nothing_is_pushed_where_no_label_takes_it(
     assert shell(*command, "--allow-empty") == 1
     assert desk.projects[project]["model_version"] == "", "labelers see what they saw before"
     assert all(not task["predictions"][0]["result"] for task in desk.tasks.values())
-    made = make_plan(run, desk.connect(), project)
+    made = plan(run, desk.connect(), project)
     assert made.without_labels and not made.switches and (len(made.skip), made.requests) == (3, 0)
     assert shell(*command, "--add-labels") == 0
     assert desk.projects[project]["label_config"].count('value="cat"') == 1
@@ -208,7 +206,7 @@ def test_other_thresholds_are_another_version(desk: Desk, make_run: MakeRun) -> 
     ways = ({}, {"threshold": 0.5}, {"nms_iou": 0.5}, {"max_boxes": 1}, {"threshold": 0.25})
     runs = [make_run(images, f"run{i}", **way) for i, way in enumerate(ways)]
     for run in runs:
-        made = make_plan(run, desk.connect(), project)
+        made = plan(run, desk.connect(), project)
         assert (len(made.create), len(made.replace)) == (3, 0)
         push(made, desk.connect())
     versions = [run.model_version for run in runs]
@@ -230,7 +228,7 @@ def test_tasks_without_an_image_are_counted_and_named(
     images = images_of_project(connection, project)
     said = "4 tasks have no image in $image and are left out: 4, 5, 6, 7"
     assert len(images) == 3 and said in caplog.text
-    assert said in "\n".join(make_plan(make_run(images), connection, project).lines())
+    assert said in "\n".join(plan(make_run(images), connection, project).lines())
     found = check_images(connection, project, TaskImages(connection))
     assert [one.task for one in found if said in one.status] == [4]
 
@@ -238,7 +236,7 @@ def test_tasks_without_an_image_are_counted_and_named(
 def test_a_turned_box_is_not_kept(desk: Desk, make_run: MakeRun) -> None:
     project = desk.project(*URLS)
     run = make_run(images_of_project(desk.connect(), project), weaker=0.1)
-    push(make_plan(run, desk.connect(), project), desk.connect())
+    push(plan(run, desk.connect(), project), desk.connect())
     for task, rotation in ((1, 0.2), (2, 3), (3, 359.8)):
         desk.submit(task)
         annotation = json.loads(json.dumps(desk.tasks[task]["annotations"][0]))
@@ -271,7 +269,7 @@ def test_labels_are_not_added_to_a_configuration_that_changed(
     desk: Desk, make_run: MakeRun, tmp_path: Path
 ) -> None:
     project = desk.project(*URLS, config=OTHERS)
-    made = make_plan(make_run(images_of_project(desk.connect(), project)), desk.connect(), project)
+    made = plan(make_run(images_of_project(desk.connect(), project)), desk.connect(), project)
     desk.projects[project]["label_config"] = CONFIG.replace("cat", "what somebody added")
     actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     assert "was changed since the dry run" in actions.add_labels(desk.connect(), made)

@@ -17,8 +17,8 @@ from label_studio_sdk import LabelStudio
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.keys import kind_of_key
 from app.labelstudio.api.payload import to_boxes
-from app.labelstudio.push import make_plan as plan_module
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push import plan as plan_module
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs.store import Run
 from tests.app.labelstudio.conftest import TOKEN, Server
@@ -81,7 +81,7 @@ def test_one_fault_on_a_write_is_healed(
 
     with faulty(server.url, fault) as url:
         through = Connection(url, TOKEN, timeout=4)
-        push(make_plan(run, through, project), through)
+        push(plan(run, through, project), through)
     assert not left and same(run, connection, project)
 
 
@@ -97,7 +97,7 @@ def test_a_write_that_arrives_after_it_was_given_up_leaves_no_double(
 
     with faulty(server.url, fault) as url:
         through = Connection(url, TOKEN)
-        report = push(make_plan(run, through, project), through)
+        report = push(plan(run, through, project), through)
     assert report.retried == report.deleted == 3, "sent again, and the late copies deleted"
     assert same(run, connection, project)
 
@@ -116,11 +116,11 @@ def test_a_fault_that_stays_is_told_and_the_push_can_be_repeated(
 
     with faulty(server.url, fault) as url:
         through = Connection(url, TOKEN)
-        made = make_plan(run, through, project)
+        made = plan(run, through, project)
         with pytest.raises(LabelStudioError, match=message):
             push(made, through)
     assert shown(connection, project) == []
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     assert same(run, connection, project)
 
 
@@ -156,7 +156,7 @@ def test_keys_of_either_kind_and_wrong_ones(server: Server) -> None:
 def test_messages_for_what_is_not_there(server: Server, many_run: ManyRun) -> None:
     run, _ = many_run(1)
     with pytest.raises(LabelStudioError, match="project 99999 does not exist"):
-        make_plan(run, server.connect(), 99999)
+        plan(run, server.connect(), 99999)
     with pytest.raises(LabelStudioError, match="cannot be reached"):
         Connection("http://127.0.0.1:9", TOKEN).check()
     with pytest.raises(LabelStudioError, match="no address"):
@@ -181,10 +181,10 @@ def test_a_thousand_tasks_and_the_sdk_beside(
     connection: Connection, many_run: ManyRun, server: Server
 ) -> None:
     run, project = many_run(1000, boxes=10)
-    report = push(make_plan(run, connection, project), connection)
+    report = push(plan(run, connection, project), connection)
     assert same(run, connection, project)
     sdk = LabelStudio(base_url=server.url, api_key=TOKEN)
-    sample = make_plan(run, connection, project).skip[:60]
+    sample = plan(run, connection, project).skip[:60]
     start = time.perf_counter()
     for item in sample:
         payload = {**item.payload, "model_version": "loop"}
@@ -210,7 +210,7 @@ def test_twenty_faults_in_a_row(server: Server, connection: Connection, many_run
         through = Connection(url, TOKEN)
         for round_ in range(30):
             run.apply(f"cat @{0.3 + 0.01 * round_:.2f}, cup")
-            push(make_plan(run, through, project, old="replace"), through)
+            push(plan(run, through, project, old="replace"), through)
             assert same(run, connection, project)
             if len(injected) >= 20:
                 break
@@ -225,7 +225,7 @@ def test_killed_twenty_times(
     program = """
 import sys
 from pathlib import Path
-from app.labelstudio.push import make_plan as module
+from app.labelstudio.push import plan as module
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.push.push import push
 from app.runs.store import Run

@@ -21,7 +21,7 @@ from app.labelstudio.api.shapes import json_depth
 from app.labelstudio.api.tasks import create_project, upload_tasks
 from app.labelstudio.backend.webhooks import sign_webhooks
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.make_plan import tasks_of
+from app.labelstudio.push.plan import tasks_of
 from app.runs.records import ImageRef
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.hostile import KEY, PROJECT, Wire, at, bomb, drip, hostile

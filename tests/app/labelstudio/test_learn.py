@@ -22,7 +22,7 @@ from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
 from app.labelstudio.learn.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
 from app.labelstudio.learn.pull import Effort, effort, pull
-from app.labelstudio.push.make_plan import make_plan, tasks_of
+from app.labelstudio.push.plan import plan, tasks_of
 from app.labelstudio.push.push import push
 from app.labelstudio.push.queue import by_comparison, by_labelers, by_threshold, write_queue
 from app.runs import sources
@@ -53,7 +53,7 @@ def submit(connection: Connection, task: int, change: Callable[[list[dict]], lis
 
 def test_verdicts_and_minutes(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(4)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     tasks = [row.task for row in run.images("done")]
 
     def edit(regions: list[dict]) -> list[dict]:
@@ -117,7 +117,7 @@ def test_calibrate_end_to_end(
     run, project = many_run(60, boxes=4)
     labels = CONFIG.replace('"cat"', '"CAT"').replace('"cup"', '"Cup"')
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": labels})
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     for row in run.images("done"):
         assert row.task is not None
         submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
@@ -157,7 +157,7 @@ def test_the_queue_is_what_the_server_sorts_by(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, project = many_run(12)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     pairs = tasks_of(run, connection, project)
     ranked = by_threshold(run, pairs, margin=0.3)
     assert write_queue(ranked, connection, project, run.model_version) == 12

@@ -18,7 +18,7 @@ from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.make_plan import make_plan, tasks_of
+from app.labelstudio.push.plan import plan, tasks_of
 from app.labelstudio.push.push import push
 from app.labelstudio.push.queue import by_threshold, write_queue
 from app.runs import sources
@@ -66,12 +66,12 @@ def test_every_image_and_control_gets_its_boxes(
     images = images_of_project(connection, project)
     assert len(images) == 9 and len({image.file_name for image in images}) == 9
     run = processed(shared_engine, tmp_path / "run", images)
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     assert (len(made.create), made.unmatched, made.labels.missing) == (3, (), ())
     assert made.boxes == {"cat": 3, "cup": 9}
     assert made.left_out == {"cat": 6}, "the pages have no label for it"
     push(made, connection)
-    again = make_plan(run, connection, project)
+    again = plan(run, connection, project)
     assert (len(again.skip), again.requests) == (3, 0), "read back and equal"
     tasks = list(connection.pages({"project": project, "fields": "all"}))
     for task in tasks:
@@ -129,10 +129,10 @@ def test_photos_become_tasks_of_a_list_of_images(
     assert upload_tasks(connection, project, refs[:1], sources.read).created == 1
     assert all(one.ok for one in check_images(connection, project, TaskImages(connection)))
     run = processed(shared_engine, tmp_path / "run", refs)
-    made = make_plan(run, connection, project, document_root=server.files)
+    made = plan(run, connection, project, document_root=server.files)
     assert len(made.create) == 3 and sum(made.boxes.values()) == 6
     push(made, connection)
-    assert make_plan(run, connection, project, document_root=server.files).requests == 0
+    assert plan(run, connection, project, document_root=server.files).requests == 0
 
 
 def sync(connection: Connection, project: int) -> int:

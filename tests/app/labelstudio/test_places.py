@@ -14,7 +14,7 @@ from app.labelstudio.api.image_check import check_images
 from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs import sources
 from app.runs.files import SourceError
@@ -75,7 +75,7 @@ def test_a_server_under_a_sub_path(
         answer = httpx.get(address, headers={"Authorization": f"Token {TOKEN}"})
         assert answer.status_code == 200, address
     run = detect(shared_engine, connection, project, tmp_path / "run")
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     assert_equal(run, connection, project)
 
 
@@ -116,7 +116,7 @@ def test_images_in_a_bucket_come_through_the_server(
         assert contents == {path.read_bytes() for path in photos_on_server.iterdir()}
         run = detect(shared_engine, connection, project, tmp_path / "run")
         assert run.counts().failed == 0
-        push(make_plan(run, connection, project), connection)
+        push(plan(run, connection, project), connection)
         assert_equal(run, connection, project)
         (photos_on_server / "a.jpg").unlink()
         (gone,) = (one for one in check_images(connection, project, images) if not one.ok)

@@ -12,7 +12,7 @@ from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.payload import to_boxes
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.make_plan import make_plan, tasks_of
+from app.labelstudio.push.plan import plan, tasks_of
 from app.labelstudio.push.push import push
 from app.labelstudio.push.queue import by_threshold, write_queue
 from app.runs.store import Run
@@ -50,7 +50,7 @@ def assert_equal(run: Run, connection: Connection, project: int) -> None:
 
 def test_push_twice_then_with_other_thresholds(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(30)
-    first = make_plan(run, connection, project)
+    first = plan(run, connection, project)
     assert (len(first.create), len(first.skip), len(first.replace)) == (30, 0, 0)
     assert sum(first.boxes.values()) == sum(run.class_counts().values())
     report = push(first, connection)
@@ -58,7 +58,7 @@ def test_push_twice_then_with_other_thresholds(many_run: ManyRun, connection: Co
     assert_equal(run, connection, project)
     found = connection.get(f"/api/projects/{project}/")
     assert found["model_version"] == run.model_version, "labelers see it"
-    again = make_plan(run, connection, project)
+    again = plan(run, connection, project)
     assert (len(again.create), len(again.skip), again.deletions) == (0, 30, 0)
     assert again.requests == 0
     push(again, connection)
@@ -66,9 +66,9 @@ def test_push_twice_then_with_other_thresholds(many_run: ManyRun, connection: Co
     before = run.model_version
     run.apply("cat @0.6, cup @0.7")
     assert run.model_version != before
-    kept = make_plan(run, connection, project, old="keep")
+    kept = plan(run, connection, project, old="keep")
     assert kept.deletions == 0 and len(kept.create) == 30 and len(kept.older) == 30
-    replacing = make_plan(run, connection, project, old="replace")
+    replacing = plan(run, connection, project, old="replace")
     assert replacing.deletions == 30
     push(replacing, connection)
     assert_equal(run, connection, project)
@@ -78,12 +78,12 @@ def test_the_same_version_with_other_boxes_is_replaced(
     many_run: ManyRun, connection: Connection
 ) -> None:
     run, project = many_run(10)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     for one in predictions(connection, project):  # somebody takes a box away
         if one["result"]:
             change = {"result": one["result"][:-1]}
             connection.write("PATCH", f"/api/predictions/{one['id']}/", json=change)
-    changed = make_plan(run, connection, project)
+    changed = plan(run, connection, project)
     assert len(changed.replace) > 0 and not changed.create
     push(changed, connection)
     assert_equal(run, connection, project)
@@ -91,12 +91,12 @@ def test_the_same_version_with_other_boxes_is_replaced(
 
 def test_what_labelers_worked_from_stays(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(4)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     task = next(row.task for row in run.images("done"))
     assert task is not None
     submit(connection, task, lambda regions: regions)
     run.apply("cat @0.6, cup @0.7")
-    made = make_plan(run, connection, project, old="replace")
+    made = plan(run, connection, project, old="replace")
     assert (len(made.older), made.learned) == (3, 1)
     assert "1 older predictions stay" in "\n".join(made.lines())
     push(made, connection)
@@ -107,25 +107,25 @@ def test_the_order_that_the_queue_wrote_is_left_alone(
     many_run: ManyRun, connection: Connection
 ) -> None:
     run, project = many_run(6)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     write_queue(
         by_threshold(run, tasks_of(run, connection, project), margin=0.3),
         connection,
         project,
         run.model_version,
     )
-    again = make_plan(run, connection, project)
+    again = plan(run, connection, project)
     assert (len(again.skip), again.requests) == (6, 0)
 
 
 def test_a_double_that_somebody_left_is_healed(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(5)
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     push(made, connection)
     payloads = [item.payload for item in made.create]
     connection.write("POST", f"/api/projects/{project}/import/predictions", json=payloads)
     assert len(predictions(connection, project)) == 10
-    healing = make_plan(run, connection, project)
+    healing = plan(run, connection, project)
     assert len(healing.doubled) == 5
     push(healing, connection)
     assert_equal(run, connection, project)
@@ -138,7 +138,7 @@ def test_a_label_that_is_missing_is_shown_with_what_to_add(
     config = '<View><Image name="i" value="$image"/><RectangleLabels name="r" toName="i"><Label '
     config += 'value="CAT"/></RectangleLabels></View>'
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     assert made.left_out["cup"] > 0
     assert '<Label value="cup"/>' in "\n".join(made.lines())
     assert {m.name: m.how for m in made.labels.matches} == {"cat": "case", "cup": "unmatched"}
@@ -147,7 +147,7 @@ def test_a_label_that_is_missing_is_shown_with_what_to_add(
     )
     with pytest.raises(LabelStudioError, match="was changed since the dry run"):
         push(made, connection)
-    whole = make_plan(run, connection, project)
+    whole = plan(run, connection, project)
     assert not whole.left_out
     push(whole, connection)
     regions = [r for one in predictions(connection, project) for r in one["result"]]
@@ -162,14 +162,14 @@ def test_no_rectangles_no_push(
     text = '<View><Text name="t" value="$text"/><Choices name="c" toName="t"><Choice value="a"/>'
     project = make_project([], text + "</Choices></View>")
     with pytest.raises(ConfigError, match="no <RectangleLabels> on an <Image>"):
-        make_plan(run, connection, project)
+        plan(run, connection, project)
 
 
 def test_a_push_without_tasks_leaves_what_labelers_see(
     many_run: ManyRun, connection: Connection, make_project: Callable[..., int]
 ) -> None:
     run, _ = many_run(3)
-    made = make_plan(run, connection, make_project([]))
+    made = plan(run, connection, make_project([]))
     assert (len(made.unmatched), made.requests) == (3, 0)
     assert "make tasks for them first" in "\n".join(made.lines())
     push(made, connection)
@@ -179,7 +179,7 @@ def test_a_push_without_tasks_leaves_what_labelers_see(
 def test_labels_and_rectangles_apart(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(5)
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": APART})
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     ((_, places),) = made.labels.images
     assert {target.shape for target, _ in places.values()} == {"shape"} and not made.left_out
     assert sum(made.boxes.values()) == sum(run.class_counts().values())
@@ -187,7 +187,7 @@ def test_labels_and_rectangles_apart(many_run: ManyRun, connection: Connection) 
     assert_equal(run, connection, project)
     result = predictions(connection, project)[0]["result"]
     assert [region["type"] for region in result[:2]] == ["rectangle", "labels"]
-    assert len(make_plan(run, connection, project).skip) == 5
+    assert len(plan(run, connection, project).skip) == 5
     task = next(row.task for row in run.images("done"))
     assert task is not None
     submit(connection, task, lambda regions: regions)
@@ -205,7 +205,7 @@ def test_shapes_that_are_no_boxes_are_told(
     config = CONFIG.replace("RectangleLabels", control).replace('"image"', '"photo"')
     connection.write("PATCH", f"/api/projects/{project}/", json={"label_config": config})
     with pytest.raises(ConfigError) as told:
-        make_plan(run, connection, project)
+        plan(run, connection, project)
     said = str(told.value)
     assert f"<{control}> 'label' takes {takes}" in said
     addition = said[said.index("<RectangleLabels name") :]
@@ -215,17 +215,17 @@ def test_shapes_that_are_no_boxes_are_told(
         f"/api/projects/{project}/",
         json={"label_config": config.replace("</View>", addition + "</View>")},
     )
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     assert_equal(run, connection, project)
 
 
 def test_a_task_that_is_gone(many_run: ManyRun, connection: Connection) -> None:
     run, project = many_run(4)
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     connection.write("DELETE", f"/api/tasks/{made.create[1].task}/")
     with pytest.raises(LabelStudioError, match=r"400|do not arrive"):
         push(made, connection)
-    again = make_plan(run, connection, project)
+    again = plan(run, connection, project)
     assert len(again.unmatched) == 1
     push(again, connection)
     assert len(predictions(connection, project)) == 3
@@ -260,8 +260,8 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     for _ in process(run, shared_engine.predictor, sources.read):
         pass
     for made in (
-        make_plan(run, connection, project, document_root=root),
-        make_plan(run, connection, project),
+        plan(run, connection, project, document_root=root),
+        plan(run, connection, project),
     ):
         assert made.unmatched == () and len(made.create) == 3
     push(made, connection)
@@ -280,7 +280,7 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
 def test_stop_ends_a_push_that_the_next_one_finishes(
     many_run: ManyRun, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.labelstudio.push.plan.MAX_COUNT", 10)
+    monkeypatch.setattr("app.labelstudio.push.planned.MAX_COUNT", 10)
     run, project = many_run(35)
     actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")
@@ -290,9 +290,9 @@ def test_stop_ends_a_push_that_the_next_one_finishes(
 
     actions.stops.ask(visitor)  # pressed when nothing goes on: the next push does not end by it
     actions.stops.begin(visitor)
-    said = actions.push(connection, make_plan(run, connection, project), visitor, pressed)[1]  # type: ignore[arg-type]
+    said = actions.push(connection, plan(run, connection, project), visitor, pressed)[1]  # type: ignore[arg-type]
     assert "Stopped after 20 of 35" in said and "it goes on where this one stopped" in said
-    made = make_plan(run, connection, project)
+    made = plan(run, connection, project)
     assert (len(made.skip), len(made.create)) == (20, 15)
     actions.stops.begin(visitor)
     said = actions.push(connection, made, visitor, lambda *_, **__: None)[1]  # type: ignore[arg-type]

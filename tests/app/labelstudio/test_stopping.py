@@ -11,7 +11,7 @@ import pytest
 
 from app.engine import Engine
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.push.make_plan import make_plan
+from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs.store import Run
 from app.ui.batch.actions import BatchActions
@@ -49,7 +49,7 @@ def test_dry_run_check_ranking_and_pull_tell_page_by_page_and_stop(
     run, project = many_run(25)
     runs = RunFolders(run.folder.parent, RULES)
     tab, calibration = LabelStudioActions(runs, RULES), CalibrateActions(runs)
-    push(make_plan(run, connection, project), connection)
+    push(plan(run, connection, project), connection)
     name = run.folder.name
     pages = [(10, 25), (20, 25), (25, 25)]
 
