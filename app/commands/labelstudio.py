@@ -195,10 +195,8 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
 def run_calibrate(arguments: argparse.Namespace) -> int:
     """Print proposals; apply them to a run."""
-    from app.labelstudio.api.config_map import labels_of_project
-    from app.labelstudio.learn.calibrate import curves, propose, with_thresholds
+    from app.labelstudio.learn.proposals import apply_to_run, proposals_of
     from app.labelstudio.learn.pull import pull
-    from app.labelstudio.learn.usable_reviews import usable_reviews
 
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(arguments)))
@@ -208,18 +206,16 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
             run = Run(arguments.apply)
             stack.callback(run.close)
         tasks = pull(connection, project, model_version=arguments.model_version)
-        used = usable_reviews(tasks, None if run is None else run.settings.checkpoint)
-        proposals = [propose(one, arguments.precision) for one in curves(used.tasks).values()]
-        for one in proposals:
+        checkpoint = None if run is None else run.settings.checkpoint
+        found = proposals_of(tasks, arguments.precision, checkpoint)
+        for one in found.proposals:
             what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
             print(f"{one.name}: {what}; {one.reason}")
-        if not proposals:
+        if not found.proposals:
             print("no labels yet: labelers have to submit tasks that began as predictions")
-        print(used.sentence())
+        print(found.reviews.sentence())
         if run is not None:
-            labels = labels_of_project(connection, project, run.view.vocabulary)
-            vocabulary = with_thresholds(run.view.vocabulary, proposals, labels)
-            counts = run.apply(vocabulary.serialise())
+            counts = apply_to_run(run, found.proposals, connection, project).counts
             print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
             print(f"the next push is version {run.model_version}")
     return 0

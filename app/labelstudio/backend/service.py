@@ -22,9 +22,8 @@ from app.labelstudio.backend.answers import Answer, Answers
 from app.labelstudio.backend.label_config import Typed, typed_prompt
 from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
 from app.labelstudio.backend.prompts import Queries
-from app.labelstudio.learn.calibrate import curves, propose
+from app.labelstudio.learn.proposals import proposals_of
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.learn.usable_reviews import usable_reviews
 from app.runs.model_version import NAME
 from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import VocabularyError
@@ -183,17 +182,19 @@ class Backend:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
         try:
             detector = self._wait()
-            used = usable_reviews(pull(self._connection, int(project)), detector.fingerprint)
-            proposals = tuple(propose(curve) for curve in curves(used.tasks).values())
-            self._state.keep_learned(project, Learned(detector.fingerprint, proposals))
+            found = proposals_of(
+                pull(self._connection, int(project)), checkpoint=detector.fingerprint
+            )
+            learned = Learned(detector.fingerprint, found.proposals)
+            self._state.keep_learned(project, learned)
         except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
         finally:
             with self._training_lock:
                 self._training.discard(project)
-        log.info("project %s: %s", project, used.sentence())
-        for one in proposals:
+        log.info("project %s: %s", project, found.reviews.sentence())
+        for one in found.proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
     def _wait(self) -> Detector[Any]:
