@@ -138,9 +138,8 @@ def build(engine: Engine) -> AlignParts:
     actions = AlignActions(engine)
     settings = [matching, temperature, ranking, regions]
     shown = list(AlignOutputs(status=status, view=view, session=session))
-    _api(
-        Endpoints(engine), photo, caption, settings
-    )  # first, so that no handler of the page takes its name
+    # first, so that no handler of the page takes its name
+    _api(Endpoints(engine), photo, caption, settings)
     gr.on(
         [button.click, caption.submit],
         actions.align,

@@ -159,7 +159,7 @@ def build(engine: Engine) -> DetectParts:
     drawings = Drawings(folder)
     actions = Actions(engine, drawings)
     sliders: list[gr.Slider | gr.Radio] = [threshold, nms, most, tiles]
-    shown = DetectOutputs(
+    outputs = DetectOutputs(
         photo=photo,
         status=status,
         boxes=boxes,
@@ -169,14 +169,14 @@ def build(engine: Engine) -> DetectParts:
         session=session,
         prompts=prompts,
     )
-    _api(
-        Endpoints(engine, drawings), photo, prompts, sliders
-    )  # first, so that no handler of the page takes its names
+    shown = list(outputs)
+    # first, so that no handler of the page takes their names
+    _api(Endpoints(engine, drawings), photo, prompts, sliders)
     gr.on(
         [button.click, prompts.submit],
         actions.detect,
         [photo, session, prompts, *sliders],
-        list(shown),
+        shown,
         show_progress_on=[photo],
         **MODEL,
         **PRIVATE,
@@ -185,7 +185,7 @@ def build(engine: Engine) -> DetectParts:
         [slider.input for slider in sliders],
         actions.refilter,
         [session, prompts, *sliders],
-        list(shown),
+        shown,
         trigger_mode="always_last",
         show_progress="hidden",
         **MODEL,
@@ -194,7 +194,7 @@ def build(engine: Engine) -> DetectParts:
     classes.input(
         actions.edit_thresholds,
         [classes, session, prompts, *sliders],
-        list(shown),
+        shown,
         trigger_mode="always_last",
         show_progress="hidden",
         **MODEL,
@@ -204,13 +204,13 @@ def build(engine: Engine) -> DetectParts:
         sample.click(
             partial(actions.pick_sample, index),
             sliders,
-            list(shown),
+            shown,
             show_progress_on=[photo],
             **MODEL,
             **PRIVATE,
         )
-    photo.upload(actions.new_photo, photo, list(shown), show_progress="hidden", **PRIVATE)
-    photo.clear(actions.clear, None, list(shown), show_progress="hidden", **PRIVATE)
+    photo.upload(actions.new_photo, photo, shown, show_progress="hidden", **PRIVATE)
+    photo.clear(actions.clear, None, shown, show_progress="hidden", **PRIVATE)
     for source, make, target, name in (
         (json_button, actions.coco_file, json_file, "file-json"),
         (png_button, actions.picture_file, png_file, "file-png"),
