@@ -274,6 +274,8 @@ def test_ctrl_c_writes_what_is_done(
             "--out",
             out,
         ],
+        # a caller in the background ignores Ctrl-C, and its children would, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=REPO,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
