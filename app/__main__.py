@@ -173,7 +173,8 @@ def _load(model: str, size: int | None) -> Engine:
         engine.predictor.device,
         engine.predictor.runtime,
     )
-    from app.ui.detect.actions import DEMO, SAMPLES
+    from app.ui.detect.actions import SAMPLES
+    from app.ui.shared.photo import DEMO
 
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)

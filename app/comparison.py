@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from app.box import Box
 from app.engine_types import Settings
+from app.photo_cache import open_photo
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.images import ImageError
-from detclipv2.inference.postprocess import select
+from detclipv2.inference.postprocess import candidates_for, select
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import supervision as sv
+    from PIL import Image
 
     from detclipv2.detectors.protocol import Detector
 
@@ -57,10 +60,10 @@ class Side:
         if "{}" not in self.template:
             raise DetectorError(f"the template {self.template!r} has no {{}} for the words")
 
-    def look(self, path: Path) -> Any:
+    def encode(self, image: Image.Image) -> Any:
         """The photo as the detector has it."""
         size = self.size if isinstance(self.detector, Predictor) else None
-        return self.detector.encode_image(path, size)
+        return self.detector.encode_image(image, size)
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,16 @@ def compare(paths: Iterable[Path], before: Side, after: Side) -> Iterator[Compar
     """Look at each photo with both sides; the image tower of a detector runs once a photo."""
     for path in paths:
         try:
-            seen = before.look(path)
-            same = (after.detector, after.size) == (before.detector, before.size)
-            again = seen if same else after.look(path)
+            image = open_photo(path, path.name)
         except ImageError as error:
-            yield Comparison(path, (), str(error).replace(str(path), path.name))
+            yield Comparison(path, (), str(error))
             continue
-        yield Comparison(path, tuple(changes(_boxes(before, seen), _boxes(after, again))))
+        encoded = before.encode(image)
+        same = (after.detector, after.size) == (before.detector, before.size)
+        encoded_after = encoded if same else after.encode(image)
+        yield Comparison(
+            path, tuple(changes(_boxes(before, encoded), _boxes(after, encoded_after)))
+        )
 
 
 def changes(before: sv.Detections, after: sv.Detections) -> list[Change]:
@@ -149,22 +155,17 @@ def total(comparisons: Sequence[Comparison]) -> dict[Kind, int]:
     return {kind: sum(c.counts()[kind] for c in comparisons) for kind in KINDS}
 
 
-def _boxes(side: Side, seen: Any) -> sv.Detections:
+def _boxes(side: Side, encoded: Any) -> sv.Detections:
     own: dict[str, Any] = {} if side.template is None else {"template": side.template}
-    found = side.detector.candidates(seen, side.vocabulary, floor=side.settings.threshold, **own)
-    return select(
-        found,
-        threshold=side.settings.threshold,
-        nms_iou=side.settings.nms_iou,
-        max_boxes=side.settings.max_boxes,
+    threshold, max_boxes = side.settings.threshold, side.settings.max_boxes
+    found = side.detector.candidates(
+        encoded, side.vocabulary, floor=threshold, most=candidates_for(max_boxes), **own
     )
+    return select(found, threshold=threshold, nms_iou=side.settings.nms_iou, max_boxes=max_boxes)
 
 
 def _named(detections: sv.Detections) -> list[tuple[str, float]]:
-    scores = detections.confidence
-    assert scores is not None
-    names = detections.data["class_name"]
-    return [(str(name), float(score)) for name, score in zip(names, scores, strict=True)]
+    return [(box.name, box.score) for box in Box.from_detections(detections)]
 
 
 def _corners(detections: sv.Detections, index: int) -> tuple[float, float, float, float]:

@@ -1,4 +1,4 @@
-"""The one engine of an app: a model, its lock, and what it has already looked at."""
+"""The one engine of an app: a model, its lock, and the photos it has encoded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from app.engine_types import Aligned, ClassReport, Result, Settings
-from app.lru import Recent
-from app.photo_cache import KnownPhotos, Progress, open_photo
+from app.lru import LRUCache
+from app.photo_cache import PhotoCache, ReportProgress, open_photo
+from app.selection import shown_boxes
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import PAD_MULTIPLE
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from detclipv2.language.phrases import Phrase
 
 
+_VOCABULARIES = 32
 _TABLES = 256 << 20
 """Bytes of scores that are kept; those of 1,203 classes on one photo are 30 MB."""
 
@@ -36,7 +39,7 @@ _TABLES = 256 << 20
 class Engine:
     """One model for all visitors of a page, and for the command line.
 
-    Photos are known by their content: the same file again, other words, or a moved threshold run
+    Photos are cached by their content: the same file again, other words, or a moved threshold run
     no image tower. Thread-safe; one detection at a time, since the model uses all cores.
 
     Args:
@@ -78,10 +81,11 @@ class Engine:
         self.asked_size = size
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
-        self._photos = KnownPhotos(predictor, size, photos)
-        self._tables: Recent[tuple[str, str, int], ScoreTable] = Recent(
+        self._photos = PhotoCache(predictor, size, photos)
+        self._tables: LRUCache[tuple[str, str, int], ScoreTable] = LRUCache(
             4 * photos, weight=lambda table: table.bytes, most=_TABLES
         )
+        self._vocabulary = lru_cache(maxsize=_VOCABULARIES)(predictor.vocabulary)
         self._lock = threading.RLock()
 
     @classmethod
@@ -113,6 +117,14 @@ class Engine:
         """Long sides of what the model sees, for people: "448 px" or "448 + 640 px"."""
         return f"{' + '.join(map(str, self.looks))} px"
 
+    def vocabulary(self, prompts: str | Vocabulary) -> Vocabulary:
+        """What the model makes of prompts, which are parsed once; see `Predictor.vocabulary`.
+
+        Raises:
+            VocabularyError: prompts that cannot be used.
+        """
+        return self._vocabulary(prompts)
+
     @property
     def image_passes(self) -> int:
         """How often the image tower has run."""
@@ -123,7 +135,7 @@ class Engine:
         source: str | Path,
         prompts: str | Vocabulary,
         settings: Settings,
-        progress: Progress | None = None,
+        progress: ReportProgress | None = None,
     ) -> Result:
         """Find `prompts` in the photo in file `source`.
 
@@ -132,16 +144,16 @@ class Engine:
             VocabularyError: the prompts cannot be used.
         """
         # not `progress or …`: gr.Progress has a length, 0, and so counts as false
-        tell = (lambda *_, **__: None) if progress is None else progress
+        report = (lambda *_, **__: None) if progress is None else progress
         start = time.perf_counter()
-        vocabulary = self.predictor.vocabulary(prompts)
+        vocabulary = self.vocabulary(prompts)
         with self._lock:
             passes = self.image_passes
-            photo, encoded = self._photos.look(source, tell, settings.tiles)
-            tell(0.8, desc="Comparing with your words")
+            photo, encoded = self._photos.encode(source, report, settings.tiles)
+            report(0.8, desc="Comparing with your words")
             detections, best = self._choose(photo.key, encoded, vocabulary, settings)
             ran = self.image_passes > passes
-        tell(0.95, desc="Drawing")
+        report(0.95, desc="Drawing")
         class_id = np.zeros(0, int) if detections.class_id is None else detections.class_id
         shown = np.bincount(class_id, minlength=len(vocabulary.returned))
         classes = tuple(
@@ -161,7 +173,7 @@ class Engine:
         *,
         caption: str = "",
         whole: bool = True,
-        progress: Progress | None = None,
+        progress: ReportProgress | None = None,
     ) -> Aligned:
         """Which regions of the photo in file `source` the words found; see `Predictor.align`.
 
@@ -169,12 +181,12 @@ class Engine:
             ImageError: the photo cannot be read.
             ValueError: words or settings that cannot be used.
         """
-        tell = (lambda *_, **__: None) if progress is None else progress
+        report = (lambda *_, **__: None) if progress is None else progress
         start = time.perf_counter()
         with self._lock:
             passes = self.image_passes
-            photo, encoded = self._photos.first_look(source, tell)
-            tell(0.7, desc="Comparing phrases with regions")
+            photo, encoded = self._photos.encode_whole(source, report)
+            report(0.7, desc="Comparing phrases with regions")
             found = self.predictor.align(encoded, words, settings, caption=caption, whole=whole)
             maps = self.predictor.similarity_maps(encoded, found.phrases)
             ran = self.image_passes > passes
@@ -196,7 +208,7 @@ class Engine:
             tiles=settings.tiles,
         )
 
-    def look(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
+    def preview(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
         """A copy of the photo of at most `PREVIEW` px, and the original's (width, height)."""
         with self._lock:
             photo = self._photos.get(source)
@@ -204,11 +216,12 @@ class Engine:
 
     def measure(self, source: str | Path, prompts: str) -> float:
         """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
-        image = open_photo(source)
-        vocabulary, settings = self.predictor.vocabulary(prompts), Settings()
+        name = Path(source).name
+        image = open_photo(source, name)
+        vocabulary, settings = self.vocabulary(prompts), Settings()
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
-        self.predict(open_photo(source), vocabulary, settings)
+        self.predict(open_photo(source, name), vocabulary, settings)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         return self.milliseconds
 
@@ -251,10 +264,4 @@ class Engine:
         if table is None:
             table = self.predictor.score_table(encoded, bare)
             self._tables.put((key, bare.hash, settings.tiles), table)
-        detections = table.select(
-            threshold=settings.threshold,
-            nms_iou=settings.nms_iou,
-            max_boxes=settings.max_boxes,
-            vocabulary=vocabulary,
-        )
-        return detections, table.best
+        return shown_boxes(table, vocabulary, settings), table.best

@@ -21,7 +21,7 @@ Check = Callable[[httpx.URL], Mapping[str, str]]
 that this address may see."""
 
 
-class AnswerError(ValueError):
+class ResponseError(ValueError):
     """An answer that is not taken; the message names the limit that it broke."""
 
 
@@ -41,7 +41,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """An answer that was read to its end.
 
     Attributes:
@@ -62,11 +62,11 @@ class _ThreadClient:
     client: httpx.Client
     sockets: list[socket.socket] = field(default_factory=list)
 
-    def note(self, event: str, told: Mapping[str, Any]) -> None:
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore's trace: every socket that is opened."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self.sockets = [one for one in self.sockets if one.fileno() >= 0]
-            self.sockets.append(told["return_value"].get_extra_info("socket"))
+            self.sockets.append(info["return_value"].get_extra_info("socket"))
 
     def shut_down(self) -> None:
         """End whatever is being read or sent."""
@@ -91,7 +91,7 @@ class Reader:
 
     def ask(
         self, method: str, url: httpx.URL, check: Check, limits: Limits, **content: Any
-    ) -> Answer:
+    ) -> Response:
         """Send a request; redirects of reads are followed, as far as `check` allows them.
 
         Args:
@@ -114,20 +114,20 @@ class Reader:
                 try:
                     answer = own.client.send(request, stream=True)
                 except httpx.InvalidURL as error:  # httpx looks at redirects, too
-                    raise AnswerError(f"{url}: redirected to no address ({error})") from error
+                    raise ResponseError(f"{url}: redirected to no address ({error})") from error
                 try:
                     target = _target(answer)
                     if target is None:
                         body = _body(answer, limits)
                         if late.is_set():  # an end that we made ourselves
                             raise httpx.ReadError("hung up")
-                        return Answer(url, answer.status_code, body)
+                        return Response(url, answer.status_code, body)
                 finally:
                     answer.close()
                 _may_lead(url, target, method, check)
                 url = target
                 content.pop("params", None)  # they are part of the address that was redirected
-        raise AnswerError(f"{url}: redirected {limits.redirects} times; use the final address")
+        raise ResponseError(f"{url}: redirected {limits.redirects} times; use the final address")
 
     def close(self) -> None:
         """Close all sockets."""
@@ -158,7 +158,7 @@ def _deadline(own: _ThreadClient, url: httpx.URL, seconds: float) -> Iterator[th
         yield late
     except httpx.TransportError as error:
         if late.is_set():
-            raise AnswerError(f"{url}: the answer did not end within {seconds:g} s") from error
+            raise ResponseError(f"{url}: the answer did not end within {seconds:g} s") from error
         raise
     finally:
         timer.cancel()
@@ -171,22 +171,22 @@ def _target(answer: httpx.Response) -> httpx.URL | None:
     try:
         return answer.url.join(answer.headers["location"])
     except httpx.InvalidURL as error:
-        raise AnswerError(f"{answer.url}: redirected to no address ({error})") from error
+        raise ResponseError(f"{answer.url}: redirected to no address ({error})") from error
 
 
 def _may_lead(url: httpx.URL, target: httpx.URL, method: str, check: Check) -> None:
     if url.scheme == "https" and target.scheme != "https":
-        raise AnswerError(f"{url}: redirected from https to {target}, which anybody could read")
+        raise ResponseError(f"{url}: redirected from https to {target}, which anybody could read")
     check(target)
     if method != "GET":
-        raise AnswerError(f"{url}: redirected to {target}, and a write is not sent twice")
+        raise ResponseError(f"{url}: redirected to {target}, and a write is not sent twice")
 
 
 def _body(answer: httpx.Response, limits: Limits) -> bytes:
     """The content, unpacked no further than the limit."""
     coding = answer.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip", "x-gzip"):
-        raise AnswerError(f"{answer.url}: the answer is packed as {coding[:40]!r}, not as gzip")
+        raise ResponseError(f"{answer.url}: the answer is packed as {coding[:40]!r}, not as gzip")
     packed = None if coding == "identity" else zlib.decompressobj(wbits=31)
     content = bytearray()
     try:
@@ -195,9 +195,9 @@ def _body(answer: httpx.Response, limits: Limits) -> bytes:
                 chunk = packed.decompress(chunk, limits.size - len(content) + 1)
             content += chunk
             if len(content) > limits.size:
-                raise AnswerError(f"{answer.url}: the answer has more than {limits.size:,} bytes")
+                raise ResponseError(f"{answer.url}: the answer has more than {limits.size:,} bytes")
     except zlib.error as error:
-        raise AnswerError(f"{answer.url}: the answer is no gzip ({error})") from error
+        raise ResponseError(f"{answer.url}: the answer is no gzip ({error})") from error
     if packed is not None and content and not packed.eof:
-        raise AnswerError(f"{answer.url}: the answer ends too early")
+        raise ResponseError(f"{answer.url}: the answer ends too early")
     return bytes(content)

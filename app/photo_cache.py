@@ -1,4 +1,4 @@
-"""Photos an engine knows: by their content, with what the image tower has said of them."""
+"""The photos of an engine, by their content, with what the image tower gave for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from app.lru import Recent
+from app.lru import LRUCache
 from detclipv2.inference.images import ImageError, open_image
 
 if TYPE_CHECKING:
@@ -19,29 +19,42 @@ if TYPE_CHECKING:
 
 PREVIEW = 1280
 """Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
-Progress = Callable[..., object]
+ReportProgress = Callable[..., object]
 """Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
-_FIRST_LOOK = 0
+_WHOLE_ONLY = 0
+"""The key of an encoding without tiles and without the closer looks of a second size."""
+_FILES_PER_PHOTO = 4
+_FileState = tuple[str, int, int, int, int]
+"""Path, inode, times of change of content and of inode, size: another one is read again."""
 
 
-def open_photo(source: str | Path) -> Image.Image:
-    """The photo, upright, in full size; an ImageError names the file without its folders."""
+def open_photo(source: str | Path | bytes, name: str) -> Image.Image:
+    """The picture, upright, in full size.
+
+    Args:
+        source: a path, or a file's content.
+        name: what an error calls it: content has no name, and of a path visitors do not see the
+            folders.
+
+    Raises:
+        ImageError: it cannot be used.
+    """
     try:
         return open_image(source)
     except ImageError as error:
-        name = Path(source).name
-        raise ImageError(str(error).replace(str(source), name)) from error
+        called = f"the {len(source)} bytes" if isinstance(source, bytes) else str(source)
+        raise ImageError(name + str(error).removeprefix(called)) from error
 
 
 @dataclass(frozen=True)
-class KnownPhoto:
+class CachedPhoto:
     """A photo that was opened.
 
     Attributes:
         key: hex digits of its content.
         preview: a copy of at most `PREVIEW` px.
         size: the original's (width, height).
-        encoded: what the image tower said, by tiles.
+        encoded: what the image tower gave, by tiles.
     """
 
     key: str
@@ -50,54 +63,88 @@ class KnownPhoto:
     encoded: dict[int, EncodedImage] = field(default_factory=dict)
 
 
-class KnownPhotos:
-    """The photos asked for last. Not thread-safe."""
+class PhotoCache:
+    """The photos asked for last. Not thread-safe.
+
+    A file is read, hashed and decoded once, until it changes; in full size only the last photo is
+    kept.
+
+    Args:
+        predictor: encodes them.
+        size: for `Predictor.encode_image`.
+        capacity: how many are kept.
+    """
 
     def __init__(self, predictor: Predictor, size: int | None, capacity: int) -> None:
-        """Know none yet.
-
-        Args:
-            predictor: looks at them.
-            size: for `Predictor.encode_image`.
-            capacity: how many are kept.
-        """
         self._predictor = predictor
         self._size = size
-        self._photos: Recent[str, KnownPhoto] = Recent(capacity)
+        self._keys: LRUCache[_FileState, str] = LRUCache(capacity * _FILES_PER_PHOTO)
+        self._photos: LRUCache[str, CachedPhoto] = LRUCache(capacity)
+        self._decoded: tuple[str, Image.Image] | None = None
 
-    def get(self, source: str | Path) -> KnownPhoto:
-        """What is known of a photo; opens it when it is new."""
+    def get(self, source: str | Path) -> CachedPhoto:
+        """The photo in a file; opened when it is new.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        path = Path(source)
         try:
-            content = Path(source).read_bytes()
-        except OSError:
-            open_photo(source)  # says what is wrong in the words of every other picture
+            state = _state_of(path)
+            key = self._keys.get(state)
+            photo = None if key is None else self._photos.get(key)
+            if photo is not None:
+                return photo
+            content = path.read_bytes()
+        except (OSError, ValueError):
+            open_photo(path, path.name)  # says what is wrong in the words of every other picture
             raise
+        photo = self._open(content, path.name)
+        self._keys.put(state, photo.key)
+        return photo
+
+    def encode(
+        self, source: str | Path, report: ReportProgress, tiles: int
+    ) -> tuple[CachedPhoto, EncodedImage]:
+        """A photo and what `Predictor.encode_image` gives of it, with so many tiles."""
+        report(0.1, desc="Reading the photo")
+        photo = self.get(source)
+        if tiles not in photo.encoded:
+            report(0.3, desc="Looking at the photo" if tiles == 1 else "Looking closely")
+            image = self._in_full(photo, source)
+            photo.encoded[tiles] = self._predictor.encode_image(image, self._size, tiles)
+        return photo, photo.encoded[tiles]
+
+    def encode_whole(
+        self, source: str | Path, report: ReportProgress
+    ) -> tuple[CachedPhoto, EncodedImage]:
+        """A photo and an encoding of it, without closer looks unless there has been one."""
+        report(0.1, desc="Reading the photo")
+        photo = self.get(source)
+        if not photo.encoded:
+            report(0.3, desc="Looking at the photo")
+            image = self._in_full(photo, source)
+            photo.encoded[_WHOLE_ONLY] = self._predictor.first_look(image, self._size)
+        return photo, next(iter(photo.encoded.values()))
+
+    def _open(self, content: bytes, name: str) -> CachedPhoto:
         key = hashlib.sha256(content).hexdigest()[:16]
         photo = self._photos.get(key)
         if photo is None:
-            image = open_photo(source)
-            size = image.size
-            image.thumbnail((PREVIEW, PREVIEW))
-            photo = KnownPhoto(key, image, size)
+            image = open_photo(content, name)
+            self._decoded = key, image
+            preview = image.copy()
+            preview.thumbnail((PREVIEW, PREVIEW))
+            photo = CachedPhoto(key, preview, image.size)
             self._photos.put(key, photo)
         return photo
 
-    def look(
-        self, source: str | Path, tell: Progress, tiles: int
-    ) -> tuple[KnownPhoto, EncodedImage]:
-        """A photo and what `Predictor.encode_image` gives of it, with so many tiles."""
-        tell(0.1, desc="Reading the photo")
-        photo = self.get(source)
-        if tiles not in photo.encoded:
-            tell(0.3, desc="Looking at the photo" if tiles == 1 else "Looking closely")
-            photo.encoded[tiles] = self._predictor.encode_image(source, self._size, tiles)
-        return photo, photo.encoded[tiles]
+    def _in_full(self, photo: CachedPhoto, source: str | Path) -> Image.Image:
+        if self._decoded is None or self._decoded[0] != photo.key:
+            self._decoded = photo.key, open_photo(source, Path(source).name)
+        return self._decoded[1]
 
-    def first_look(self, source: str | Path, tell: Progress) -> tuple[KnownPhoto, EncodedImage]:
-        """A photo and an encoding of it, without closer looks unless there has been one."""
-        tell(0.1, desc="Reading the photo")
-        photo = self.get(source)
-        if not photo.encoded:
-            tell(0.3, desc="Looking at the photo")
-            photo.encoded[_FIRST_LOOK] = self._predictor.first_look(source, self._size)
-        return photo, next(iter(photo.encoded.values()))
+
+def _state_of(path: Path) -> _FileState:
+    stat = path.stat()
+    return str(path), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size

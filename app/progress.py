@@ -1,12 +1,12 @@
-"""How long work tells how far it is, and how whoever listens ends it."""
+"""How long work reports its progress, and how it is ended meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Tell = Callable[[int, int], None]
-"""Told how much is done, and of how much; what it raises ends the work at that place."""
+OnProgress = Callable[[int, int], None]
+"""Called with how much is done, and of how much; what it raises ends the work at that place."""
 
 
-def untold(done: int, total: int) -> None:
-    """Nobody listens."""
+def ignore_progress(done: int, total: int) -> None:
+    """Do nothing."""

@@ -111,10 +111,10 @@ def read_snapshot(file: Path) -> dict[str, Any]:
         TrainingError: gone or damaged.
     """
     try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        snapshot: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"{file.name} cannot be read ({error})") from error
-    return told
+    return snapshot
 
 
 def thinned(points: tuple[Point, ...], most: int = 300) -> list[Point]:

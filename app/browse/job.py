@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.browse.store import About, BrowseRun
+from app.browse.records import About
+from app.browse.store import BrowseRun
 from detclipv2.datasets.captions import find_captions
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import noun_phrases_of
@@ -47,12 +48,12 @@ def run_of(
 
     Photos that are looked at in another `size` than the model's own make a run of their own.
     """
-    looks = f"\0{size}" if size else ""
-    told = hashlib.sha256(f"{source.resolve()}\0{checkpoint}{looks}".encode()).hexdigest()[:16]
-    return BrowseRun.make((folder or runs_folder()) / told)
+    own_size = f"\0{size}" if size else ""
+    digest = hashlib.sha256(f"{source.resolve()}\0{checkpoint}{own_size}".encode()).hexdigest()[:16]
+    return BrowseRun.make((folder or runs_folder()) / digest)
 
 
-def known_runs(folder: Path | None = None) -> list[BrowseRun]:
+def readable_runs(folder: Path | None = None) -> list[BrowseRun]:
     """All runs that can be read, the last used first."""
     found = []
     for file in (folder or runs_folder()).glob("*/alignments.sqlite"):

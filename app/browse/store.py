@@ -10,10 +10,11 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.browse.records import ORDERS, About, AlignedPhoto, AlignedPhrase, Counts, Filter, Order
 from detclipv2.database import Kind, connect, create
 from detclipv2.datasets.captions import Captioned
 from detclipv2.language.sentence import prompt_text
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from detclipv2.inference.alignment import Alignment
 
 FILE = "alignments.sqlite"
-Order = Literal["worst", "best", "data set"]
-ORDERS: dict[Order, str] = {
-    "worst": "evidence ASC, id",
-    "best": "evidence DESC, id",
-    "data set": "id",
-}
 _SCHEMA = """
 CREATE TABLE photos(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, first INTEGER, bytes INTEGER,
@@ -43,71 +38,6 @@ CREATE INDEX phrases_by_key ON phrases(key);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _KIND = Kind("a browse run", 0x44435242, 1, _SCHEMA, ("photos", "phrases", "meta"))
-
-
-@dataclass(frozen=True)
-class About:
-    """What a run is of: the data set, the model that aligns it, and what was left out of it."""
-
-    source: str
-    model: str
-    checkpoint: str
-    left_out: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which photos are shown.
-
-    Attributes:
-        phrase: words that one of the phrases holds; empty for any.
-        most: mean evidence of the photo at most; None for any.
-        least: evidence below which a phrase counts as without a region.
-        missing: only photos with such a phrase (of those that match `phrase`).
-    """
-
-    phrase: str = ""
-    most: float | None = None
-    least: float = 0.0
-    missing: bool = False
-
-
-@dataclass(frozen=True)
-class AlignedPhrase:
-    """A phrase of a caption, its evidence, and its best box, xyxy in the photo's pixels."""
-
-    text: str
-    span: tuple[int, int] | None
-    evidence: float
-    match: float
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class AlignedPhoto:
-    """A photo of a run; size in pixels of the upright original."""
-
-    id: int
-    photo: Captioned
-    size: tuple[int, int]
-    similarity: float
-    evidence: float
-    phrases: tuple[AlignedPhrase, ...]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many photos wait, are done, have no phrase, and could not be read."""
-
-    pending: int
-    done: int
-    empty: int
-    failed: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.pending + self.done + self.empty + self.failed
 
 
 class BrowseRun:
@@ -142,12 +72,12 @@ class BrowseRun:
                 "INSERT INTO photos(name, file, first, bytes, caption) VALUES (?, ?, ?, ?, ?)",
                 ((p.name, str(p.file), *(p.part or (None, None)), p.caption) for p in photos),
             )
-            self._tell(db, about)
+            self._write_about(db, about)
 
     def finish_entry(self, about: About) -> None:
         """Keep what was left out, which is known once the data set has been read."""
         with self._open() as db:
-            self._tell(db, about)
+            self._write_about(db, about)
 
     @property
     def about(self) -> About | None:
@@ -250,7 +180,7 @@ class BrowseRun:
             ).fetchall()
         return [(str(r[0]), int(r[1]), float(r[2]), float(r[3])) for r in rows]
 
-    def _tell(self, db: sqlite3.Connection, about: About) -> None:
+    def _write_about(self, db: sqlite3.Connection, about: About) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('about', ?)", (json.dumps(asdict(about)),))
 
     @contextmanager

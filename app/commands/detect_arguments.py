@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.formats.vocabulary_files import read_vocabulary
+from app.labelstudio.push.task_file import FORMAT as LABEL_STUDIO
 from app.runs import sources
 from app.runs.export import FORMATS
 from app.runs.settings import FLOOR, THRESHOLD
@@ -16,7 +17,7 @@ from detclipv2.language.vocabulary import Vocabulary
 MODEL = "nano"
 """The model when none is named."""
 
-LOOK = {
+DETECTION_FLAGS = {
     "threshold": "--threshold",
     "floor": "--floor",
     "nms_iou": "--nms",
@@ -112,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--format",
         action="append",
-        choices=FORMATS,
+        choices=(*FORMATS, LABEL_STUDIO),
         default=[],
         dest="formats",
         help="also export to RUN/exports; may be given several times",
@@ -184,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def look_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def detection_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What of `LOOK` was written; the rest has its default, or with --resume the run's value."""
-    written = {name: getattr(arguments, name) for name in LOOK}
+    written = {name: getattr(arguments, name) for name in DETECTION_FLAGS}
     return {name: value for name, value in written.items() if value is not None}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.serve_backend import add_backend
-from app.commands.server_options import DOCUMENT_ROOT, add_server, connect, document_root
-from app.formats.coco import write_bytes
+from app.commands.server_options import add_server, connect, root_of
+from app.formats.atomic import write_bytes
+from app.labelstudio.api.environment import DOCUMENT_ROOT
 from app.runs.records import ImageRef
 from app.runs.store import Run
 
@@ -108,10 +109,10 @@ def run_push(arguments: argparse.Namespace) -> int:
     from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
     from app.labelstudio.push.plan import plan
     from app.labelstudio.push.push import push
-    from app.labelstudio.push.run_projects import made_project, make_project
+    from app.labelstudio.push.run_projects import create_run_project, project_of_run
     from app.runs import sources
 
-    root = document_root(arguments)
+    root = root_of(arguments)
     code = OK
 
     def missed(image: ImageRef, reason: str) -> None:
@@ -125,13 +126,13 @@ def run_push(arguments: argparse.Namespace) -> int:
         connection = stack.enter_context(closing(connect(arguments)))
         project, title = arguments.project, arguments.create_project
         if project is None and title:
-            project = made_project(run, connection, title)
+            project = project_of_run(run, connection, title)
             if project is not None:
                 print(f"project {project} “{title}” was made from this run and is used again")
             elif arguments.dry_run:
                 raise ValueError("a dry run makes no project; name one with --project")
             else:
-                project = make_project(run, connection, title)
+                project = create_run_project(run, connection, title)
                 print(f"made project {project} at {connection.url}/projects/{project}")
         project = _project(project)
         # what came from a task has one, and its address names no file of this machine
@@ -144,7 +145,7 @@ def run_push(arguments: argparse.Namespace) -> int:
             made = create_local_tasks(connection, project, refs, root)
             print(f"{made.created} tasks made, {made.there} there already")
         elif arguments.create_tasks == "upload":
-            made = upload_tasks(connection, project, refs, sources.read, missed=missed)
+            made = upload_tasks(connection, project, refs, sources.read, on_missing=missed)
             print(f"{made.created} images uploaded, {made.there} there already")
         options: dict[str, Any] = {
             "old": "replace" if arguments.replace else "keep",
@@ -194,10 +195,8 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
 def run_calibrate(arguments: argparse.Namespace) -> int:
     """Print proposals; apply them to a run."""
-    from app.labelstudio.api.config_map import labels_of_project
-    from app.labelstudio.learn.calibrate import curves, propose, with_thresholds
+    from app.labelstudio.learn.proposals import apply_to_run, proposals_of
     from app.labelstudio.learn.pull import pull
-    from app.labelstudio.learn.usable_reviews import lessons
 
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(arguments)))
@@ -207,18 +206,16 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
             run = Run(arguments.apply)
             stack.callback(run.close)
         tasks = pull(connection, project, model_version=arguments.model_version)
-        used = lessons(tasks, None if run is None else run.settings.checkpoint)
-        proposals = [propose(one, arguments.precision) for one in curves(used.tasks).values()]
-        for one in proposals:
+        checkpoint = None if run is None else run.settings.checkpoint
+        found = proposals_of(tasks, arguments.precision, checkpoint)
+        for one in found.proposals:
             what = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
             print(f"{one.name}: {what}; {one.reason}")
-        if not proposals:
+        if not found.proposals:
             print("no labels yet: labelers have to submit tasks that began as predictions")
-        print(used.sentence())
+        print(found.reviews.sentence())
         if run is not None:
-            labels = labels_of_project(connection, project, run.view.vocabulary)
-            vocabulary = with_thresholds(run.view.vocabulary, proposals, labels)
-            counts = run.apply(vocabulary.serialise())
+            counts = apply_to_run(run, found.proposals, connection, project).counts
             print(f"applied to {run.folder}: {counts.done} images with boxes, {counts.empty} empty")
             print(f"the next push is version {run.model_version}")
     return 0
@@ -242,10 +239,10 @@ def run_queue(arguments: argparse.Namespace) -> int:
         elif arguments.by == "comparison":
             other = Run(arguments.other)
             stack.callback(other.close)
-            pairs = tasks_of(run, connection, project, document_root(arguments))
+            pairs = tasks_of(run, connection, project, root_of(arguments))
             ranked = by_comparison(run, other, pairs)
         else:
-            ranked = by_threshold(run, tasks_of(run, connection, project, document_root(arguments)))
+            ranked = by_threshold(run, tasks_of(run, connection, project, root_of(arguments)))
         count = write_queue(ranked, connection, project, run.model_version)
     for one in ranked[:5]:
         print(f"task {one.task}: {one.urgency:.2f}, {one.reason}")

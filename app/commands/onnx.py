@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.detect_arguments import MODEL, UsageError, add_prompts, vocabulary_of
-from app.commands.vocabulary_notes import tell
+from app.commands.vocabulary_notes import print_vocabulary
 from app.engine_types import Settings
 from app.runs.files import readable
 from detclipv2.checkpoint import load_checkpoint
@@ -85,7 +85,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     try:
         predictor = Predictor(load_checkpoint(arguments.model), device="cpu")
         vocabulary = predictor.vocabulary(vocabulary)
-        tell(vocabulary, lambda line: print(line, file=sys.stderr))
+        print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
         width, height = export_onnx(
             predictor,
             vocabulary,

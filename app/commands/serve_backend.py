@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from app.commands.server_options import DOCUMENT_ROOT, connect, document_root
+from app.commands.server_options import connect, root_of
+from app.labelstudio.api.environment import DOCUMENT_ROOT
 from app.runs.settings import THRESHOLD
 
 
@@ -73,9 +74,9 @@ def run_backend(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     import uvicorn
 
-    from app.labelstudio.api.images import TaskImages
+    from app.labelstudio.api.image_reader import TaskImages
     from app.labelstudio.backend.http import build_backend
-    from app.labelstudio.backend.learned_state import Memory, memory_file
+    from app.labelstudio.backend.learned_state import LearnedState, state_file
     from app.labelstudio.backend.service import Backend
     from app.labelstudio.backend.webhooks import WebhookSigner
     from detclipv2.inference.multi_scale.tiles import lay_tiles
@@ -88,10 +89,10 @@ def run_backend(arguments: argparse.Namespace) -> int:
     login = _login(arguments)
     lay_tiles((1, 1), arguments.tiles)  # refuses a number that cannot be
     connection = connect(arguments)
-    images = TaskImages(connection, document_root=document_root(arguments))
-    memory = Memory(arguments.state or memory_file(connection.url), connection.url)
+    images = TaskImages(connection, document_root=root_of(arguments))
+    state = LearnedState(arguments.state or state_file(connection.url), connection.url)
     for project in arguments.forget_prompt:
-        memory.keep_prompt(project, None)
+        state.keep_prompt(project, None)
     backend = Backend(
         load,
         images,
@@ -99,7 +100,7 @@ def run_backend(arguments: argparse.Namespace) -> int:
         threshold=arguments.threshold,
         size=arguments.size,
         tiles=arguments.tiles,
-        memory=memory,
+        state=state,
     )
     signer = None if login is None else WebhookSigner(connection, login)
     if login is None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from app.labelstudio.api.connection import KEY_VARIABLES, URL_VARIABLES, Connection
-
-DOCUMENT_ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+from app.labelstudio.api.environment import DOCUMENT_ROOT, document_root
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +41,6 @@ def connect(arguments: argparse.Namespace) -> Connection:
     return Connection.from_environment(arguments.url, key)
 
 
-def document_root(arguments: argparse.Namespace) -> Path | None:
-    """Label Studio's folder of local files, if it is told."""
-    written = arguments.document_root or os.environ.get(DOCUMENT_ROOT)
-    return None if not written else Path(written)
+def root_of(arguments: argparse.Namespace) -> Path | None:
+    """Label Studio's folder of local files: the option's, else the environment's, if any."""
+    return arguments.document_root or document_root()

@@ -11,11 +11,6 @@ from detclipv2.language.vocabulary_class import ConceptClass
 _MOST = 40
 
 
-def notes_on(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """How it was read, and which words the model may not know."""
-    return (*vocabulary.notes, *unknown_words(vocabulary))
-
-
 def class_line(concept: ConceptClass) -> str:
     """A class with all that was said of it: "cup (or mug, tumbler) @0.35"."""
     line = f"not {concept.name}" if concept.negative else concept.name
@@ -26,12 +21,12 @@ def class_line(concept: ConceptClass) -> str:
     return line if concept.threshold is None else f"{line} @{concept.threshold:g}"
 
 
-def tell(vocabulary: Vocabulary, say: Callable[[str], None]) -> None:
+def print_vocabulary(vocabulary: Vocabulary, say: Callable[[str], None]) -> None:
     """Say the classes and the notes, each in a line."""
     shown = [class_line(concept) for concept in vocabulary.classes[:_MOST]]
     if (more := len(vocabulary.classes) - _MOST) > 0:
         shown.append(f"… and {more:,} more")
     count = len(vocabulary.returned)
     say(f"{count:,} class{'' if count == 1 else 'es'}: {' | '.join(shown)}")
-    for note in notes_on(vocabulary):
+    for note in (*vocabulary.notes, *unknown_words(vocabulary)):
         say(f"note: {note}")

@@ -1,15 +1,15 @@
-"""Detections → one valid COCO JSON, written so that a reader never meets half a file."""
+"""Detections → one valid COCO JSON."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from app.formats.atomic import write_json
+from app.formats.detected_image import DetectedImage
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -98,28 +98,25 @@ class CocoDataset:
         }
 
 
-def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Write `content` to `path` atomically: the old file or the whole new one, nothing between.
+def write_coco(
+    path: Path,
+    names: Sequence[str],
+    images: Iterable[DetectedImage],
+    info: dict[str, Any],
+    extra: Mapping[str, dict[str, Any]] | None = None,
+) -> Path:
+    """Write a data set in COCO's detection format with scores; images without boxes are listed.
 
-    The temporary file lies beside the target, because a rename is atomic only inside one volume.
-    What is `private` only its owner may read.
+    Args:
+        path: the file.
+        names: the classes, in their order.
+        images: with their boxes.
+        info: keys of COCO's `info`.
+        extra: further keys of an image's entry, by its name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        if not private:  # as mkstemp makes it; results get the mode that open() would give
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: dict[str, Any], *, private: bool = False) -> None:
-    """Write `value` as UTF-8 JSON, atomically; class names stay readable in any script."""
-    content = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8")
-    write_bytes(path, content, private=private)
+    dataset = CocoDataset(names, info)
+    for image in images:
+        more = (extra or {}).get(image.name, {})
+        dataset.add(image.name, image.size, image.detections, **more)
+    write_json(path, dataset.to_dict())
+    return path

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from unicodedata import normalize
 
-from app.runs.records import ImageRef, ImageRow
-
 _STEM, _SUFFIX = 180, 20
 """Most bytes of each. File systems take 255 for a whole name, and unfinished files have longer
 names than finished ones."""
@@ -19,20 +17,19 @@ _RESERVED = frozenset(
 )
 
 
-def picture_names(images: Sequence[ImageRef]) -> list[str]:
-    """A file name for each drawn picture, unique also on file systems that ignore case."""
-    stems = _unique(PurePosixPath(image.file_name).stem for image in images)
-    return [f"{stem}.jpg" for stem in stems]
+def picture_names(images: Sequence[str]) -> list[str]:
+    """A file name for each image's drawn picture, unique also on file systems that ignore case."""
+    return [f"{stem}.jpg" for stem in _unique(PurePosixPath(image).stem for image in images)]
 
 
-def flat_names(images: Sequence[ImageRow]) -> dict[int, str]:
-    """A file name without folders for each image, by id; stems are unique, also ignoring case."""
-    paths = [PurePosixPath(image.file_name) for image in images]
+def flat_names(images: Sequence[str]) -> list[str]:
+    """A file name without folders for each image; stems are unique, also ignoring case."""
+    paths = [PurePosixPath(image) for image in images]
     stems = _unique("__".join((*path.parts[:-1], path.stem)) for path in paths)
-    return {
-        image.id: stem + _cut(_FOREIGN.sub("-", path.suffix).rstrip(". "), _SUFFIX)
-        for image, path, stem in zip(images, paths, stems, strict=True)
-    }
+    return [
+        stem + _cut(_FOREIGN.sub("-", path.suffix).rstrip(". "), _SUFFIX)
+        for path, stem in zip(paths, stems, strict=True)
+    ]
 
 
 def _unique(stems: Iterable[str]) -> list[str]:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from app.runs.files import MAX_BYTES, SUFFIXES, SourceError, gone, readable
+from app.formats.image_kinds import IMAGE_KINDS
+from app.runs.files import MAX_BYTES, SourceError, gone, readable
 from app.runs.records import ImageRef
 
 MAX_MEMBERS = 200_000
@@ -44,7 +45,7 @@ def members(path: Path) -> Iterator[ImageRef]:
         if not parts:
             continue
         hidden = any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
-        if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in SUFFIXES:
+        if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in IMAGE_KINDS:
             continue
         if _DRIVE.fullmatch(parts[0]):
             parts = parts[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.runs.records import Box
+from app.box import Box
 from app.runs.store import Run
 
 MATCH_IOU = 0.5

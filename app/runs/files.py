@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
-"""What counts as an image when a folder is searched; a file named directly is always tried."""
 MAX_BYTES = 256 * 2**20
 """Largest file content that is read."""
 

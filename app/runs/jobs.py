@@ -12,11 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.progress import Tell, untold
+from app.engine_types import Settings
+from app.photo_cache import open_photo
+from app.progress import OnProgress, ignore_progress
 from app.runs.files import SourceError
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FLOOR, THRESHOLD
+from app.runs.settings import FLOOR
 from app.runs.store import Run
+from app.selection import stored_boxes
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -44,45 +47,19 @@ class Outcome:
     image: Image.Image | None = None
 
 
-def look(
+def detect_to_store(
     detector: Detector[Any],
     image: Image.Image,
     vocabulary: Vocabulary,
+    settings: Settings,
     *,
     floor: float,
-    threshold: float,
-    nms_iou: float,
-    max_boxes: int,
     size: int | None,
-    tiles: int = 1,
 ) -> sv.Detections:
-    """All boxes of a picture from `floor` up, after suppression within their class.
-
-    Of very many the best are stored, where strong classes can crowd weak ones out. Those that the
-    thresholds show are always among them: they are selected alone as `Predictor.predict` does.
-    """
-    import numpy as np
-    import supervision as sv
-
-    from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
-
-    encoded = detector.encode_image(image, size, tiles)
+    """All boxes of a picture that a run stores; see `stored_boxes`."""
+    encoded = detector.encode_image(image, size, settings.tiles)
     table = detector.score_table(encoded, vocabulary.without_thresholds())
-    found = table.candidates(floor, MAX_CANDIDATES)
-    boxes = select(found, threshold=floor, nms_iou=nms_iou, max_boxes=MAX_CANDIDATES)
-    if len(found.scores) < MAX_CANDIDATES:
-        return boxes
-    most = candidates_for(max_boxes)
-    above = table.candidates(threshold, most, vocabulary)
-    extra = select(above, threshold=threshold, nms_iou=nms_iou, max_boxes=most)
-    merged: sv.Detections = sv.Detections.merge([boxes, extra])
-    assert merged.class_id is not None and merged.confidence is not None
-    keys = np.column_stack([merged.class_id, merged.confidence, merged.xyxy])
-    _, first = np.unique(keys, axis=0, return_index=True)
-    order = first[np.argsort(-merged.confidence[first], kind="stable")]
-    chosen = merged[order]
-    assert isinstance(chosen, sv.Detections)
-    return chosen
+    return stored_boxes(table, vocabulary, settings, floor)
 
 
 def process(
@@ -99,7 +76,7 @@ def process(
     Raises:
         RunError: another worker holds the run, or the detector is not the run's.
     """
-    from detclipv2.inference.images import ImageError, open_image
+    from detclipv2.inference.images import ImageError
 
     settings = run.settings
     if detector.fingerprint != settings.checkpoint:
@@ -115,25 +92,20 @@ def process(
             start = time.perf_counter()
             try:
                 content = read(row.ref)
-                image = open_image(content)
+                image = open_photo(content, _place(row))
             except (SourceError, ImageError, OSError) as error:
                 reason = str(error)
-                if isinstance(error, ImageError):  # it knows the bytes, people know the file
-                    reason = reason.replace(f"the {len(content)} bytes", _place(row))
                 run.fail(row, reason)
                 yield Outcome(row, "failed", reason)
                 continue
             try:
-                found = look(
+                found = detect_to_store(
                     detector,
                     image,
                     vocabulary,
+                    settings.detection,
                     floor=settings.lowest,
-                    threshold=settings.threshold,
-                    nms_iou=settings.nms_iou,
-                    max_boxes=settings.max_boxes,
                     size=settings.size,
-                    tiles=settings.tiles,
                 )
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
@@ -153,45 +125,34 @@ def estimate(
     images: Sequence[ImageRef],
     detector: Detector[Any],
     read: Reader,
-    prompts: str,
+    vocabulary: Vocabulary,
     size: int | None = None,
     tiles: int = 1,
     samples: int = 3,
-    tell: Tell = untold,
+    on_progress: OnProgress = ignore_progress,
 ) -> float:
     """Seconds that all of `images` will take, measured on a few of them after a warm-up on another.
 
-    `tell` is called before each of those.
+    `on_progress` is called before each of those.
 
     Raises:
         SourceError: none of the samples could be used.
     """
-    from detclipv2.inference.images import ImageError, open_image
+    from detclipv2.inference.images import ImageError
 
     step = max(1, len(images) // (samples + 1))
-    vocabulary = Vocabulary.parse(prompts)
     times: list[float] = []
     problem = "no images"
     chosen = images[::step][: samples + 1]
     for number, ref in enumerate(chosen):
-        tell(number, len(chosen))
+        on_progress(number, len(chosen))
         start = time.perf_counter()
         try:
-            image = open_image(read(ref))
+            image = open_photo(read(ref), ref.file_name)
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        look(
-            detector,
-            image,
-            vocabulary,
-            floor=FLOOR,
-            threshold=THRESHOLD,
-            nms_iou=0.6,
-            max_boxes=100,
-            size=size,
-            tiles=tiles,
-        )
+        detect_to_store(detector, image, vocabulary, Settings(tiles=tiles), floor=FLOOR, size=size)
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")
@@ -200,7 +161,7 @@ def estimate(
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """A job at one moment; `seconds_left` is measured on the latest images, None before that."""
 
     phase: Phase
@@ -261,13 +222,13 @@ class Job:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """Where it stands."""
         counts = self.run.counts()
         left = None
         if self._times:
             left = counts.pending * sum(self._times) / len(self._times)
-        return Progress(self._phase, counts, left, self._last, self._problem)
+        return JobProgress(self._phase, counts, left, self._last, self._problem)
 
     def _stop(self) -> bool:
         self._go.wait()

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.formats.coco import write_bytes
+from app.formats.atomic import write_bytes
 from app.formats.names import picture_names
 from app.runs.records import ImageRef, ImageRow
-from app.runs.reserved_space import Room
+from app.runs.reserved_space import ReservedSpace
 from app.runs.sources import PHOTO_ERRORS
 from app.runs.store import Run
 
@@ -29,17 +29,17 @@ class Pictures:
     Args:
         run: what was found.
         folder: where they lie; other runs may have left theirs.
-        missed: told which picture could not be made, and why; the others are.
+        on_missing: called with the picture that could not be made, and why; the others are.
     """
 
-    def __init__(self, run: Run, folder: Path, missed: Callable[[str], None]) -> None:
+    def __init__(self, run: Run, folder: Path, on_missing: Callable[[str], None]) -> None:
         rows = list(run.images())
-        names = picture_names([row.ref for row in rows])
+        names = picture_names([row.file_name for row in rows])
         self._paths = {row.id: folder / name for row, name in zip(rows, names, strict=True)}
         self._run = run
-        self._missed = missed
+        self._missed = on_missing
         self._failed: set[int] = set()
-        self.room = Room(folder.parent)
+        self.reserved = ReservedSpace(folder.parent)
         names_size = sum(4 * len(row.file_name) for row in rows)
         self._size = _HEAD + 4 * len(run.settings.prompts) + names_size + _PHOTO * len(rows)
 
@@ -47,11 +47,11 @@ class Pictures:
         """Draw the boxes of a photo that count; their own file keeps its room on the disk."""
         self._size += _BOX * len(self._run.boxes(row))
         with self._naming(row):
-            self.room.keep(self._size)
+            self.reserved.keep(self._size)
             self._write(row, image)
 
-    def complete(self, read: Callable[[ImageRef], bytes]) -> dict[int, Path]:
-        """Draw what is missing or shows other boxes; returns all good pictures, by photo.
+    def complete(self, read: Callable[[ImageRef], bytes]) -> dict[str, Path]:
+        """Draw what is missing or shows other boxes; returns all good pictures by their photo.
 
         A kill leaves boxes without their picture, another threshold pictures of earlier boxes.
         """
@@ -62,7 +62,7 @@ class Pictures:
             if row.id not in self._failed and not self._is_current(row):
                 with self._naming(row):
                     self._write(row, open_image(read(row.ref)))
-        return {row.id: self._paths[row.id] for row in rows if row.id not in self._failed}
+        return {row.file_name: self._paths[row.id] for row in rows if row.id not in self._failed}
 
     @contextmanager
     def _naming(self, row: ImageRow) -> Iterator[None]:

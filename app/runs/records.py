@@ -1,4 +1,4 @@
-"""The words of a run's ledger: where an image lies, what became of it, the boxes found on it."""
+"""The words of a run's ledger: where an image lies, what became of it."""
 
 from __future__ import annotations
 
@@ -59,15 +59,6 @@ class ImageRow:
 
 
 @dataclass(frozen=True)
-class Box:
-    """One box: the class's name, its score, xyxy in pixels of the upright original."""
-
-    name: str
-    score: float
-    xyxy: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
 class Counts:
     """How many images are in each state."""
 
@@ -82,6 +73,6 @@ class Counts:
         return self.pending + self.done + self.empty + self.failed
 
     @property
-    def looked_at(self) -> int:
+    def processed(self) -> int:
         """Images that are not pending."""
         return self.total - self.pending

@@ -8,7 +8,7 @@ from pathlib import Path
 _STEP = 2**20
 
 
-class Room:
+class ReservedSpace:
     """Room in `folder`: pictures may fill a disk, the boxes have to be written all the same."""
 
     def __init__(self, folder: Path) -> None:

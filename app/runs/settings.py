@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from app.engine_types import Settings
 from app.runs.records import RunError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.serving import MAX_TILES
@@ -72,12 +73,23 @@ class RunSettings:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.deserialise(self.prompts)
+        return _parsed(self.prompts)
+
+    @property
+    def detection(self) -> Settings:
+        """What the detector is asked for."""
+        return Settings(self.threshold, self.nms_iou, self.max_boxes, self.tiles)
 
     @property
     def lowest(self) -> float:
         """Lowest score that is stored: the floor, unless a threshold lies lower."""
         return min((self.floor, self.threshold, *self.vocabulary.thresholds.values()))
+
+
+@lru_cache(maxsize=64)
+def _parsed(prompts: str) -> Vocabulary:
+    """Settings and views of many runs have the same prompts."""
+    return Vocabulary.deserialise(prompts)
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -129,10 +141,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def _checked(kind: type[Stored], stored: Any) -> Stored:
     if not isinstance(stored, dict):
         raise RunError(f"it holds {type(stored).__name__} where a map of settings should be")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := stored.keys() - known.keys():
+    declared = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := stored.keys() - declared.keys():
         raise RunError(f"the key {min(unknown, key=str)!r} is not known; remove it")
-    for name, field_ in known.items():
+    for name, field_ in declared.items():
         if name not in stored:
             if field_.default is MISSING and field_.default_factory is MISSING:
                 raise RunError(f"the key {name!r} is missing")
@@ -165,7 +177,7 @@ class View:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The prompts, read."""
-        return Vocabulary.deserialise(self.prompts)
+        return _parsed(self.prompts)
 
     @cached_property
     def thresholds(self) -> tuple[float, ...]:
@@ -176,26 +188,25 @@ class View:
         )
 
 
-def look_suffix(size: int | None, tiles: int) -> str:
-    """What a model version says of how photos were looked at: `+s` long side, `+t` tiles.
+def check_view(view: View, settings: RunSettings) -> None:
+    """Whether what a run stores can be seen so.
 
-    Empty for the model's own size and no tiles. Other ways to look give other boxes.
+    Raises:
+        RunError: the words differ, or a threshold lies below what was stored.
     """
-    return (f"+s{size}" if size else "") + (f"+t{tiles}" if tiles > 1 else "")
-
-
-def filter_suffix(
-    threshold: float, nms_iou: float = RunSettings.nms_iou, max_boxes: int = RunSettings.max_boxes
-) -> str:
-    """What a model version says of which boxes count: `@` threshold, `+n` overlap, `+m` boxes.
-
-    Each is left out where it is the usual one. Thresholds of single classes are part of the words.
-    """
-    return (
-        (f"@{threshold:.6g}" if threshold != THRESHOLD else "")
-        + (f"+n{nms_iou:.6g}" if nms_iou != RunSettings.nms_iou else "")
-        + (f"+m{max_boxes}" if max_boxes != RunSettings.max_boxes else "")
-    )
+    try:
+        vocabulary = view.vocabulary
+    except VocabularyError as error:
+        raise RunError(str(error)) from error
+    if vocabulary.without_thresholds() != settings.vocabulary.without_thresholds():
+        raise RunError("other words need a new run; only thresholds can change in a finished one")
+    floor = settings.lowest
+    for name, wanted in zip(vocabulary.names, view.thresholds, strict=True):
+        if not floor <= wanted <= 1:
+            raise RunError(
+                f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
+                "not stored; start a new run with a lower floor"
+            )
 
 
 def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from app.formats.image_kinds import IMAGE_KINDS
 from app.runs import archive, video
-from app.runs.files import MAX_BYTES, SUFFIXES, SourceError, gone, readable
+from app.runs.files import MAX_BYTES, SourceError, gone, readable
 from app.runs.records import ImageRef
 
 HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
@@ -95,7 +96,7 @@ def find_images(
     found = _unique([*_name(list(files)), *others])
     if not found:
         raise SourceError(
-            f"no images in {', '.join(given)}; looked for {' '.join(sorted(SUFFIXES))} (videos "
+            f"no images in {', '.join(given)}; looked for {' '.join(sorted(IMAGE_KINDS))} (videos "
             "are looked at where they are named, e.g. as clips/*.mp4)"
         )
     return found
@@ -134,7 +135,7 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     """
     import httpx
 
-    from app.http_reader import AnswerError, Limits, Reader
+    from app.http_reader import Limits, Reader, ResponseError
 
     def check(target: httpx.URL) -> dict[str, str]:
         hosts.check(str(target))
@@ -143,7 +144,7 @@ def fetch(url: str, hosts: Hosts, headers: dict[str, str] | None = None) -> byte
     with closing(Reader(timeout=30)) as reader:
         try:
             answer = reader.ask("GET", httpx.URL(url), check, Limits(MAX_BYTES, _SECONDS))
-        except AnswerError as error:
+        except ResponseError as error:
             raise SourceError(str(error)) from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise SourceError(f"{url}: no answer ({error or type(error).__name__})") from error
@@ -158,7 +159,7 @@ def _expand(text: str) -> list[Path]:
         return [path]
     if glob.has_magic(text):
         matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-        kinds = {*SUFFIXES, *video.SUFFIXES, ".zip"}
+        kinds = {*IMAGE_KINDS, *video.SUFFIXES, ".zip"}
         chosen = [m for m in matches if m.is_dir() or m.suffix.lower() in kinds]
         if chosen:
             return chosen
@@ -169,7 +170,7 @@ def _expand(text: str) -> list[Path]:
 def _in_folder(folder: Path, skipped: Sequence[Path]) -> Iterable[Path]:
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+        if file.suffix.lower() in IMAGE_KINDS and not hidden and file.is_file():
             resolved = file.resolve()
             if not any(resolved.is_relative_to(folder) for folder in skipped):
                 yield resolved

@@ -10,31 +10,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.formats.coco import write_json
+from app.box import Box
+from app.formats.atomic import write_json
 from app.runs.ledger import connect, create
-from app.runs.records import Box, Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import (
-    FORMAT,
-    RunSettings,
-    View,
-    filter_suffix,
-    look_suffix,
-    read_settings,
-    view_from,
-)
-from detclipv2.language.vocabulary import VocabularyError
+from app.runs.model_version import ModelVersion
+from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
+from app.runs.settings import FORMAT, RunSettings, View, check_view, read_settings, view_from
 
 if TYPE_CHECKING:
     import supervision as sv
 
-_SETTINGS, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
+SETTINGS_FILE, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
 _COLUMNS = ", ".join(field.name for field in fields(ImageRow))
 
 
@@ -43,7 +36,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = read_settings(folder / _SETTINGS)
+        self.settings = read_settings(folder / SETTINGS_FILE)
         self._lock = Lock()
         self._db = connect(folder / _LEDGER)
         begun = self.settings
@@ -58,7 +51,7 @@ class Run:
         Raises:
             RunError: the folder holds a run already, there are no images, or names repeat.
         """
-        if (folder / _SETTINGS).exists():
+        if (folder / SETTINGS_FILE).exists():
             raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         vocabulary = settings.vocabulary
@@ -73,7 +66,7 @@ class Run:
             if not db.execute("SELECT count(*) FROM images").fetchone()[0]:
                 raise RunError("there are no images to look at")
         stored = {"format": FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
-        write_json(folder / _SETTINGS, stored, private=True)
+        write_json(folder / SETTINGS_FILE, stored, private=True)
         return cls(folder)
 
     @property
@@ -90,14 +83,20 @@ class Run:
 
     @property
     def model_version(self) -> str:
-        """`detclipv2-nano@` checkpoint hash `+v` vocabulary hash; other boxes, another one.
-
-        `look_suffix` and `filter_suffix` follow.
-        """
-        s, view = self.settings, self.view
-        suffix = look_suffix(s.size, s.tiles)
-        suffix += filter_suffix(view.threshold, s.nms_iou, view.max_boxes)
-        return f"detclipv2-{s.model}@{s.checkpoint[:8]}+v{view.vocabulary.hash[:8]}{suffix}"
+        """Of the boxes that count at present; other boxes have another one."""
+        settings, view = self.settings, self.view
+        return str(
+            ModelVersion(
+                settings.model,
+                settings.checkpoint,
+                view.vocabulary.hash,
+                settings.size,
+                settings.tiles,
+                view.threshold,
+                settings.nms_iou,
+                view.max_boxes,
+            )
+        )
 
     def apply(self, prompts: str, threshold: float | None = None) -> Counts:
         """Filter the stored boxes by other thresholds; no model runs.
@@ -115,21 +114,7 @@ class Run:
             prompts=prompts,
             threshold=present.threshold if threshold is None else threshold,
         )
-        try:
-            vocabulary = view.vocabulary
-        except VocabularyError as error:
-            raise RunError(str(error)) from error
-        if vocabulary.without_thresholds() != self.settings.vocabulary.without_thresholds():
-            raise RunError(
-                "other words need a new run; only thresholds can change in a finished one"
-            )
-        floor = self.settings.lowest
-        for name, wanted in zip(vocabulary.names, view.thresholds, strict=True):
-            if not floor <= wanted <= 1:
-                raise RunError(
-                    f"threshold {wanted:g} of {name!r} must lie in {floor:g}..1: lower boxes were "
-                    "not stored; start a new run with a lower floor"
-                )
+        check_view(view, self.settings)
         with self._lock, self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('view', ?)", (json.dumps(asdict(view)),)
@@ -174,10 +159,10 @@ class Run:
 
     def beside(self, image: ImageRow, *, after: bool) -> ImageRow | None:
         """The image looked at after (or before) another one, in the order of the run."""
-        looked_at = "state IN ('done', 'empty') AND id"
+        processed = "state IN ('done', 'empty') AND id"
         if after:
-            return self._one(f"{looked_at} > ? ORDER BY id", image.id)
-        return self._one(f"{looked_at} < ? ORDER BY id DESC", image.id)
+            return self._one(f"{processed} > ? ORDER BY id", image.id)
+        return self._one(f"{processed} < ? ORDER BY id DESC", image.id)
 
     def save(
         self,
@@ -290,7 +275,9 @@ class Run:
                 (image,),
             ).fetchall()
         if any(not 0 <= row[0] < len(names) for row in rows):
-            raise RunError(f"{self.folder / _LEDGER} has boxes of more classes than {_SETTINGS}")
+            raise RunError(
+                f"{self.folder / _LEDGER} has boxes of more classes than {SETTINGS_FILE}"
+            )
         found = [
             (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]
         ]
@@ -300,12 +287,3 @@ class Run:
     def _everything(self) -> View:
         words = self.settings.vocabulary.without_thresholds().serialise()
         return View(words, 0.0, 10**9)
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Run folders directly below `folder`, newest first."""
-    found = []
-    for run in folder.iterdir():
-        with suppress(OSError):  # no run; what cannot be read is one all the same
-            found.append(((run / _SETTINGS).lstat().st_mtime, run))
-    return [path for _, path in sorted(found, key=lambda entry: entry[0], reverse=True)]

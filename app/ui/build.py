@@ -15,13 +15,12 @@ from app.ui.browse import tab as browse_tab
 from app.ui.calibrate import tab as calibrate_tab
 from app.ui.compare import tab as compare_tab
 from app.ui.detect import tab as detect_tab
-from app.ui.detect.actions import DEMO
 from app.ui.labelstudio import tab as labelstudio_tab
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.events import PRIVATE
 from app.ui.shared.links import follow_links
-from app.ui.shared.photo import cache_folder
+from app.ui.shared.photo import DEMO, cache_folder
 from app.ui.shared.run_folders import RunFolders
 from app.ui.train import tab as train_tab
 
@@ -66,11 +65,11 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train = train_tab.build(rules)
 
-        def greet(visitor: gr.Request) -> gr.HTML:
-            told = render.status("idle", rules.told(visitor))
-            return gr.HTML(told, visible=not rules.is_operator(visitor))
+        def show_notice(visitor: gr.Request) -> gr.HTML:
+            notice = render.status("idle", rules.notice(visitor))
+            return gr.HTML(notice, visible=not rules.is_operator(visitor))
 
-        app.load(greet, None, guest, show_progress="hidden", queue=False, **PRIVATE)
+        app.load(show_notice, None, guest, show_progress="hidden", queue=False, **PRIVATE)
         follow_links(app, tabs, [detect.followed, align.followed, browse, compare, train])
     return app
 

@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.ui.shared.access import TOKEN_HEADER
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-TOKEN_HEADER = "x-detclipv2-token"
-"""Carries the session token, which only the page itself sends; see `Access`."""
 
 # What proxies say of the visitor behind them; anybody can write it.
 _FORWARDED = re.compile(

@@ -71,12 +71,12 @@ def server(app: ASGIApp, started: Callable[[], None]) -> uvicorn.Server:
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._tell = started
+        self._started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._tell()
+            self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # that the connections of open pages end is no error

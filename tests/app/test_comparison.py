@@ -13,6 +13,7 @@ from app.comparison import Change, Comparison, Side, changes, compare, total
 from app.engine import Engine
 from app.engine_types import Settings
 from app.ui.compare.actions import CompareActions
+from app.ui.compare.find import Detectors
 from app.ui.compare.picture import picture, place_labels
 from app.ui.compare.table import NO_ROW, Compared
 from detclipv2.detectors.errors import DetectorError
@@ -179,7 +180,7 @@ def test_the_picture_marks_the_change_that_was_asked_for(tmp_path: Path) -> None
 
 
 def test_a_threshold_that_changes_nothing_says_so(shared_engine: Engine) -> None:
-    actions, said = CompareActions(shared_engine, RULES), "Every class has its own @"
+    actions, said = CompareActions(Detectors(shared_engine), RULES), "Every class has its own @"
 
     def told(words_a: str, words_b: str) -> str:
         asked = (str(DEMO / "coffee.jpg"), "", words_a, words_b, "", "", "", "", 0.3, HERE)

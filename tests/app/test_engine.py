@@ -167,7 +167,7 @@ def test_the_preview_scales_with_its_boxes(
     shared_engine: Engine, make_image: Callable[..., Path]
 ) -> None:
     photo = make_image("wide.png", (2560, 640))
-    preview, size = shared_engine.look(photo)
+    preview, size = shared_engine.preview(photo)
     assert size == (2560, 640)
     assert preview.size == (1280, 320)
     result = shared_engine.detect(photo, "cup", Settings(LOW))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from app.http_reader import AnswerError, Limits, Reader
+from app.http_reader import Limits, Reader, ResponseError
 from app.runs.files import SourceError
 from app.runs.sources import Hosts, fetch
 from tests.app.labelstudio.hostile import Wire, bomb, drip, hostile
@@ -40,13 +40,13 @@ def test_what_a_few_bytes_become_is_bounded() -> None:
     assert len(packed) < 2**20
     with (
         hostile(lambda wire: wire.body(packed, Content_Encoding="gzip")) as (url, _),
-        pytest.raises(AnswerError, match="more than 10,485,760 bytes"),
+        pytest.raises(ResponseError, match="more than 10,485,760 bytes"),
     ):
         ask(url)
     twice = bomb(2**30, layers=2)
     with (
         hostile(lambda wire: wire.body(twice, Content_Encoding="gzip, gzip")) as (url, _),
-        pytest.raises(AnswerError, match="packed as 'gzip, gzip'"),
+        pytest.raises(ResponseError, match="packed as 'gzip, gzip'"),
     ):
         ask(url)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -57,7 +57,7 @@ def test_what_a_few_bytes_become_is_bounded() -> None:
 def test_only_what_was_asked_for_is_unpacked(coding: str) -> None:
     with (
         hostile(lambda wire: wire.body(b"xx", Content_Encoding=coding)) as (url, _),
-        pytest.raises(AnswerError, match="packed as"),
+        pytest.raises(ResponseError, match="packed as"),
     ):
         ask(url)
 
@@ -68,7 +68,7 @@ def test_only_what_was_asked_for_is_unpacked(coding: str) -> None:
 def test_a_damaged_gzip_is_told(content: bytes, match: str) -> None:
     with (
         hostile(lambda wire: wire.body(content, Content_Encoding="gzip")) as (url, _),
-        pytest.raises(AnswerError, match=match),
+        pytest.raises(ResponseError, match=match),
     ):
         ask(url)
 
@@ -100,7 +100,7 @@ def test_an_answer_that_drips_ends(script: object) -> None:
     start = time.monotonic()
     with (
         hostile(script) as (url, _),  # type: ignore[arg-type]
-        pytest.raises(AnswerError, match="did not end within 1 s"),
+        pytest.raises(ResponseError, match="did not end within 1 s"),
     ):
         ask(url, Limits(10 * 2**20, 1))
     assert time.monotonic() - start < 20, "and not after the 50 s that it takes"
@@ -121,7 +121,7 @@ def test_one_deadline_does_not_end_the_answers_of_others() -> None:
             target=lambda: done.append(reader.ask("GET", httpx.URL(url), anywhere, SMALL).content)
         )
         other.start()
-        with pytest.raises(AnswerError, match="did not end"):
+        with pytest.raises(ResponseError, match="did not end"):
             reader.ask("GET", httpx.URL(url), anywhere, Limits(100, 0.5))
         other.join(20)
     assert done == [b"x" * 40]
@@ -133,7 +133,7 @@ def test_redirects_are_counted() -> None:
         wire.body(b"", 302, Location=f"/{len(wire.path)}{wire.path}")
 
     with hostile(round_and_round) as (url, seen):
-        with pytest.raises(AnswerError, match="redirected 5 times"):
+        with pytest.raises(ResponseError, match="redirected 5 times"):
             ask(url)
         assert len(seen) == 6
 
@@ -141,7 +141,7 @@ def test_redirects_are_counted() -> None:
 def test_a_write_is_not_sent_twice() -> None:
     for status in (301, 302, 303, 307, 308):
         with hostile(lambda wire, s=status: wire.body(b"", s, Location="/x")) as (url, seen):  # type: ignore[misc]
-            with pytest.raises(AnswerError, match="a write is not sent twice"):
+            with pytest.raises(ResponseError, match="a write is not sent twice"):
                 ask(url, method="POST")
             assert len(seen) == 1
 
@@ -150,7 +150,7 @@ def test_a_write_is_not_sent_twice() -> None:
 def test_redirects_to_what_is_no_address(location: str) -> None:
     with (
         hostile(lambda wire: wire.body(b"", 302, Location=location)) as (url, _),
-        pytest.raises((AnswerError, httpx.TransportError)),
+        pytest.raises((ResponseError, httpx.TransportError)),
     ):
         ask(url)
 
@@ -164,7 +164,7 @@ def test_https_does_not_become_http() -> None:
             yield b""
 
     reader = Reader(timeout=5, transport=httpx.MockTransport(answer))
-    with pytest.raises(AnswerError, match="redirected from https to http://"):
+    with pytest.raises(ResponseError, match="redirected from https to http://"):
         reader.ask("GET", httpx.URL("https://a.example/"), anywhere, SMALL)
 
 

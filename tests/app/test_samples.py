@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.ui.detect.actions import DEMO, SAMPLES
+from app.ui.detect.actions import SAMPLES
+from app.ui.shared.photo import DEMO
 from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary

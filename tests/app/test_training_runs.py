@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.training_runs import Point, TrainingError, find_training_runs, read_run, thinned
-from app.ui.train.actions import TrainActions, told
+from app.ui.train.actions import TrainActions, status_of
 from tests.app.ui.visitors import HERE, RULES
 
 
@@ -25,7 +25,7 @@ def test_curves_figures_and_snapshots_are_read_while_the_log_is_written(training
     assert find_training_runs(training_run.parent.parent) == [training_run]
     with pytest.raises(TrainingError, match=r"looked for experiment\.json"):
         find_training_runs(training_run / "alignments")
-    assert "10 min" not in told(found) and "3 min left" in told(found)
+    assert "10 min" not in status_of(found) and "3 min left" in status_of(found)
 
 
 def test_long_curves_are_thinned_to_their_end() -> None:

@@ -103,7 +103,7 @@ class _Backend:
 
         from app.engine import Engine
         from app.labelstudio.api.connection import Connection
-        from app.labelstudio.api.images import TaskImages
+        from app.labelstudio.api.image_reader import TaskImages
         from app.labelstudio.backend.http import build_backend
         from app.labelstudio.backend.service import Backend
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.labelstudio.api.config_map import ConfigError
+from app.labelstudio.api.config_xml import ConfigError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from tests.fuzz.bending import bent_bytes, bent_json, bent_text, bent_value
 from tests.fuzz.driver import Surface
@@ -241,7 +241,7 @@ def _phrases(chance: random.Random) -> Iterator[tuple[Any, str]]:
 
 
 def _read_phrases(given: tuple[Any, str]) -> None:
-    from app.ui.align.actions import read_phrases
+    from app.ui.align.find import read_phrases
 
     for phrase in read_phrases(*given):
         assert isinstance(phrase.text, str)

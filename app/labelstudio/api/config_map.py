@@ -10,21 +10,19 @@ from typing import Literal
 
 from lxml import etree
 
+from app.labelstudio.api.config_xml import ConfigError, parse_xml, tag_of
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.labeling_config import (
-    ConfigError,
     Control,
     ImageTag,
     Label,
     LabelingConfig,
-    parse_xml,
     read_labeling_config,
-    tag_of,
 )
 from app.labelstudio.api.payload import DEFAULT_TARGET, Places, Target
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary
 
-__all__ = ["ConfigError", "LabelMap", "Match", "config_for", "labels_of_project", "read_config"]
+__all__ = ["LabelMap", "Match", "config_for", "labels_of_project", "read_config"]
 
 How = Literal["exact", "case", "alias", "predicted_values", "unmatched"]
 _QUALITY: tuple[How, ...] = ("exact", "case", "alias", "predicted_values", "unmatched")
@@ -111,7 +109,7 @@ def read_config(xml: str, vocabulary: Vocabulary, control: str | None = None) ->
     for one in controls:
         by_image.setdefault(one.image, []).append(one)
     best: dict[str, Match] = {}
-    known = {one.name: 0 for one in controls}
+    matched = {one.name: 0 for one in controls}
     images = []
     for image, those in by_image.items():
         places: dict[str, tuple[Target, str]] = {}
@@ -120,12 +118,12 @@ def read_config(xml: str, vocabulary: Vocabulary, control: str | None = None) ->
             match, place = min(found, key=lambda pair: _QUALITY.index(pair[0].how))
             if match.label is not None:
                 places[concept.name] = Target(place.name, image.name, place.shape), match.label
-                known[place.name] += 1
+                matched[place.name] += 1
             before = best.setdefault(concept.name, match)
             if _QUALITY.index(match.how) < _QUALITY.index(before.how):
                 best[concept.name] = match
         images.append((image, places))
-    extended = max(known, key=lambda name: known[name])
+    extended = max(matched, key=lambda name: matched[name])
     return LabelMap(xml, tuple(images), tuple(best.values()), extended, read.refused)
 
 

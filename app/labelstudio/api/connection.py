@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from app.http_reader import Answer, AnswerError, Limits, Reader
+from app.http_reader import Response
 from app.labelstudio.api import shapes
 from app.labelstudio.api.environment import (
     KEY_VARIABLES,
@@ -23,22 +23,18 @@ from app.labelstudio.api.environment import (
     environment_key,
     server_address,
 )
-from app.labelstudio.api.errors import LabelStudioError, refused
-from app.labelstudio.api.keys import Key, is_below
-from app.labelstudio.api.shapes import checked, parse_json
-from app.progress import Tell, untold
-from app.runs.files import MAX_BYTES
+from app.labelstudio.api.errors import LabelStudioError
+from app.labelstudio.api.requests import SignedRequests
+from app.labelstudio.api.shapes import checked
+from app.progress import OnProgress, ignore_progress
 
 __all__ = ["KEY_VARIABLES", "URL_VARIABLES", "Account", "Connection", "LabelStudioError"]
 
 PAGE = 500
 MAX_PAGES = 20_000
 """Of tasks; servers that give few a page included, these are some millions."""
-MAX_JSON = 128 * 2**20
-"""Bytes of one answer; a page of tasks with hundreds of boxes each has a tenth of it."""
 _PROJECTS = 100  # a page; the server gives no more
 _TRIES = 4
-_PATIENCE = 3  # times the longest wait for the next bytes, for a whole answer
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,9 @@ class Connection:
         timeout: float = 100,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = server_address(url)
-        self._key = Key(self.url, key)
-        self.key_kind = self._key.kind
-        self._seconds = timeout * _PATIENCE
-        self._reader = Reader(timeout, transport)
+        self._requests = SignedRequests(url, key, timeout, transport)
+        self.url = self._requests.url
+        self.key_kind = self._requests.key_kind
 
     @classmethod
     def from_environment(cls, url: str | None = None, key: str | None = None) -> Connection:
@@ -156,7 +150,7 @@ class Connection:
         """A read; repeated with growing pauses when the server is busy or does not answer."""
         for attempt in range(_TRIES):
             try:
-                return self._once("GET", path, params=params, what=what)
+                return self._requests.send("GET", path, params=params, what=what)
             except LabelStudioError as error:
                 if not error.busy or attempt == _TRIES - 1:
                     raise
@@ -169,154 +163,37 @@ class Connection:
         Raises:
             LabelStudioError: with `lost` when it may have happened nevertheless.
         """
-        return self._once(method, path, what=what, **body)
+        return self._requests.send(method, path, what=what, **body)
 
-    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Answer:
-        """The raw answer to a read, e.g. a file.
+    def fetch(self, path: str, elsewhere: Callable[[str], None]) -> Response:
+        """The raw answer to a read, e.g. a file; see `SignedRequests.fetch`."""
+        return self._requests.fetch(path, elsewhere)
 
-        Args:
-            path: on the server.
-            elsewhere: called with an address on another server where the file is said to lie;
-                raises if it may not be asked. It never sees the key.
-
-        Raises:
-            LabelStudioError: the key is refused.
-            AnswerError: the answer breaks a limit.
-            httpx.TransportError: there is no answer.
-        """
-
-        def check(url: httpx.URL) -> Mapping[str, str]:
-            if is_below(url, self._key.server):
-                return self._key.sign(url)
-            elsewhere(str(url))
-            return {}
-
-        return self._ask("GET", self._address(path), check, MAX_BYTES)
-
-    def pages(self, params: Mapping[str, Any], tell: Tell = untold) -> Iterator[shapes.Task]:
+    def pages(
+        self, params: Mapping[str, Any], on_progress: OnProgress = ignore_progress
+    ) -> Iterator[shapes.Task]:
         """Tasks of a project, a page at a time; addresses in a cloud as they were written.
 
         Args:
             params: of the request.
-            tell: called after every page, with tasks.
+            on_progress: called after every page, with tasks.
         """
-        received, known = 0, set[int]()
+        received, seen_ids = 0, set[int]()
         for page in range(1, MAX_PAGES + 1):
             paging = {"resolve_uri": "false", "page": page, "page_size": PAGE}
             answer = self.read(shapes.TaskPage, "/api/tasks/", params={**params, **paging})
             tasks, total = answer["tasks"], answer["total"]
-            fresh = [task for task in tasks if task["id"] not in known]
+            fresh = [task for task in tasks if task["id"] not in seen_ids]
             if tasks and not fresh:
                 raise LabelStudioError(f"{self.url} gives the same tasks on page {page} again")
-            known.update(task["id"] for task in fresh)
+            seen_ids.update(task["id"] for task in fresh)
             yield from fresh
             received += len(tasks)  # a server may give fewer than it is asked for
-            tell(min(received, total), total)
+            on_progress(min(received, total), total)
             if not tasks or received >= total:
                 return
         raise LabelStudioError(f"{self.url} gives more than {MAX_PAGES:,} pages of tasks")
 
     def close(self) -> None:
         """Close its sockets."""
-        self._reader.close()
-
-    def _once(self, method: str, path: str, *, what: str = "", **content: Any) -> Any:
-        try:
-            answer = self._ask(method, self._address(path), self._own, MAX_JSON, **content)
-        except httpx.ConnectError as error:
-            raise LabelStudioError(
-                f"{self.url} cannot be reached ({error}); check the address, and that it runs",
-                busy=True,
-            ) from error
-        except httpx.TransportError as error:
-            raise LabelStudioError(
-                f"{self.url} did not answer ({str(error) or type(error).__name__}); it may be "
-                "busy; start again, what arrived is not sent twice",
-                lost=True,
-                busy=True,
-            ) from error
-        except AnswerError as error:
-            raise LabelStudioError(f"{error}; is this Label Studio?", lost=True) from error
-        if answer.status >= 400:
-            raise refused(answer.status, self._reason(answer), what or path, self.key_kind)
-        if answer.status >= 300:
-            raise LabelStudioError(
-                f"{self.url}{path} answers {answer.status} without saying where to go instead; "
-                "check the address, with its sub-path",
-                status=answer.status,
-                lost=True,
-            )
-        return self._json(answer, path) if answer.content else None
-
-    def _json(self, answer: Answer, path: str) -> Any:
-        try:
-            return parse_json(answer.content)
-        except ValueError as error:
-            raise LabelStudioError(
-                f"{self.url}{path} answers no JSON ({str(error)[:200]}); is this Label Studio, "
-                "with its sub-path?",
-                status=answer.status,
-                lost=True,
-            ) from error
-
-    def _ask(
-        self,
-        method: str,
-        url: httpx.URL,
-        check: Callable[[httpx.URL], Mapping[str, str]],
-        size: int,
-        **content: Any,
-    ) -> Answer:
-        """Ask once; again if a personal token's access token has expired."""
-        limits = Limits(size, self._seconds)
-        if not self._key.access:
-            self._exchange()
-        answer = self._reader.ask(method, url, check, limits, **content)
-        if answer.status == 401 and self._key.personal:
-            self._exchange()
-            answer = self._reader.ask(method, url, check, limits, **content)
-        return answer
-
-    def _exchange(self) -> None:
-        """Get an access token for a personal one."""
-        path = "/api/token/refresh/"
-
-        def check(url: httpx.URL) -> Mapping[str, str]:
-            self._own(url)
-            return {}
-
-        limits = Limits(MAX_JSON, self._seconds)
-        answer = self._reader.ask(
-            "POST", self._address(path), check, limits, json=self._key.exchange
-        )
-        if answer.status != 200:
-            status = 401 if answer.status in (400, 403) else answer.status
-            raise refused(status, self._reason(answer), "the key", self.key_kind)
-        self._key.access = checked(shapes.AccessToken, self._json(answer, path), path)["access"]
-
-    def _own(self, url: httpx.URL) -> Mapping[str, str]:
-        """The key's header, for addresses of this server."""
-        if not is_below(url, self._key.server):
-            raise LabelStudioError(
-                f"{self.url} sends its requests on to {url}, and the key is not sent there; if "
-                "this is the same Label Studio, use its address as it is there"
-            )
-        return self._key.sign(url)
-
-    def _address(self, path: str) -> httpx.URL:
-        try:
-            url = httpx.URL(self.url + path)
-        except httpx.InvalidURL as error:
-            raise LabelStudioError(f"{path[:200]!r} is no path ({error})") from error
-        if not path.startswith("/") or not is_below(url, self._key.server):
-            raise LabelStudioError(f"{path[:200]!r} is no path on {self.url}; it is not asked for")
-        return url
-
-    def _reason(self, answer: Answer) -> str:
-        """What the server says went wrong."""
-        try:
-            body = parse_json(answer.content)
-            said = str(body.get("validation_errors") or body.get("detail") or body)
-        except (ValueError, AttributeError):
-            said = answer.content[:2000].decode("utf-8", "replace")
-        return self._key.hidden(said)[:400]
+        self._requests.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
@@ -11,6 +12,8 @@ from app.labelstudio.api.errors import LabelStudioError
 
 URL_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
 KEY_VARIABLES = ("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+DOCUMENT_ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+"""Names Label Studio's folder of local files, where it is on this machine."""
 
 
 def server_address(written: str) -> str:
@@ -74,6 +77,12 @@ def environment_key(server: str) -> str:
             f"(--key-file), or set {URL_VARIABLES[0]} to it"
         )
     return key
+
+
+def document_root() -> Path | None:
+    """Label Studio's folder of local files, if the environment names it."""
+    written = os.environ.get(DOCUMENT_ROOT)
+    return Path(written) if written else None
 
 
 def _first(names: tuple[str, ...]) -> tuple[str, str] | None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lxml import etree
+from app.labelstudio.api.config_xml import ConfigError, Tag, parse_xml, tag_of
+from app.labelstudio.api.task_data import resolved
 
-MAX_CONFIG = 2**20
-"""Characters of a configuration."""
 PROMPT = "prompt"
 """Name of the <TextArea> on an image whose text is the live backend's prompt, as in the examples of
 Label Studio's own backends."""
@@ -37,11 +36,6 @@ _TAKES = {
     "videorectangle": "boxes of videos",
 }
 """What other controls are for."""
-_VARIABLE = re.compile(r"\$[\w\[\].{}]+")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot take boxes; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class ImageTag:
 
     def addresses(self, data: Mapping[str, Any]) -> list[tuple[int | None, str]]:
         """The images of a task: place in the list, None without one, and address."""
-        value = _resolved(self.value, data)
+        value = resolved(self.value, data)
         if not self.many:
             if isinstance(value, list) and len(value) == 1:
                 (value,) = value
@@ -175,63 +169,6 @@ def read_labeling_config(xml: str) -> LabelingConfig:
     )
 
 
-def parse_xml(xml: str, *, comments: bool = True) -> Any:
-    """The root of a configuration; what XML can do beyond tags is refused.
-
-    Raises:
-        ConfigError: it is no XML, too long, or declares entities.
-    """
-    if len(xml) > MAX_CONFIG:
-        raise ConfigError(f"the labeling configuration has more than {MAX_CONFIG:,} characters")
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_comments=not comments,
-        remove_pis=not comments,
-    )
-    try:
-        root = etree.fromstring(xml.encode(), parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ConfigError(f"the labeling configuration cannot be read: {error}") from error
-    if root.getroottree().docinfo.doctype:
-        raise ConfigError("the labeling configuration has a <!DOCTYPE>; remove it")
-    return root
-
-
-@dataclass(frozen=True)
-class Tag:
-    """An element in the spelling that Label Studio's page compares in."""
-
-    element: Any
-    kind: str
-    attributes: Mapping[str, str]
-    repeated: bool
-
-    def __str__(self) -> str:
-        return f"<{self.element.tag}> {self.name!r}"
-
-    @property
-    def name(self) -> str:
-        """Its name; empty without one."""
-        return self.get("name")
-
-    @property
-    def targets(self) -> list[str]:
-        """Names of the objects that it is for."""
-        return [to.strip() for to in self.get("toname").split(",") if to.strip()]
-
-    def get(self, attribute: str) -> str:
-        """An attribute, named in lower case; empty without one."""
-        return self.attributes.get(attribute, "")
-
-
-def tag_of(element: Any, *, repeated: bool = False) -> Tag:
-    """An element as a tag."""
-    attributes = {str(name).lower(): str(value) for name, value in element.attrib.items()}
-    return Tag(element, str(element.tag).lower(), attributes, repeated)
-
-
 def _tags(root: Any) -> Iterator[Tag]:
     """All tags, in the order they are written; those in a <Repeater> know it."""
     stack = [(root, False)]
@@ -293,28 +230,3 @@ def _number(text: str) -> float | None:
     if not 0 <= value <= 1:
         raise ConfigError(f"model_score_threshold={text!r} must lie in 0..1")
     return value
-
-
-def _resolved(template: str, data: Mapping[str, Any]) -> Any:
-    """What stands for a template in a task's data."""
-    if _VARIABLE.fullmatch(template):
-        return _at(data, template[1:])
-    return _VARIABLE.sub(lambda found: _text(_at(data, found[0][1:])), template)
-
-
-def _at(data: Any, path: str) -> Any:
-    """The value at a path like `image`, `page.url` or `pages[0].url`; None where there is none."""
-    if isinstance(data, Mapping) and path in data:
-        return data[path]
-    for part in re.findall(r"\w+", path):
-        if isinstance(data, list) and part.isascii() and part.isdecimal():
-            data = data[int(part)] if int(part) < len(data) else None
-        elif isinstance(data, Mapping):
-            data = data.get(part)
-        else:
-            return None
-    return data
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from app.runs.records import Box
+from app.box import Box
 
 _SIDES = ("x", "y", "width", "height")
 _HUGE = 1e9

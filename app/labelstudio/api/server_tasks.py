@@ -11,7 +11,7 @@ from app.labelstudio.api.payload import fingerprint
 
 
 @dataclass(frozen=True)
-class Existing:
+class ServerPrediction:
     """A prediction the server has."""
 
     id: int
@@ -25,32 +25,33 @@ class Task:
 
     Attributes:
         id: its number.
-        annotated: whether a labeler has submitted it. Then its predictions are lessons, for
-            thresholds and for `pull`: once one is deleted, the server forgets which annotation
-            began as it.
+        annotated: whether a labeler has submitted it. Then thresholds are learned from its
+            predictions: once one is deleted, the server forgets which annotation began as it.
         predictions: the oldest first: of doubles it stays.
-        data: where its image lies, and what else was told when it was made.
+        data: where its image lies, and what else it was made with.
     """
 
     id: int
     annotated: bool
-    predictions: tuple[Existing, ...]
+    predictions: tuple[ServerPrediction, ...]
     data: Mapping[str, Any]
 
-    def of_version(self, version: str) -> list[Existing]:
+    def of_version(self, version: str) -> list[ServerPrediction]:
         """Its predictions of one version."""
         return [one for one in self.predictions if one.model_version == version]
 
 
-def read_task(told: shapes.Task) -> Task:
-    """A task as `Connection.pages` tells it; what the request left out is empty."""
+def read_task(task: shapes.Task) -> Task:
+    """A task as `Connection.pages` gives it; what the request left out is empty."""
     predictions = (
-        Existing(made["id"], made.get("model_version") or "", fingerprint(made.get("result", ())))
-        for made in told.get("predictions", ())
+        ServerPrediction(
+            made["id"], made.get("model_version") or "", fingerprint(made.get("result", ()))
+        )
+        for made in task.get("predictions", ())
     )
     return Task(
-        told["id"],
-        bool(told.get("total_annotations")),
+        task["id"],
+        bool(task.get("total_annotations")),
         tuple(sorted(predictions, key=lambda one: one.id)),
-        told.get("data", {}),
+        task.get("data", {}),
     )

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from app.formats.image_kinds import UPLOAD_KINDS, is_kind
 from app.labelstudio.api import shapes
 from app.labelstudio.api.addresses import local_address, read_address
 from app.labelstudio.api.config_map import config_for
@@ -16,14 +17,12 @@ from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.images import data_for_photos
 from app.labelstudio.api.shapes import checked
 from app.labelstudio.api.storages import serve, sync_finders
-from app.progress import Tell, untold
+from app.progress import OnProgress, ignore_progress
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500
-_TAKEN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
-"""Kinds of photos that the server takes; it goes by the name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def create_local_tasks(
     project: int,
     images: Sequence[ImageRef],
     document_root: Path,
-    tell: Tell = untold,
+    on_progress: OnProgress = ignore_progress,
 ) -> TaskReport:
     """Tasks that refer to files below the document root; what storage sync made is not doubled.
 
@@ -78,7 +77,7 @@ def create_local_tasks(
     data = [data_for(local_address(name, connection.sub_path)) for name in missing]
     for start in range(0, len(data), _CHUNK):
         _import(data[start : start + _CHUNK], connection, project, _keys)
-        tell(min(start + _CHUNK, len(data)), len(data))
+        on_progress(min(start + _CHUNK, len(data)), len(data))
     return TaskReport(before, len(set(relative)) - before)
 
 
@@ -101,8 +100,8 @@ def upload_tasks(
     project: int,
     images: Sequence[ImageRef],
     read: Callable[[ImageRef], bytes],
-    tell: Tell = untold,
-    missed: Callable[[ImageRef, str], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
+    on_missing: Callable[[ImageRef, str], None] | None = None,
 ) -> TaskReport:
     """Upload images and make tasks; one that was uploaded before is known by its content.
 
@@ -111,8 +110,8 @@ def upload_tasks(
         project: its number.
         images: what to upload.
         read: gives an image's file.
-        tell: called after every image that was sent.
-        missed: told of an image that cannot be read and why, and it is left out; None ends the
+        on_progress: called after every image that was sent.
+        on_missing: called with an image that is left out, and why it cannot be read; None ends the
             upload there.
 
     Raises:
@@ -120,7 +119,7 @@ def upload_tasks(
         LabelStudioError: the server refuses.
     """
     data_for = data_for_photos(connection, project)
-    known = {
+    uploaded = {
         str(task.get("data", {}).get("sha256"))
         for task in connection.pages({"project": project, "include": "id,data"})
     }
@@ -129,14 +128,14 @@ def upload_tasks(
         try:
             content = read(image)
             digest = hashlib.sha256(content).hexdigest()
-            if digest in known:
+            if digest in uploaded:
                 there += 1
                 continue
             file = _uploadable(image.file_name.rpartition("/")[2], content)
         except (OSError, ValueError) as error:
-            if missed is None:
+            if on_missing is None:
                 raise SourceError(f"{image.file_name} cannot be uploaded: {error}") from error
-            missed(image, str(error))
+            on_missing(image, str(error))
             continue
         # Nobody sees the file until a task names it, so a file that was sent twice does no harm.
         sent = connection.write(
@@ -152,15 +151,15 @@ def upload_tasks(
         data = data_for(connection.sub_path + address)
         data |= {"sha256": digest, "file_name": image.file_name}
         _import([data], connection, project, lambda task: [str(task.get("sha256"))])
-        known.add(digest)
+        uploaded.add(digest)
         created += 1
-        tell(number, len(images))
+        on_progress(number, len(images))
     return TaskReport(created, there)
 
 
 def _uploadable(name: str, content: bytes) -> tuple[str, bytes]:
     """Name and content of a photo as the server takes it: of other kinds an upright PNG."""
-    if PurePosixPath(name).suffix.lower() in _TAKEN:
+    if is_kind(name, UPLOAD_KINDS):
         return name, content
     from detclipv2.inference.images import open_image
 

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
-from app.labelstudio.api.labeling_config import MAX_CONFIG
+from app.labelstudio.api.config_xml import MAX_CONFIG
 from app.labelstudio.api.shapes import Ident, parse_json
 
 MAX_BODY = 32 * 2**20
@@ -101,8 +101,8 @@ async def read_body(request: Request) -> Any:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":  # what pages can send without being allowed to
         raise HTTPException(415, "send application/json")
-    told = request.headers.get("content-length", "0")
-    if told.isascii() and told.isdecimal() and len(told) < 20 and int(told) > MAX_BODY:
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdecimal() and len(length) < 20 and int(length) > MAX_BODY:
         raise _ended(413, f"a request may have {MAX_BODY:,} bytes")
     content = bytearray()
     try:

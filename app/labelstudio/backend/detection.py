@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.runs.records import Box
+from app.box import Box, Corners
 from detclipv2.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _SMALLEST = 4
 """Pixels of a side below which there is nothing to look at."""
 
 
-def look(
+def detect(
     detector: Detector[Any],
     picture: Image.Image,
     vocabulary: Vocabulary,
@@ -31,16 +31,10 @@ def look(
     """The boxes of a photo, best first, in its pixels."""
     encoded = detector.encode_image(picture, size, tiles)
     found = detector.detect(encoded, vocabulary, threshold=threshold)
-    scores = () if found.confidence is None else found.confidence
-    return [
-        Box(str(name), float(score), (float(x1), float(y1), float(x2), float(y2)))
-        for name, score, (x1, y1, x2, y2) in zip(
-            found.data["class_name"], scores, found.xyxy, strict=True
-        )
-    ]
+    return Box.from_detections(found)
 
 
-def look_inside(
+def detect_inside(
     detector: Detector[Any],
     picture: Image.Image,
     vocabulary: Vocabulary,
@@ -70,7 +64,7 @@ def look_inside(
     if part[2] - part[0] < _SMALLEST or part[3] - part[1] < _SMALLEST:
         return None
     best: tuple[float, Box] | None = None
-    for box in look(detector, picture.crop(part), vocabulary, _LOWEST, size, 1):
+    for box in detect(detector, picture.crop(part), vocabulary, _LOWEST, size, 1):
         a, b, c, d = box.xyxy
         moved = (a + part[0], b + part[1], c + part[0], d + part[1])
         centre = (moved[0] + moved[2]) / 2, (moved[1] + moved[3]) / 2
@@ -80,9 +74,6 @@ def look_inside(
         if best is None or rank > best[0]:
             best = rank, Box(drawn.name, box.score, moved)
     return None if best is None else best[1]
-
-
-Corners = tuple[float, float, float, float]
 
 
 def _overlap(a: Corners, b: Corners) -> float:

@@ -11,10 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel
 
-from app.labelstudio.api.config_map import ConfigError
+from app.labelstudio.api.config_xml import ConfigError
+from app.labelstudio.backend.answers import Answer
 from app.labelstudio.backend.bodies import Event, Predict, Setup, Train, checked_body, read_body
-from app.labelstudio.backend.limited_work import Busy, Work
-from app.labelstudio.backend.service import Answer, Backend
+from app.labelstudio.backend.limited_pool import Busy, LimitedPool
+from app.labelstudio.backend.service import Backend
 from app.labelstudio.backend.webhooks import WebhookSigner
 from detclipv2.language.vocabulary import VocabularyError
 
@@ -31,7 +32,7 @@ def build_backend(
     backend: Backend,
     login: tuple[str, str] | None = None,
     signer: WebhookSigner | None = None,
-    work: Work | None = None,
+    pool: LimitedPool | None = None,
 ) -> FastAPI:
     """The HTTP service.
 
@@ -60,7 +61,7 @@ def build_backend(
                 )
             raise HTTPException(401, "wrong user or password", {"WWW-Authenticate": "Basic"})
 
-    def seen(request: Request, project: str) -> None:
+    def sign_webhooks_of(request: Request, project: str) -> None:
         if signer is not None:
             signer.see(project, f"{request.base_url}webhook")
 
@@ -70,13 +71,13 @@ def build_backend(
         docs_url=None,
         openapi_url=None,
     )
-    work = work or Work(_AT_ONCE, _IN_TIME)
+    pool = pool or LimitedPool(_AT_ONCE, _IN_TIME)
 
     async def asked(request: Request, kind: type[BaseModel]) -> Any:
         body = checked_body(kind, await read_body(request))
         project = getattr(body, "project", None)
         if isinstance(project, str):
-            seen(request, project)
+            sign_webhooks_of(request, project)
         return body
 
     @app.get("/")
@@ -95,13 +96,13 @@ def build_backend(
         tasks = [task.model_dump() for task in body.tasks]
         context = body.params.context.result if body.params and body.params.context else None
         try:
-            results: list[Answer] = await work.run(
+            results: list[Answer] = await pool.run(
                 lambda: backend.predict(tasks, body.label_config, str(body.project), context)
             )
         except (ConfigError, VocabularyError) as error:
             raise HTTPException(422, str(error)) from error
         except (Busy, TimeoutError) as error:
-            said = backend.told(body.label_config, context, str(error))
+            said = backend.message(body.label_config, context, str(error))
             if said is None:
                 raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
             results = [said]

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from app.formats.coco import write_bytes
+from app.formats.atomic import write_bytes
 from app.labelstudio.learn.calibrate import Proposal
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class _Stored(TypedDict):
 _STORED: TypeAdapter[_Stored] = TypeAdapter(_Stored)
 
 
-def memory_file(server: str) -> Path:
+def state_file(server: str) -> Path:
     """Where the backend of the Label Studio at `server` keeps its memory unless told otherwise."""
     from platformdirs import user_data_path
 
@@ -64,7 +64,7 @@ def memory_file(server: str) -> Path:
     return user_data_path("detclipv2") / "backend" / f"{name}.json"
 
 
-class Memory:
+class LearnedState:
     """Prompts and thresholds by project. Thread-safe; every change is written at once.
 
     Args:
@@ -113,7 +113,7 @@ class Memory:
     def _write(self) -> None:
         if self._file is None:
             return
-        told = {
+        stored = {
             "server": self._server,
             "prompts": {p: vars(prompt) for p, prompt in self._prompts.items()},
             "learned": {
@@ -125,20 +125,20 @@ class Memory:
             },
         }
         try:
-            write_bytes(self._file, json.dumps(told, indent=1, ensure_ascii=False).encode())
+            write_bytes(self._file, json.dumps(stored, indent=1, ensure_ascii=False).encode())
         except OSError as error:  # it counts until the backend ends
             log.warning("%s cannot be written, so a restart will forget: %s", self._file, error)
 
     def _read(self, file: Path) -> None:
         try:
-            told = _STORED.validate_json(file.read_bytes())
-            server = told["server"]
-            self._prompts = {p: Prompt(**prompt) for p, prompt in told["prompts"].items()}
+            stored = _STORED.validate_json(file.read_bytes())
+            server = stored["server"]
+            self._prompts = {p: Prompt(**prompt) for p, prompt in stored["prompts"].items()}
             self._learned = {
                 project: Learned(
                     one["checkpoint"], tuple(Proposal(*values) for values in one["proposals"])
                 )
-                for project, one in told["learned"].items()
+                for project, one in stored["learned"].items()
             }
         except ValueError as error:
             why = " ".join(str(error).split())[:200]

@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.labelstudio.api.labeling_config import ConfigError
+from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.backend.label_config import ConfigLabels, prompted, read_labels
-from app.labelstudio.backend.learned_state import Memory
+from app.labelstudio.backend.learned_state import LearnedState
 from app.labelstudio.learn.calibrate import with_thresholds
-from app.runs.settings import THRESHOLD, filter_suffix, look_suffix
+from app.runs.model_version import ModelVersion
+from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Wish:
+class Query:
     """What a request asks for: the words, the lowest score, the version that says so."""
 
     vocabulary: Vocabulary
@@ -29,24 +30,24 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Queries:
     """What requests ask for, by their configuration and what labelers taught before.
 
     Attributes:
-        memory: of typed prompts and learned thresholds.
+        state: typed prompts and learned thresholds.
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
         tiles: above 1 so many tiles along the long side are looked at, too.
     """
 
-    memory: Memory
+    state: LearnedState
     threshold: float = THRESHOLD
     size: int | None = None
     tiles: int = 1
 
     def of(
         self, detector: Detector[Any] | None, project: str, config: str, typed: str = ""
-    ) -> Wish:
+    ) -> Query:
         """The words: typed now, else typed before under the same labels, else the labels.
 
         Args:
@@ -71,15 +72,19 @@ class Wishes:
             raise ConfigError(
                 "the labeling configuration has no <RectangleLabels> with labels; add some"
             )
-        weights = detector.fingerprint[:8] if detector else "loading"
-        name = detector.name if detector else "model"
-        version = f"detclipv2-{name}@{weights}+v{vocabulary.hash[:8]}"
-        version += look_suffix(self.size, self.tiles) + filter_suffix(threshold)
-        return Wish(vocabulary, threshold, version)
+        version = ModelVersion(
+            detector.name if detector else "model",
+            detector.fingerprint if detector else "loading",
+            vocabulary.hash,
+            self.size,
+            self.tiles,
+            threshold,
+        )
+        return Query(vocabulary, threshold, str(version))
 
     def _remembered(self, project: str, config: str, labels: ConfigLabels) -> Vocabulary | None:
         """What was typed before under the same labels, if it still can be used."""
-        before = self.memory.prompt(project)
+        before = self.state.prompt(project)
         if before is None or before.config != config:
             return None
         try:
@@ -94,7 +99,7 @@ class Wishes:
         """The labels, with the thresholds that were learned for them."""
         if detector is None:
             return labels.vocabulary
-        learned = self.memory.learned(project, detector.fingerprint)
+        learned = self.state.learned(project, detector.fingerprint)
         # what the configuration says of a label goes before what was learned
         free = (one for one in learned if one.name not in labels.thresholds)
         return with_thresholds(labels.vocabulary, free)

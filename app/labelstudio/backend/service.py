@@ -12,26 +12,23 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.labelstudio.api.config_map import LabelMap, read_config
+from app.labelstudio.api.config_map import read_config
+from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages
-from app.labelstudio.api.labeling_config import ConfigError, Control, ImageTag, read_labeling_config
-from app.labelstudio.api.payload import Region, Target, prediction, read_regions, regions_of
-from app.labelstudio.backend.detection import look, look_inside
-from app.labelstudio.backend.label_config import Typed, read_labels, typed_prompt
-from app.labelstudio.backend.learned_state import Learned, Memory, Prompt
-from app.labelstudio.backend.prompts import Wish, Wishes
-from app.labelstudio.learn.calibrate import curves, propose
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.labeling_config import read_labeling_config
+from app.labelstudio.api.payload import prediction, read_regions
+from app.labelstudio.backend.answers import Answer, Answers
+from app.labelstudio.backend.label_config import Typed, typed_prompt
+from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
+from app.labelstudio.backend.prompts import Queries
+from app.labelstudio.learn.proposals import proposals_of
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.learn.usable_reviews import lessons
-from app.runs.files import SourceError
-from app.runs.records import Box, ImageRef
+from app.runs.model_version import NAME
 from app.runs.settings import THRESHOLD
-from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.language.vocabulary import VocabularyError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from detclipv2.detectors.protocol import Detector
 
 log = logging.getLogger(__name__)
@@ -41,9 +38,6 @@ _PATIENCE = 80.0
 
 _TRAININGS = 4
 """Projects that are learned from at once."""
-
-Answer = dict[str, Any] | list[Any]
-"""To one task: a prediction, or an empty list for none, after which the server asks again."""
 
 
 class Backend:
@@ -56,7 +50,7 @@ class Backend:
         threshold: lowest score unless the configuration says otherwise.
         size: long side the model sees, None for its own.
         tiles: above 1 so many tiles along the long side are looked at, too.
-        memory: what labelers taught it before; None begins with nothing and keeps nothing.
+        state: what labelers taught it before; None begins with nothing and keeps nothing.
     """
 
     def __init__(
@@ -68,16 +62,15 @@ class Backend:
         threshold: float = THRESHOLD,
         size: int | None = None,
         tiles: int = 1,
-        memory: Memory | None = None,
+        state: LearnedState | None = None,
     ) -> None:
-        self._images = images
+        self._answers = Answers(images, size, tiles)
         self._connection = connection
-        self._size, self._tiles = size, tiles
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
-        self._memory = memory or Memory()
-        self._wishes = Wishes(self._memory, threshold, size, tiles)
+        self._state = state or LearnedState()
+        self._queries = Queries(self._state, threshold, size, tiles)
         self._training: set[str] = set()
         self._training_lock = threading.Lock()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
@@ -85,7 +78,7 @@ class Backend:
     def _load(self, load: Callable[[], Detector[Any]]) -> None:
         try:
             self._detector = load()
-        except Exception as error:  # told to whoever asks
+        except Exception as error:  # every request is answered with it
             log.exception("the model does not load")
             self._problem = str(error)
         self._loaded.set()
@@ -103,10 +96,10 @@ class Backend:
     def setup(self, project: str, config: str) -> dict[str, Any]:
         """The version for a project's configuration; does not wait for the model."""
         try:
-            version = self._wishes.of(self._detector, project, config).version
+            version = self._queries.of(self._detector, project, config).version
         except (ConfigError, VocabularyError) as error:
             log.warning("project %s: %s", project, error)
-            version = "detclipv2"
+            version = NAME
         return {"model_version": version}
 
     def predict(
@@ -135,14 +128,16 @@ class Backend:
         if typed is not None:
             yield self._typed(detector, typed, tasks, config, project)
         elif context:
-            yield self._drawn(detector, read_regions(context, (100, 100)), tasks, config, project)
+            query = self._queries.of(detector, project, config)
+            drawn = read_regions(context, (100, 100))
+            yield self._answers.inside(detector, drawn, tasks, config, query)
         else:
-            wish = self._wishes.of(detector, project, config)
-            labels = read_config(config, wish.vocabulary)
+            query = self._queries.of(detector, project, config)
+            labels = read_config(config, query.vocabulary)
             for task in tasks:
-                yield self._answer(detector, task, labels, wish)
+                yield self._answers.whole(detector, task, labels, query)
 
-    def told(
+    def message(
         self, config: str, context: Sequence[Mapping[str, Any]] | None, said: str
     ) -> Answer | None:
         """An answer that shows these words to a labeler; None where nothing can show them."""
@@ -150,16 +145,12 @@ class Backend:
             typed = typed_prompt(context, read_labeling_config(config))
         except ConfigError:
             return None
-        return (
-            None
-            if typed is None
-            else prediction([], "detclipv2") | {"result": [typed.answer(said)]}
-        )
+        return None if typed is None else prediction([], NAME) | {"result": [typed.answer(said)]}
 
     def forget_prompt(self, project: str) -> bool:
         """Make the project's labels count again; returns whether a prompt was kept."""
-        kept = self._memory.prompt(project) is not None
-        self._memory.keep_prompt(project, None)
+        kept = self._state.prompt(project) is not None
+        self._state.keep_prompt(project, None)
         return kept
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,9 +165,9 @@ class Backend:
         if action == "START_TRAINING":
             self._train(project)
         elif action == "PROJECT_UPDATED":
-            prompt = self._memory.prompt(project)
+            prompt = self._state.prompt(project)
             if prompt is not None and about.get("label_config") != prompt.config:
-                self._memory.keep_prompt(project, None)
+                self._state.keep_prompt(project, None)
         return {"status": "ok", "action": action}
 
     def _train(self, project: str) -> None:
@@ -191,17 +182,19 @@ class Backend:
         """Thresholds from what labelers of the project accepted, for its next predictions."""
         try:
             detector = self._wait()
-            used = lessons(pull(self._connection, int(project)), detector.fingerprint)
-            proposals = tuple(propose(curve) for curve in curves(used.tasks).values())
-            self._memory.keep_learned(project, Learned(detector.fingerprint, proposals))
+            found = proposals_of(
+                pull(self._connection, int(project)), checkpoint=detector.fingerprint
+            )
+            learned = Learned(detector.fingerprint, found.proposals)
+            self._state.keep_learned(project, learned)
         except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
         finally:
             with self._training_lock:
                 self._training.discard(project)
-        log.info("project %s: %s", project, used.sentence())
-        for one in proposals:
+        log.info("project %s: %s", project, found.reviews.sentence())
+        for one in found.proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
     def _wait(self) -> Detector[Any]:
@@ -222,98 +215,15 @@ class Backend:
         if typed.resets:
             kept = self.forget_prompt(project)
             said = "the project's labels count again" if kept else "the project's labels count"
-            return prediction([], "detclipv2") | {"result": [typed.answer(said)]}
+            return prediction([], NAME) | {"result": [typed.answer(said)]}
         try:
-            wish = self._wishes.of(detector, project, config, typed.text)
-            labels = read_config(config, wish.vocabulary)
+            query = self._queries.of(detector, project, config, typed.text)
+            labels = read_config(config, query.vocabulary)
         except (ConfigError, VocabularyError) as error:
-            return prediction([], "detclipv2") | {"result": [typed.answer(str(error))]}
-        self._memory.keep_prompt(project, Prompt(typed.text, config))
-        answer = self._answer(detector, tasks[0], labels, wish) if tasks else []
+            return prediction([], NAME) | {"result": [typed.answer(str(error))]}
+        self._state.keep_prompt(project, Prompt(typed.text, config))
+        answer = self._answers.whole(detector, tasks[0], labels, query) if tasks else []
         if isinstance(answer, dict) and labels.missing:
             said = f"no label takes {', '.join(labels.missing)}; the others are looked for"
             answer["result"].append(typed.answer(said))
         return answer
-
-    def _drawn(
-        self,
-        detector: Detector[Any],
-        drawn: Sequence[Region],
-        tasks: Sequence[Mapping[str, Any]],
-        config: str,
-        project: str,
-    ) -> Answer:
-        """What is inside drawn rectangles, in percent, each under its label.
-
-        A rectangle in which nothing is found comes back as it was drawn: the page takes away what
-        it was drawn with once there is an answer.
-        """
-        controls = read_labeling_config(config).controls
-        wish = self._wishes.of(detector, project, config)
-        words = {concept.name: concept for concept in read_labels(config).vocabulary.returned}
-        result: list[dict[str, Any]] = []
-        for region in drawn:
-            control = _control_of(region, controls)
-            if control is None or region.box.name not in words or not tasks:
-                continue
-            places = dict(_places(tasks[0], [control.image]))
-            key = control.image.name, region.image[1] if control.image.many else None
-            picture = self._open(tasks[0], places.get(key))
-            if picture is None:
-                continue
-            name, (x1, y1, x2, y2) = region.box.name, region.box.xyxy
-            w, h = picture.width / 100, picture.height / 100
-            around = Box(name, region.box.score, (x1 * w, y1 * h, x2 * w, y2 * h))
-            alone = Vocabulary((ConceptClass(name, words[name].aliases),))
-            box = look_inside(detector, picture, alone, around, self._size) or around
-            target = Target(control.name, control.image.name, control.shape)
-            result += regions_of([box], picture.size, {name: (target, name)}, key[1])
-        return prediction(result, wish.version) if result else []
-
-    def _answer(
-        self, detector: Detector[Any], task: Mapping[str, Any], labels: LabelMap, wish: Wish
-    ) -> Answer:
-        """The boxes of all images of a task; nothing if one of them cannot be opened."""
-        where = {tag.name: classes for tag, classes in labels.images}
-        places = _places(task, [tag for tag, _ in labels.images])
-        if not places:
-            log.warning("task %s has no image in %s", task.get("id"), [*where])
-        result: list[dict[str, Any]] = []
-        for (name, item), url in places:
-            picture = self._open(task, url)
-            if picture is None:
-                return []
-            boxes = look(
-                detector, picture, wish.vocabulary, wish.threshold, self._size, self._tiles
-            )
-            result += regions_of(boxes, picture.size, where[name], item)
-        return prediction(result, wish.version) if places else []
-
-    def _open(self, task: Mapping[str, Any], url: str | None) -> Image.Image | None:
-        """An image of a task, upright; None where it cannot be had."""
-        from detclipv2.inference.images import open_image
-
-        if url is None:
-            return None
-        try:
-            ref = ImageRef(f"task {task.get('id')}", url, None, task.get("id"))
-            return open_image(self._images.read(ref))
-        except (SourceError, OSError, ValueError) as error:
-            log.warning("task %s: %s", task.get("id"), str(error)[:500])
-            return None
-
-
-def _places(
-    task: Mapping[str, Any], tags: Sequence[ImageTag]
-) -> list[tuple[tuple[str, int | None], str]]:
-    """The images of a task: name of the tag and place in its list, and address."""
-    data = task.get("data", {})
-    return [((tag.name, item), url) for tag in tags for item, url in tag.addresses(data)]
-
-
-def _control_of(region: Region, controls: Sequence[Control]) -> Control | None:
-    """The control that a region was drawn with."""
-    for control in controls:
-        if (control.name, control.image.name) == (region.control, region.image[0]):
-            return control
-    return None

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.box import Box
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.payload import Region, read_regions
-from app.progress import Tell, untold
+from app.progress import OnProgress, ignore_progress
 from app.runs.diff import iou
-from app.runs.records import Box
 
 Verdict = Literal["kept", "moved", "renamed", "deleted", "added"]
 _VERDICTS: tuple[Verdict, ...] = ("kept", "moved", "renamed", "deleted", "added")
@@ -82,9 +82,9 @@ def _review_image(
         )
     overlap = iou([region.box for region in before], [region.box for region in after])
     # one that was only turned is still the same thing, however little of it is left in its place
-    known = np.array([[a.id == b.id != "" for b in after] for a in before], bool)
+    same_region = np.array([[a.id == b.id != "" for b in after] for a in before], bool)
     unturned = iou([one.unturned for one in before], [one.unturned for one in after])
-    overlap = np.where(known.reshape(overlap.shape), np.maximum(overlap, unturned), overlap)
+    overlap = np.where(same_region.reshape(overlap.shape), np.maximum(overlap, unturned), overlap)
     candidates = sorted(
         (
             before[i].box.name != after[j].box.name,
@@ -95,28 +95,32 @@ def _review_image(
         )
         for i, j in zip(*np.nonzero(overlap >= MATCH_IOU), strict=True)
     )
-    partner: dict[int, int] = {}
+    matched: dict[int, int] = {}
     for _, _, _, i, j in candidates:
-        if i not in partner and j not in partner.values():
-            partner[i] = j
+        if i not in matched and j not in matched.values():
+            matched[i] = j
     for i, region in enumerate(before):
-        if i not in partner:
+        if i not in matched:
             yield Reviewed(task, "deleted", region.box, None)
             continue
-        other = after[partner[i]]
+        other = after[matched[i]]
         turned = abs((other.rotation - region.rotation + 180) % 360 - 180) > SAME_TURN
-        same = overlap[i, partner[i]] >= SAME_IOU and not turned
+        same = overlap[i, matched[i]] >= SAME_IOU and not turned
         verdict: Verdict = "kept" if same else "moved"
         if region.box.name != other.box.name:
             verdict = "renamed"
         yield Reviewed(task, verdict, region.box, other.box)
     for j, region in enumerate(after):
-        if j not in partner.values():
+        if j not in matched.values():
             yield Reviewed(task, "added", None, region.box)
 
 
 def pull(
-    connection: Connection, project: int, *, model_version: str | None = None, tell: Tell = untold
+    connection: Connection,
+    project: int,
+    *,
+    model_version: str | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Iterator[ReviewedTask]:
     """Every submitted annotation that began as a prediction, beside that prediction.
 
@@ -124,10 +128,10 @@ def pull(
         connection: the server.
         project: its number.
         model_version: leave out annotations that began as another version.
-        tell: see `Connection.pages`.
+        on_progress: see `Connection.pages`.
     """
     # With `include`, the server leaves `parent_prediction` out of annotations.
-    for task in connection.pages({"project": project, "fields": "all"}, tell):
+    for task in connection.pages({"project": project, "fields": "all"}, on_progress):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
         for annotation in task.get("annotations", ()):
             made = predictions.get(annotation.get("parent_prediction") or -1)

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.labelstudio.api.versions import made_by_us
 from app.labelstudio.learn.pull import ReviewedTask
+from app.runs.model_version import is_of_detclipv2
 
 
 @dataclass(frozen=True)
-class Lessons:
+class UsableReviews:
     """Reviewed tasks to learn from, and those that are left out."""
 
     tasks: tuple[ReviewedTask, ...]
@@ -28,7 +28,9 @@ class Lessons:
         return said
 
 
-def lessons(reviewed: Iterable[ReviewedTask], checkpoint: str | None = None) -> Lessons:
+def usable_reviews(
+    reviewed: Iterable[ReviewedTask], checkpoint: str | None = None
+) -> UsableReviews:
     """Keep what began as a prediction of these weights.
 
     Args:
@@ -38,8 +40,8 @@ def lessons(reviewed: Iterable[ReviewedTask], checkpoint: str | None = None) -> 
     tasks: list[ReviewedTask] = []
     others: list[ReviewedTask] = []
     for task in reviewed:
-        (tasks if made_by_us(task.model_version, checkpoint) else others).append(task)
-    return Lessons(tuple(tasks), tuple(others))
+        (tasks if is_of_detclipv2(task.model_version, checkpoint) else others).append(task)
+    return UsableReviews(tuple(tasks), tuple(others))
 
 
 def _versions(tasks: Iterable[ReviewedTask]) -> str:

@@ -56,7 +56,7 @@ def match_tasks(
     """
     root = None if document_root is None else document_root.resolve()
     digests = digests or {}
-    told = {slot for slots in digests.values() for slot in slots}
+    with_digest = {slot for slots in digests.values() for slot in slots}
     addresses = {slot: read_address(url) for slot, url in urls.items()}
     by_task: dict[int, list[TaskImage]] = {}
     by_key: dict[str, list[TaskImage]] = {}
@@ -64,7 +64,7 @@ def match_tasks(
     for slot, address in addresses.items():
         by_task.setdefault(slot.task, []).append(slot)
         by_key.setdefault(address.key, []).append(slot)
-        if slot not in told:
+        if slot not in with_digest:
             by_name.setdefault(_path(address)[-1], []).append(slot)
     images: list[ImageRow] = []
     owner: dict[TaskImage, ImageRow] = {}

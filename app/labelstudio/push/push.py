@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.server_tasks import Task, read_task
-from app.labelstudio.push.plan import Item, Plan, chunks
-from app.progress import Tell, untold
+from app.labelstudio.push.planned import Item, Plan, chunks
+from app.progress import OnProgress, ignore_progress
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,18 @@ class Report:
 
 
 def push(
-    made: Plan, connection: Connection, tell: Tell = untold, *, allow_empty: bool = False
+    made: Plan,
+    connection: Connection,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    allow_empty: bool = False,
 ) -> Report:
     """Carry a plan out; see the module for what makes it safe to repeat.
 
     Args:
         made: the plan.
         connection: to the server that it was made for.
-        tell: called after every chunk, with predictions.
+        on_progress: called after every chunk, with predictions.
         allow_empty: write predictions also where no label takes what was found, and all are empty.
 
     Raises:
@@ -68,21 +72,21 @@ def push(
     total = len(made.writes)
     check_configuration(made, connection)
     done = 0
-    shaky = []
+    uncertain = []
     for chunk in chunks(made.writes):
         if _write_chunk(chunk, chunk, made, connection, report):
-            shaky.append(chunk)
+            uncertain.append(chunk)
         done += len(chunk)
-        tell(done, total)
-    for chunk in shaky:
+        on_progress(done, total)
+    for chunk in uncertain:
         # a write that was given up may have arrived after its chunk was read back
         missing = _settle(chunk, made, connection, report, wait=True)
         if missing:
             _write_chunk(chunk, missing, made, connection, report)
     report.created, report.replaced = len(made.create), len(made.replace)
-    leaving = (*made.doubled, *(made.older if made.old == "replace" else ()))
-    kept = _lessons(made, connection) if leaving else set()
-    for ident in leaving:
+    deletions = (*made.doubled, *(made.older if made.old == "replace" else ()))
+    kept = _reviewed_predictions(made, connection) if deletions else set()
+    for ident in deletions:
         if ident not in kept:
             _delete(ident, connection, report)
     if made.switches:
@@ -199,15 +203,15 @@ def _read_tasks(chunk: Sequence[Item], made: Plan, connection: Connection) -> di
     query = json.dumps({"filters": {"conjunction": "and", "items": [span]}})
     wanted = set(ids)
     fields = {"fields": "all", "include": "id,predictions,total_annotations"}
-    told = connection.pages({"project": made.project, **fields, "query": query})
-    return {task.id: task for task in map(read_task, told) if task.id in wanted}
+    tasks = connection.pages({"project": made.project, **fields, "query": query})
+    return {task.id: task for task in map(read_task, tasks) if task.id in wanted}
 
 
-def _lessons(made: Plan, connection: Connection) -> set[int]:
+def _reviewed_predictions(made: Plan, connection: Connection) -> set[int]:
     """Predictions whose tasks have labels by now; some may have got them since the dry run."""
     fields = {"fields": "all", "include": "id,predictions,total_annotations"}
-    told = connection.pages({"project": made.project, **fields})
-    return {one.id for task in map(read_task, told) if task.annotated for one in task.predictions}
+    tasks = connection.pages({"project": made.project, **fields})
+    return {one.id for task in map(read_task, tasks) if task.annotated for one in task.predictions}
 
 
 def _delete(ident: int, connection: Connection, report: Report) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.learn.pull import ReviewedTask
-from app.progress import Tell, untold
+from app.progress import OnProgress, ignore_progress
 from app.runs.diff import compare_boxes
 from app.runs.records import ImageRow
 from app.runs.store import Run
@@ -72,7 +72,7 @@ def write_queue(
     connection: Connection,
     project: int,
     model_version: str,
-    tell: Tell = untold,
+    on_progress: OnProgress = ignore_progress,
 ) -> int:
     """Set the score of the tasks' predictions of this version to 1 - urgency; returns how many.
 
@@ -97,7 +97,7 @@ def write_queue(
             except LabelStudioError as error:
                 if not error.lost or attempt == 2:
                     raise
-        tell(done, len(ranked))
+        on_progress(done, len(ranked))
     if not ranked:
         raise LabelStudioError(
             f"project {project} has no predictions of {model_version}; push the run first"

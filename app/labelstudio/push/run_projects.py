@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from app.formats.coco import write_json
+from app.formats.atomic import write_json
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.tasks import create_project
 from app.runs.store import Run
@@ -14,7 +14,7 @@ _FILE = "projects.json"
 """In the run's folder: server → title → number."""
 
 
-def made_project(run: Run, connection: Connection, title: str) -> int | None:
+def project_of_run(run: Run, connection: Connection, title: str) -> int | None:
     """The project that was made from this run under this title; None when there is none (left).
 
     Raises:
@@ -33,7 +33,7 @@ def made_project(run: Run, connection: Connection, title: str) -> int | None:
     return number
 
 
-def make_project(run: Run, connection: Connection, title: str) -> int:
+def create_run_project(run: Run, connection: Connection, title: str) -> int:
     """A new project with one label for each of the run's classes, which the run remembers."""
     made = _read(run.folder / _FILE)
     number = create_project(connection, title, run.view.vocabulary)

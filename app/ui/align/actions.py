@@ -1,46 +1,44 @@
-"""What the Align tab does: from a photo, a caption and edited phrases to what the page draws."""
+"""What the Align tab does: handlers from its controls to what the page draws."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from app.engine import Engine
 from app.engine_types import Aligned
-from app.ui import api as answers
 from app.ui.align import payload as alignment
-from app.ui.detect.actions import DEMO
+from app.ui.align.find import AlignOptions, AlignSession, find, read_phrases
 from app.ui.shared import html as render
+from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.shared.photo import DEMO
 from app.ui.shared.stopping import PROGRESS
-from app.ui.shared.toasts import refusal
+from app.ui.shared.trouble import Trouble
 from detclipv2.assets import CAPTIONS
-from detclipv2.detectors.errors import DetectorError
-from detclipv2.inference.alignment import AlignSettings
-from detclipv2.inference.images import ImageError
-from detclipv2.language.phrases import Phrase, PhraseModelError
-
-_TROUBLE = (ImageError, DetectorError, PhraseModelError, ValueError)
-Outputs = tuple[Any, ...]
+from detclipv2.language.phrases import Phrase
 
 
-@dataclass(frozen=True)
-class Looking:
-    """What one browser tab aligns: the photo's file, the caption, its phrases as edited."""
+class AlignOutputs(NamedTuple):
+    """The tab's components, or what a handler sets on them; the rest stays as it is.
 
-    source: str | None = None
-    caption: str = ""
-    phrases: tuple[Phrase, ...] | None = None
-    whole: bool = True
+    Attributes:
+        status: the line beside the button.
+        view: the inspector.
+        session: see `AlignSession`.
+    """
+
+    status: Any = SKIP
+    view: Any = SKIP
+    session: Any = SKIP
 
 
 @dataclass(frozen=True)
 class AlignActions:
-    """The tab's handlers; they return the status, the inspector's value and the session."""
+    """The tab's handlers."""
 
     engine: Engine
 
@@ -48,47 +46,52 @@ class AlignActions:
         self,
         photo: str | None,
         caption: str,
-        session: Looking,
+        session: AlignSession,
         *settings: Any,
         progress: gr.Progress = PROGRESS,
-    ) -> Outputs:
+    ) -> AlignOutputs:
         """Find the caption's phrases and align them."""
-        looking = Looking(photo, caption.strip(), None, session.whole)
-        return self._show(looking, settings, progress)
+        session = AlignSession(photo, caption.strip(), None, session.whole)
+        return self._show(session, settings, progress)
 
     def edit(
         self,
-        session: Looking,
+        session: AlignSession,
         matching: str,
         temperature: float,
         ranking: str,
         regions: float,
         event: gr.EventData,
         progress: gr.Progress = PROGRESS,
-    ) -> Outputs:
+    ) -> AlignOutputs:
         """Align the phrases as the page's editor left them."""
         try:
             phrases = read_phrases(event._data["phrases"], session.caption)
         except (KeyError, TypeError, ValueError) as error:
-            return self._say(f"phrases that cannot be read ({error}); press Align again")
-        looking = replace(session, phrases=phrases, whole=bool(event._data.get("whole", True)))
-        return self._show(looking, (matching, temperature, ranking, regions), progress)
+            text = f"phrases that cannot be read ({error}); press Align again"
+            return _show_trouble(Trouble(text))
+        session = replace(session, phrases=phrases, whole=bool(event._data.get("whole", True)))
+        return self._show(session, (matching, temperature, ranking, regions), progress)
 
-    def again(self, session: Looking, *settings: Any, progress: gr.Progress = PROGRESS) -> Outputs:
+    def again(
+        self, session: AlignSession, *settings: Any, progress: gr.Progress = PROGRESS
+    ) -> AlignOutputs:
         """Apply moved settings to what is on screen; nothing before the first alignment."""
         if session.source is None or not (session.caption or session.phrases):
-            return gr.skip(), gr.skip(), gr.skip()
+            return AlignOutputs()
         return self._show(session, settings, progress)
 
-    def pick_sample(self, index: int, *settings: Any, progress: gr.Progress = PROGRESS) -> Outputs:
-        """A shipped photo with its caption."""
+    def pick_sample(
+        self, index: int, *settings: Any, progress: gr.Progress = PROGRESS
+    ) -> Sequence[Any]:
+        """A shipped photo with its caption: both, then `AlignOutputs`."""
         name, caption = CAPTIONS[index]
-        looking = Looking(str(DEMO / name), caption)
-        return (str(DEMO / name), caption, *self._show(looking, settings, progress))
+        session = AlignSession(str(DEMO / name), caption)
+        return [str(DEMO / name), caption, *self._show(session, settings, progress)]
 
     def link(
         self,
-        session: Looking,
+        session: AlignSession,
         matching: str,
         temperature: float,
         ranking: str,
@@ -113,129 +116,52 @@ class AlignActions:
             dict(event._data),
         ).query()
 
-    def follow(self, link: Link, _visitor: gr.Request) -> Outputs:
-        """The tab as a link describes it: photo, caption, the four settings, status, view,
-        session."""
-        told = link.settings
+    def follow(self, link: Link, _visitor: gr.Request) -> Sequence[Any]:
+        """The tab as a link describes it: photo, caption, four settings, `AlignOutputs`."""
+        usual, linked = AlignOptions(), link.settings
         settings = (
-            str(told.get("matching", "max")),
-            float(told.get("temperature", 0.1)),
-            str(told.get("ranking", "text_batch")),
-            float(told.get("regions", 100)),
+            str(linked.get("matching", usual.matching)),
+            float(linked.get("temperature", usual.temperature)),
+            str(linked.get("ranking", usual.ranking)),
+            float(linked.get("regions", usual.regions)),
         )
         path = find_photo(link.photo)
         if path is None:
-            return (None, link.words, *settings, *self._say(NOT_HERE))
+            return [None, link.words, *settings, *_show_trouble(Trouble(NOT_HERE))]
         rows = link.phrases
         phrases = None
         if rows is not None:
             phrases = read_phrases([{"text": t, "span": [a, b]} for t, a, b in rows], link.words)
-        looking = Looking(str(path), link.words, phrases, bool(told.get("whole", True)))
-        status, value, session = self._show(looking, settings, None)
-        if isinstance(value, dict):
-            value["screen"] = link.screen
-        return (str(path), link.words, *settings, status, value, session)
-
-    def api_align(
-        self,
-        photo: str | None,
-        caption: str,
-        phrases: str = "",
-        whole: bool = True,
-        matching: str = "max",
-        temperature: float = 0.1,
-        ranking: str = "text_batch",
-        regions: float = 100,
-    ) -> answers.Aligned:
-        """Align a caption's noun phrases, or phrases given one a line, with a photo's regions.
-
-        Returns the scores with boxes, phrases and evidence as JSON.
-        """
-        if photo is None:
-            raise refusal("No photo yet: pass one.")
-        given = tuple(line.strip() for line in phrases.splitlines() if line.strip())
-        words = tuple(_placed(text, caption) for text in given) or None
-        try:
-            settings = _settings(matching, temperature, ranking, regions)
-            found = self.engine.align(
-                photo, caption if words is None else words, settings, caption=caption, whole=whole
-            )
-        except _TROUBLE as error:
-            raise refusal(error) from error
-        told = found.alignment.to_json()
-        for phrase in told["phrases"]:
-            phrase["present"] = phrase["evidence"] >= self.engine.evidence
-        told |= {"least_evidence": self.engine.evidence, "model": self.engine.facts()}
-        return cast(answers.Aligned, told)
+        session = AlignSession(str(path), link.words, phrases, bool(linked.get("whole", True)))
+        shown = self._show(session, settings, None)
+        if isinstance(shown.view, dict):
+            shown.view["screen"] = link.screen
+        return [str(path), link.words, *settings, *shown]
 
     def _show(
-        self, looking: Looking, settings: Sequence[Any], progress: gr.Progress | None
-    ) -> Outputs:
-        if looking.source is None:
-            return self._say("No photo yet. Upload, drop or paste one, or pick a sample.")
-        if not looking.caption and not looking.phrases:
-            return self._say("No caption yet. Type one, e.g. “A red mug beside a kettle”.")
-        try:
-            chosen = _settings(*settings)
-            found = self.engine.align(
-                looking.source,
-                looking.caption if looking.phrases is None else looking.phrases,
-                chosen,
-                caption=looking.caption,
-                whole=looking.whole,
-                progress=progress,
-            )
-        except _TROUBLE as error:
-            return self._say(str(error))
-        preview, _ = self.engine.look(looking.source)
+        self, session: AlignSession, settings: Sequence[Any], progress: gr.Progress | None
+    ) -> AlignOutputs:
+        found = find(self.engine, session, AlignOptions(*settings), progress)
+        if isinstance(found, Trouble):
+            return _show_trouble(found)
+        assert session.source is not None
+        preview, _ = self.engine.preview(session.source)
         value = alignment.view(found, preview, self.engine.evidence)
-        value["whole"] = looking.whole and bool(looking.caption)
-        shown = replace(looking, phrases=_phrases(value["phrases"]))
-        return render.status("ok", _summary(found, self.engine.evidence)), value, shown
-
-    @staticmethod
-    def _say(text: str) -> Outputs:
-        """An error in place of what was aligned before, which was something else."""
-        return render.status("error", text), None, gr.skip()
+        value["whole"] = session.whole and bool(session.caption)
+        return AlignOutputs(
+            status=render.status("ok", _summary(found, self.engine.evidence)),
+            view=value,
+            session=replace(session, phrases=_phrases(value["phrases"])),
+        )
 
 
-def read_phrases(rows: Any, caption: str) -> tuple[Phrase, ...]:
-    """The phrases of the page's editor, rows of "text" and "span".
-
-    A span counts only where the words really stand.
-
-    Raises:
-        ValueError: a phrase without words, or rows that the editor does not make.
-    """
-    phrases = []
-    for row in rows if isinstance(rows, list) else [rows]:
-        try:
-            text, (start, end) = " ".join(row["text"].split()), map(int, row.get("span") or (0, 0))
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(f"{row!r:.80} is no phrase with its place in the caption") from error
-        if not text:
-            raise ValueError("a phrase is empty")
-        stands = 0 <= start < end <= len(caption) and caption[start:end] == row["text"]
-        phrases.append(Phrase(text, start, end) if stands else Phrase(text, 0, 0))
-    return tuple(phrases)
+def _show_trouble(trouble: Trouble) -> AlignOutputs:
+    """An error in place of what was aligned before, which was something else."""
+    return AlignOutputs(status=render.status("error", trouble.message), view=None)
 
 
 def _phrases(rows: Sequence[dict[str, Any]]) -> tuple[Phrase, ...]:
     return tuple(Phrase(row["text"], *(row["span"] or (0, 0))) for row in rows if not row["whole"])
-
-
-def _placed(text: str, caption: str) -> Phrase:
-    found = re.search(re.escape(text), caption, re.IGNORECASE)
-    return Phrase(found[0], *found.span()) if found else Phrase(text, 0, 0)
-
-
-def _settings(matching: str, temperature: float, ranking: str, regions: float) -> AlignSettings:
-    return AlignSettings(
-        matching=matching,  # type: ignore[arg-type]
-        temperature=temperature,
-        objectness=ranking,  # type: ignore[arg-type]
-        regions=int(regions),
-    )
 
 
 def _summary(found: Aligned, evidence: float) -> str:

@@ -26,14 +26,14 @@ def view(aligned: Aligned, photo: Image.Image, evidence: float) -> dict[str, Any
         photo: the picture to draw on, of any size with the photo's aspect.
         evidence: where the threshold of "not in this photo" begins.
     """
-    told = aligned.alignment.to_json()
-    whole = (0, len(told["caption"]))
-    for index, phrase in enumerate(told["phrases"]):
+    values = aligned.alignment.to_json()
+    whole = (0, len(values["caption"]))
+    for index, phrase in enumerate(values["phrases"]):
         colour = colour_of(index)
         phrase["colour"], phrase["ink"] = colour, text_colour_on(colour)
         phrase["whole"] = phrase["span"] is not None and tuple(phrase["span"]) == whole
     return {
-        **told,
+        **values,
         "scores": _rounded(aligned.alignment.scores),
         "weights": _rounded(aligned.alignment.weights),
         "boxes": _rounded(aligned.alignment.boxes, 2),

@@ -10,10 +10,12 @@ from typing import Any
 import gradio as gr
 
 from app.engine import Engine
-from app.ui import api as answers
-from app.ui.align.actions import AlignActions, Looking
-from app.ui.api import answer
+from app.ui.align.actions import AlignActions, AlignOutputs
+from app.ui.align.endpoints import Endpoints
+from app.ui.align.find import AlignSession
+from app.ui.shared import api as answers
 from app.ui.shared import html as render
+from app.ui.shared.api import answer
 from app.ui.shared.events import MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
 from app.ui.shared.photo import Photo
@@ -67,7 +69,7 @@ def build(engine: Engine) -> AlignParts:
     defaults = AlignSettings()
     config = engine.predictor.model.config
     usable = [k for k in OBJECTNESS if config.quality or k not in ("iou", "foreground")]
-    session = gr.State(Looking())
+    session = gr.State(AlignSession())
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             photo = Photo(
@@ -135,8 +137,9 @@ def build(engine: Engine) -> AlignParts:
 
     actions = AlignActions(engine)
     settings = [matching, temperature, ranking, regions]
-    shown = [status, view, session]
-    _api(actions, photo, caption, settings)  # first, so that no handler of the page takes its name
+    shown = list(AlignOutputs(status=status, view=view, session=session))
+    # first, so that no handler of the page takes its name
+    _api(Endpoints(engine), photo, caption, settings)
     gr.on(
         [button.click, caption.submit],
         actions.align,
@@ -180,15 +183,15 @@ def build(engine: Engine) -> AlignParts:
     return AlignParts(photo, caption, actions.align, inputs, shown, followed)
 
 
-def _api(actions: AlignActions, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:
+def _api(endpoints: Endpoints, photo: Photo, caption: gr.Textbox, settings: list[Any]) -> None:
     """The endpoint /align for gradio_client."""
     phrases = gr.Textbox("", label="phrases", visible=False)
     whole = gr.Checkbox(True, label="whole", visible=False)
-    told = answer(answers.Aligned, "alignment")
+    output = answer(answers.Aligned, "alignment")
     gr.Button(visible=False).click(
-        actions.api_align,
+        endpoints.align,
         [photo, caption, phrases, whole, *settings],
-        told,
+        output,
         api_name="align",
         **MODEL,
     )

@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from app.engine import Engine
-from app.labelstudio.api.config_map import ConfigError
-from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, images_of_project
-from app.progress import Tell, untold
-from app.runs import sources
-from app.runs.export import FORMATS, export
-from app.runs.files import SourceError
+from app.labelstudio.api.connection import Connection
 from app.runs.jobs import Job, estimate
 from app.runs.records import Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from app.ui.batch.export import FORMAT_NAMES, make_file
+from app.ui.batch.sources import BatchForm, Reader, images_of, reader_of
+from app.ui.batch.views import exported, rows_of, status_of, threshold_notes
 from app.ui.shared import html as render
-from app.ui.shared.access import Access, AccessError
-from app.ui.shared.projects import Project, number
-from app.ui.shared.run_folders import UPLOADS, RunFolders, keep_uploads
+from app.ui.shared.access import Access
+from app.ui.shared.events import SKIP
+from app.ui.shared.projects import Project
+from app.ui.shared.run_folders import UPLOADS, RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
 from app.ui.shared.toasts import toast, warn
-from detclipv2.language.vocabulary import VocabularyError
+from app.ui.shared.trouble import TROUBLE
 
-TROUBLE = (
-    RunError,
-    SourceError,
-    VocabularyError,
-    LabelStudioError,
-    ConfigError,
-    OSError,
-    ValueError,
-    sqlite3.Error,
-)
-FORMAT_NAMES = {
-    "COCO": "coco",
-    "YOLO": "yolo",
-    "Pascal VOC": "voc",
-    "CSV": "csv",
-    "Label Studio tasks": "labelstudio",
-}
-assert set(FORMAT_NAMES.values()) == set(FORMATS)
-_MOST_SHOWN = 200
+
+class StartOutputs(NamedTuple):
+    """The list of runs, and what is said of the form."""
+
+    run: Any = SKIP
+    said: Any = SKIP
+
+
+class RunOutputs(NamedTuple):
+    """The list of runs, and the chosen one's status and table."""
+
+    run: Any
+    status: str
+    table: list[list[Any]]
+
+
+class ExportOutputs(NamedTuple):
+    """The file to download, and what is in it."""
+
+    file: Any
+    said: str
 
 
 @dataclass(frozen=True)
@@ -90,22 +86,25 @@ class BatchActions:
         progress: gr.Progress = PROGRESS,
     ) -> str:
         """How many photos there are and how long they will take, measured on three of them."""
+        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, int(tiles))
         try:
-            self.engine.predictor.vocabulary(prompts)
+            vocabulary = self.engine.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
-            tell = self.stops.teller("Listing photos", progress, visitor)
-            images = self._images(
-                files, places, every, project, unlabelled, connection, visitor, tell=tell
+            listing = self.stops.progress_of("Listing photos", progress, visitor)
+            images = images_of(
+                form,
+                self.access.permissions(visitor),
+                self._server(connection, visitor),
+                on_progress=listing,
             )
-            tell = self.stops.teller("Measuring", progress, visitor)
             seconds = estimate(
                 images,
                 self.engine.predictor,
                 read,
-                prompts,
+                vocabulary,
                 self.engine.asked_size,
-                tiles=int(tiles),
-                tell=tell,
+                tiles=form.tiles,
+                on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:
             return render.status("error", str(error))
@@ -126,38 +125,36 @@ class BatchActions:
         connection: Connection | None,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """Begin a run; returns the list of runs and the status."""
+    ) -> StartOutputs:
+        """Begin a run."""
+        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, int(tiles))
         try:
             with self.runs.new(name) as folder:
-                vocabulary = self.engine.predictor.vocabulary(prompts)
+                vocabulary = self.engine.vocabulary(prompts)
                 read = self.reader(hosts, connection, visitor)
-                images = self._images(
-                    files,
-                    places,
-                    every,
-                    project,
-                    unlabelled,
-                    connection,
-                    visitor,
+                images = images_of(
+                    form,
+                    self.access.permissions(visitor),
+                    self._server(connection, visitor),
                     folder / UPLOADS,
-                    self.stops.teller("Listing photos", progress, visitor),
+                    self.stops.progress_of("Listing photos", progress, visitor),
                 )
-                source = f"project {number(project)}" if project else places.strip() or "uploads"
                 settings = settings_of(
                     self.engine,
                     vocabulary.serialise(),
                     threshold=threshold,
-                    tiles=int(tiles),
-                    source=source,
+                    tiles=form.tiles,
+                    source=form.source,
                     begun_by=self.access.origin(visitor),
                 )
                 run = Run.create(folder, settings, images)
         except TROUBLE as error:
-            return gr.skip(), render.status("error", str(error))
+            return StartOutputs(said=render.status("error", str(error)))
         self._work(run, read)
-        said = render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs.")
-        return gr.Dropdown(choices=self.runs.choices(visitor), value=folder.name), said
+        return StartOutputs(
+            gr.Dropdown(choices=self.runs.choices(visitor), value=folder.name),
+            render.status("ok", f"Started “{folder.name}”; it goes on below, under Runs."),
+        )
 
     def resume(
         self,
@@ -217,39 +214,21 @@ class BatchActions:
             return render.status("error", str(error))
         photos = f"{counts.done} of {counts.done + counts.empty} photos"
         words = f"{before} boxes became {after}, on {photos}"
-        return render.status("ok", words, _unmoved(run))
+        return render.status("ok", words, threshold_notes(run))
 
     def status(self, name: str | None, visitor: gr.Request) -> str:
         """Where a run stands, as HTML."""
         try:
-            run = self.runs.open(name, visitor)
-            counts, version = run.counts(), run.model_version
+            return status_of(self.runs.open(name, visitor), self.runs.job(name, visitor))
         except (RunError, OSError, sqlite3.Error) as error:
             return render.status("error" if name else "idle", str(error))
-        job = self.runs.job(name, visitor)
-        phase = "stopped" if counts.pending else "finished"
-        left, problem = None, ""
-        if job is not None:
-            now = job.progress()
-            phase, left, problem = now.phase, now.seconds_left, now.problem
-        words = f"{run.folder.name}: {phase}, {counts.looked_at:,} of {counts.total:,} photos"
-        if left and phase == "running":
-            words += f", about {render.duration(left)} left"
-        lines = [
-            f"{counts.done} with boxes · {counts.empty} empty · {counts.failed} failed",
-            f"threshold {run.view.threshold:g} · version {version}",
-        ]
-        if problem:
-            return render.status("error", f"{words}. {problem}", lines)
-        bar = render.bar(counts.looked_at, counts.total)
-        return bar + render.status("ok" if not counts.pending else "idle", words, lines)
 
-    def refresh(self, name: str | None, visitor: gr.Request) -> tuple[Any, ...]:
+    def refresh(self, name: str | None, visitor: gr.Request) -> RunOutputs:
         """The list of runs again, and the chosen one's status and table."""
         choices = self.runs.choices(visitor)
         names = [name for _, name in choices]
         chosen = name if name in names else (names[0] if names else None)
-        return gr.Dropdown(choices=choices, value=chosen), *self.tick(chosen, visitor)
+        return RunOutputs(gr.Dropdown(choices=choices, value=chosen), *self.tick(chosen, visitor))
 
     def tick(self, name: str | None, visitor: gr.Request) -> tuple[str, list[list[Any]]]:
         """A run's status and table, again and again."""
@@ -258,18 +237,9 @@ class BatchActions:
     def rows(self, name: str | None, visitor: gr.Request) -> list[list[Any]]:
         """Photos of a run: failed ones first, each with why."""
         try:
-            run = self.runs.open(name, visitor)
-            view = run.view
+            return rows_of(self.runs.open(name, visitor))
         except (RunError, OSError, sqlite3.Error):
             return []
-        rows = []
-        for states in (("failed",), ("done", "empty")):
-            for image in run.images(*states):
-                boxes = 0 if image.state == "failed" else len(run.boxes(image, view))
-                rows.append([image.file_name, image.state, boxes, image.reason or ""])
-                if len(rows) >= _MOST_SHOWN:
-                    return rows
-        return rows
 
     def export(
         self,
@@ -279,7 +249,7 @@ class BatchActions:
         connection: Connection | None,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, str]:
+    ) -> ExportOutputs:
         """A file of that format to download, and what is in it; folders are packed into a zip
         archive.
 
@@ -289,19 +259,18 @@ class BatchActions:
             run = self.runs.open(name, visitor)
             if threshold != run.view.threshold:
                 self._filter(run, name, threshold, visitor)
-            self.downloads.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self.downloads))
-            read = self.reader("", connection, visitor)
-            tell = self.export_stops.teller("Exporting", progress, visitor)
             missed: list[str] = []
-            made = export(
-                run, FORMAT_NAMES[kind], folder, read=read, tell=tell, missed=missed.append
+            made = make_file(
+                run,
+                FORMAT_NAMES[kind],
+                self.downloads,
+                self.reader("", connection, visitor),
+                self.export_stops.progress_of("Exporting", progress, visitor),
+                missed.append,
             )
             if missed:
                 warn(f"{len(missed)} photos are missing in it. {missed[0]}")
-            if made.is_dir():
-                made = Path(shutil.make_archive(str(folder / made.name), "zip", made))
-            return gr.File(str(made), visible=True), _exported(run)
+            return ExportOutputs(gr.File(str(made), visible=True), exported(run))
         except TROUBLE as error:
             raise toast(error) from error
 
@@ -316,71 +285,11 @@ class BatchActions:
         self.runs.jobs[run.folder.name] = job
         job.start()
 
-    def _images(
-        self,
-        files: list[str] | None,
-        written: str,
-        every: float | None,
-        project: Project,
-        unlabelled: bool,
-        connection: Connection | None,
-        visitor: gr.Request,
-        keep: Path | None = None,
-        tell: Tell = untold,
-    ) -> list[ImageRef]:
-        """What the form names; uploads are copied into `keep`, if it is told."""
-        if project:
-            server = connection or self.access.connect("", "", visitor)
-            return images_of_project(server, number(project), only_unlabelled=unlabelled, tell=tell)
-        places = [line.strip() for line in written.splitlines() if line.strip()]
-        self.access.check_paths(places, visitor)
-        paths = files or []
-        if files and keep is not None:
-            paths = keep_uploads(files, keep)
-        if not paths and not places:
-            raise RunError("no photos yet: upload some, name a folder, or a Label Studio project")
-        named = [os.path.expanduser(place) for place in places]
-        find = partial(sources.find_images, every=0 if every is None else every)
-        if named:
-            self.access.check_images(find(named), visitor)
-        return find([*paths, *named])
+    def _server(
+        self, connection: Connection | None, visitor: gr.Request
+    ) -> Callable[[], Connection]:
+        return lambda: connection or self.access.connect("", "", visitor)
 
-    def reader(
-        self, hosts: str, connection: Connection | None, visitor: gr.Request
-    ) -> Callable[[ImageRef], bytes]:
+    def reader(self, hosts: str, connection: Connection | None, visitor: gr.Request) -> Reader:
         """Reads images for one visitor, from hosts that they may name."""
-        allowed = self.access.hosts(hosts, visitor)
-
-        @cache
-        def tasks() -> TaskImages:
-            server = connection or self.access.connect("", "", visitor)
-            return TaskImages(server, hosts=allowed)
-
-        def read(image: ImageRef) -> bytes:
-            try:
-                return sources.read(image, allowed) if image.task is None else tasks().read(image)
-            except (AccessError, LabelStudioError) as error:
-                raise SourceError(str(error)) from error
-
-        return read
-
-
-def _exported(run: Run) -> str:
-    """What an export holds, and what of the run it does not."""
-    counts = run.counts()
-    boxes, photos = sum(run.class_counts().values()), counts.done + counts.empty
-    words = f"Exported {boxes:,} boxes of {photos:,} photos at threshold {run.view.threshold:g}"
-    missing = [
-        f"{number:,} photos are not in it: {why}"
-        for number, why in ((counts.pending, "not looked at yet"), (counts.failed, "failed"))
-        if number
-    ]
-    return render.status("hint" if missing else "ok", words, missing)
-
-
-def _unmoved(run: Run) -> list[str]:
-    """Why a run's threshold may change nothing."""
-    own = run.view.vocabulary.thresholds
-    if len(own) < len(run.view.vocabulary.returned):
-        return []
-    return ["Every class has its own @ threshold, so this one changes nothing."]
+        return reader_of(self.access.hosts(hosts, visitor), self._server(connection, visitor))

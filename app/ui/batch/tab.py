@@ -7,9 +7,9 @@ import gradio as gr
 from app.engine import Engine
 from app.engine_types import Settings
 from app.runs.video import EVERY
-from app.ui.batch.actions import FORMAT_NAMES, BatchActions
+from app.ui.batch.actions import BatchActions
+from app.ui.batch.export import FORMAT_NAMES
 from app.ui.batch.review import HINT, Review
-from app.ui.detect.tab import closer_look
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips
 from app.ui.shared.access import Access
@@ -18,6 +18,7 @@ from app.ui.shared.photo import cache_folder
 from app.ui.shared.projects import listed, picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
+from app.ui.shared.tiles import tiles_choice
 
 
 def build(
@@ -69,7 +70,7 @@ def build(
                 elem_id="batch-prompts",
                 placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
             )
-            vocabulary_chips.build(prompts, "batch-prompts", engine.predictor.vocabulary)
+            vocabulary_chips.build(prompts, "batch-prompts", engine.vocabulary)
             threshold = gr.Slider(
                 0.05,
                 1,
@@ -79,7 +80,7 @@ def build(
                 elem_id="batch-threshold",
                 info="Lower boxes are kept, so it can change later.",
             )
-            tiles = closer_look("batch-tiles")
+            tiles = tiles_choice("batch-tiles")
             name = gr.Textbox(
                 value="", label="Name of the run (optional)", elem_id="batch-name", max_lines=1
             )
@@ -211,16 +212,16 @@ def build(
         **PRIVATE,
     )
     review = Review(runs, actions.reader)
-    looked = [photo, shown_photo, seen]
+    photo_outputs = [photo, shown_photo, seen]
     at = [shown_from, hosts, connection]
-    table.select(review.choose, [chosen, *at], looked, **PRIVATE)
-    earlier.click(review.back, [chosen, photo, *at], looked, **PRIVATE)
-    later.click(review.on, [chosen, photo, *at], looked, **PRIVATE)
+    table.select(review.choose, [chosen, *at], photo_outputs, **PRIVATE)
+    earlier.click(review.back, [chosen, photo, *at], photo_outputs, **PRIVATE)
+    later.click(review.on, [chosen, photo, *at], photo_outputs, **PRIVATE)
     gr.on(
         [chosen.change, shown_from.change],
         review.show,
         [chosen, photo, *at],
-        looked,
+        photo_outputs,
         show_progress="hidden",
         trigger_mode="always_last",
         **PRIVATE,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app.browse.job import BrowseJob, known_runs, run_of
-from app.browse.store import ORDERS, BrowseRun, Filter
+from app.browse.job import BrowseJob, readable_runs, run_of
+from app.browse.records import ORDERS, Filter
+from app.browse.store import BrowseRun
 from app.engine import Engine
-from app.formats import coco
+from app.formats.atomic import write_bytes
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError, place
 from app.ui.shared.cards import cards
+from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import Link
 from app.ui.shared.photo import cache_folder
 from app.ui.shared.toasts import toast
@@ -26,7 +29,37 @@ from detclipv2.language.vocabulary import Vocabulary
 PAGE = 12
 ANY = 6.0
 """The top of the slider: photos of any evidence."""
-Outputs = tuple[Any, ...]
+
+
+class JobOutputs(NamedTuple):
+    """The status, the run's folder, and the timer that keeps them up to date."""
+
+    status: Any = SKIP
+    folder: Any = SKIP
+    timer: Any = SKIP
+
+
+class GalleryOutputs(NamedTuple):
+    """A page of the gallery, its place among the pages, and its number."""
+
+    gallery: Any = SKIP
+    place: Any = SKIP
+    page: Any = SKIP
+
+
+class OpenedOutputs(NamedTuple):
+    """The Align tab's photo and caption, and the tab that is shown."""
+
+    photo: Any
+    caption: Any
+    tabs: Any
+
+
+class PromptsOutputs(NamedTuple):
+    """The Detect tab's words, and the tab that is shown."""
+
+    prompts: Any = SKIP
+    tabs: Any = SKIP
 
 
 @dataclass
@@ -43,27 +76,25 @@ class BrowseActions:
     _job: BrowseJob | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, source: str, visitor: gr.Request) -> Outputs:
-        """Begin to align a data set, or go on with it: status, the run's folder, the timer."""
+    def start(self, source: str, visitor: gr.Request) -> JobOutputs:
+        """Begin to align a data set, or go on with it."""
         if not source.strip():
-            return self._say("Name a data set: a folder or file on the machine that serves this.")
+            return _refuse("Name a data set: a folder or file on the machine that serves this.")
         try:
             path = place(source)
             self.access.check_paths([source.strip()], visitor)
         except AccessError as error:
-            return self._say(str(error))
+            return _refuse(str(error))
         if not path.exists():
-            return self._say(f"no file or folder {source.strip()!r}; check the path")
+            return _refuse(f"no file or folder {source.strip()!r}; check the path")
         with self._lock:
             if self._job is not None and self._job.running:
-                return self._say(
-                    "Another data set is being aligned; cancel it or wait for its end."
-                )
+                return _refuse("Another data set is being aligned; cancel it or wait for its end.")
             size = self.engine.asked_size
             run = run_of(path, self.engine.fingerprint, size=size)
             self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, size)
             self._job.start()
-        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+        return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
 
     def cancel(self, folder: str) -> str:
         """Stop the job; what is done is kept, and the same data set goes on from there."""
@@ -72,17 +103,17 @@ class BrowseActions:
             self._job.join(10)
         return self.status(folder)
 
-    def choose(self, folder: str | None, visitor: gr.Request) -> Outputs:
+    def choose(self, folder: str | None, visitor: gr.Request) -> JobOutputs:
         """Show a run made earlier."""
-        run = next((run for run in self._known(visitor) if str(run.folder) == folder), None)
+        run = next((run for run in self._visible_runs(visitor) if str(run.folder) == folder), None)
         if run is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self.status(str(run.folder)), str(run.folder), gr.Timer(active=True)
+            return JobOutputs()
+        return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
 
     def earlier(self, visitor: gr.Request) -> Any:
         """The runs that the visitor may see, for the list."""
         found = []
-        for run in self._known(visitor):
+        for run in self._visible_runs(visitor):
             about, counts = run.about, run.counts()
             if about is not None:
                 words = f"{about.source} · {counts.total} captions · {about.model}"
@@ -112,12 +143,12 @@ class BrowseActions:
         if mine and job and job.error:
             return render.status("error", f"{done}. It ended early: {job.error}", lines)
         if mine and job and job.running:
-            told = "Reading the data set" if about is None else done
+            headline = "Reading the data set" if about is None else done
             if job.rate > 0:
                 left = counts.pending / job.rate
                 wait = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
-                told += f" · about {wait} left"
-            return _bar(told, 1 - counts.pending / max(1, counts.total))
+                headline += f" · about {wait} left"
+            return _bar(headline, 1 - counts.pending / max(1, counts.total))
         kind: render.Kind = "ok" if counts.pending == 0 else "hint"
         rest = "" if counts.pending == 0 else ". Stopped; press Align all to go on"
         return render.status(kind, done + rest, lines)
@@ -132,10 +163,10 @@ class BrowseActions:
         order: str,
         page: float,
         visitor: gr.Request,
-    ) -> Outputs:
-        """A page of the gallery, its place among the pages, and the page's number."""
+    ) -> GalleryOutputs:
+        """A page of the gallery."""
         if not folder:
-            return gr.skip(), gr.skip(), gr.skip()
+            return GalleryOutputs()
         chosen = Filter(phrase, None if most >= ANY else most, least, missing)
         number = max(1, int(page or 1))
         run = BrowseRun(Path(folder))
@@ -146,9 +177,9 @@ class BrowseActions:
         try:  # captions may name photos of other folders
             self.access.check_files((row.photo.file for row in rows), visitor)
         except AccessError as error:
-            return render.status("error", str(error)), gr.skip(), number
-        told = f"{total:,} captions · page {number} of {pages:,}"
-        return cards(rows, least), f'<p class="label">{told}</p>', number
+            return GalleryOutputs(render.status("error", str(error)), page=number)
+        place = f"{total:,} captions · page {number} of {pages:,}"
+        return GalleryOutputs(cards(rows, least), f'<p class="label">{place}</p>', number)
 
     def link(
         self,
@@ -176,30 +207,30 @@ class BrowseActions:
             },
         ).query()
 
-    def follow(self, link: Link, visitor: gr.Request) -> Outputs:
+    def follow(self, link: Link, visitor: gr.Request) -> Sequence[Any]:
         """The tab as a link describes it: folder, filters, the phrase again, what `show`
         gives, status, timer."""
-        told = link.settings
-        name = str(told.get("run", ""))
-        run = next((run for run in self._known(visitor) if run.folder.name == name), None)
+        settings = link.settings
+        name = str(settings.get("run", ""))
+        run = next((run for run in self._visible_runs(visitor) if run.folder.name == name), None)
         folder = "" if run is None else str(run.folder)
-        order = told.get("order", "worst")
+        order = settings.get("order", "worst")
         filters = (
             folder,
             link.words,
-            float(told.get("most", ANY)),
-            bool(told.get("missing", False)),
-            float(told.get("least", self.engine.evidence)),
+            float(settings.get("most", ANY)),
+            bool(settings.get("missing", False)),
+            float(settings.get("least", self.engine.evidence)),
             order if order in ORDERS else "worst",
         )
         if run is None:
             said = "The data set of this link was not aligned on this machine; align it here first."
-            same = (gr.skip(), gr.skip(), gr.skip())
-            return (*filters, link.words, *same, render.status("error", said), gr.skip())
-        shown = self.show(*filters, float(told.get("page", 1)), visitor)
-        return (*filters, link.words, *shown, self.status(folder), gr.Timer(active=True))
+            status = render.status("error", said)
+            return [*filters, link.words, *GalleryOutputs(), status, SKIP]
+        shown = self.show(*filters, float(settings.get("page", 1)), visitor)
+        return [*filters, link.words, *shown, self.status(folder), gr.Timer(active=True)]
 
-    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> Outputs:
+    def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> OpenedOutputs:
         """A card's photo and caption into the Align tab."""
         try:
             found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
@@ -211,8 +242,8 @@ class BrowseActions:
         # gradio serves files of its own cache only
         name = hashlib.sha256(content).hexdigest()[:16]
         path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
-        coco.write_bytes(path, content)
-        return str(path), found.photo.caption, gr.Tabs(selected="align")
+        write_bytes(path, content)
+        return OpenedOutputs(str(path), found.photo.caption, gr.Tabs(selected="align"))
 
     def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
         """The data set's noun phrases with their counts."""
@@ -221,17 +252,17 @@ class BrowseActions:
         rows = BrowseRun(Path(folder)).vocabulary(least)
         return [[text, count, round(gone, 3), round(mean, 3)] for text, count, gone, mean in rows]
 
-    def as_prompts(self, rows: list[list[Any]], top: float) -> Outputs:
+    def as_prompts(self, rows: list[list[Any]], top: float) -> PromptsOutputs:
         """The most frequent phrases as the Detect tab's prompts."""
         names = [str(row[0]) for row in rows[: int(top)] if str(row[0]).strip()]
         if not names:
-            return gr.skip(), gr.skip()
-        return Vocabulary.of(names).serialise(), gr.Tabs(selected="detect")
+            return PromptsOutputs()
+        return PromptsOutputs(Vocabulary.of(names).serialise(), gr.Tabs(selected="detect"))
 
-    def _known(self, visitor: gr.Request) -> list[BrowseRun]:
+    def _visible_runs(self, visitor: gr.Request) -> list[BrowseRun]:
         """The runs whose data set the visitor may name."""
         found = []
-        for run in known_runs():
+        for run in readable_runs():
             about = run.about
             try:
                 self.access.check_paths([] if about is None else [about.source], visitor)
@@ -244,9 +275,9 @@ class BrowseActions:
         job = self._job
         return job is not None and job.running and str(job.run.folder) == folder
 
-    @staticmethod
-    def _say(text: str) -> Outputs:
-        return render.status("error", text), gr.skip(), gr.skip()
+
+def _refuse(text: str) -> JobOutputs:
+    return JobOutputs(render.status("error", text))
 
 
 def _bar(text: str, share: float) -> str:

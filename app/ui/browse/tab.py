@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from app.browse.store import ORDERS
+from app.browse.records import ORDERS
 from app.engine import Engine
 from app.ui.align.tab import AlignParts
-from app.ui.browse.actions import ANY, BrowseActions, Outputs
+from app.ui.browse.actions import ANY, BrowseActions, GalleryOutputs, JobOutputs
 from app.ui.shared.access import Access
-from app.ui.shared.events import MODEL, PRIVATE
+from app.ui.shared.events import MODEL, PRIVATE, SKIP
 from app.ui.shared.links import Followed, copies_link
 
 _OPEN = """
@@ -100,25 +101,24 @@ def build(
     timer = gr.Timer(1.5, active=False)
 
     filters = [folder, phrase, most, missing, least, order, page]
-    shown = [gallery, place, page]
+    shown = list(GalleryOutputs(gallery, place, page))
+    job = list(JobOutputs(status, folder, timer))
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 
-    def from_the_start(visitor: gr.Request, folder: str, *values: Any) -> Outputs:
+    def from_the_start(visitor: gr.Request, folder: str, *values: Any) -> GalleryOutputs:
         first_page = (*values[:-1], 1)
         return actions.show(folder, *first_page, visitor)  # type: ignore[call-arg]
 
-    def look_for(
+    def filter_by_phrase(
         visitor: gr.Request, before: str, folder: str, phrase: str, *values: Any
-    ) -> Outputs:
+    ) -> Sequence[Any]:
         if phrase == before:  # a link has set it, together with the page
-            return tuple(gr.skip() for _ in (*shown, typed))
-        return (*from_the_start(visitor, folder, phrase, *values), phrase)
+            return [*GalleryOutputs(), SKIP]
+        return [*from_the_start(visitor, folder, phrase, *values), phrase]
 
     for began in (
-        gr.on(
-            [start.click, source.submit], actions.start, source, [status, folder, timer], **quiet
-        ),
-        earlier.input(actions.choose, earlier, [status, folder, timer], **quiet),
+        gr.on([start.click, source.submit], actions.start, source, job, **quiet),
+        earlier.input(actions.choose, earlier, job, **quiet),
     ):
         began.then(from_the_start, filters, shown, **quiet)
     cancel.click(actions.cancel, folder, status, **quiet).then(
@@ -135,7 +135,9 @@ def build(
         trigger_mode="always_last",
         **quiet,
     )
-    phrase.change(look_for, [typed, *filters], [*shown, typed], trigger_mode="always_last", **quiet)
+    phrase.change(
+        filter_by_phrase, [typed, *filters], [*shown, typed], trigger_mode="always_last", **quiet
+    )
     page.submit(actions.show, filters, shown, **quiet)
     back.click(lambda n: max(1, int(n) - 1), page, page, **quiet).then(
         actions.show, filters, shown, **quiet

@@ -23,7 +23,7 @@ COLOURS = {
 _LABELLED = 15
 """Changes of a photo that carry their words; the others show them when pointed at."""
 
-Box = tuple[float, float, float, float]
+Corners = tuple[float, float, float, float]
 
 
 def picture(result: Comparison, marked: Change | None = None) -> str:
@@ -64,15 +64,15 @@ def picture(result: Comparison, marked: Change | None = None) -> str:
 
 
 def place_labels(
-    boxes: Sequence[Box], sizes: Sequence[tuple[float, float]], frame: tuple[float, float]
-) -> list[Box | None]:
+    boxes: Sequence[Corners], sizes: Sequence[tuple[float, float]], frame: tuple[float, float]
+) -> list[Corners | None]:
     """Where labels of `sizes` (width, height) go so that none covers another.
 
     Above their box, below it, or inside at its top or bottom, from its left or its right edge; the
     first labels choose first. Gives xyxy inside the frame (width, height), None where no place is
     free.
     """
-    placed: list[Box | None] = []
+    placed: list[Corners | None] = []
     for (x1, y1, x2, y2), (width, height) in zip(boxes, sizes, strict=True):
         spots = [
             (x, y, x + width, y + height)
@@ -92,7 +92,7 @@ def place_labels(
     return placed
 
 
-def _meet(a: Box, b: Box) -> bool:
+def _meet(a: Corners, b: Corners) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
@@ -102,12 +102,12 @@ def _width(words: str) -> float:
 
 
 def _words(change: Change) -> str:
-    before, after = (_told(entry) for entry in (change.before, change.after))
-    told = f"{before} → {after}" if before and after else before or after
-    return {"gained": "+ ", "lost": "− "}.get(change.kind, "") + told
+    before, after = (_label(entry) for entry in (change.before, change.after))
+    words = f"{before} → {after}" if before and after else before or after
+    return {"gained": "+ ", "lost": "− "}.get(change.kind, "") + words
 
 
-def _box(change: Change, thick: float, spot: Box | None, size: float, *, faint: bool) -> str:
+def _box(change: Change, thick: float, spot: Corners | None, size: float, *, faint: bool) -> str:
     x1, y1, x2, y2 = change.box
     colour, words = COLOURS[change.kind], escape(_words(change))
     label = ""
@@ -129,5 +129,5 @@ def _box(change: Change, thick: float, spot: Box | None, size: float, *, faint: 
     )
 
 
-def _told(entry: tuple[str, float] | None) -> str:
+def _label(entry: tuple[str, float] | None) -> str:
     return f"{entry[0]} {entry[1]:.2f}" if entry else ""

@@ -9,17 +9,18 @@ import gradio as gr
 
 from app.engine import Engine
 from app.engine_types import Settings
-from app.ui import api as answers
-from app.ui.api import answer
-from app.ui.compare.actions import CompareActions
+from app.ui.compare.actions import CompareActions, CompareOutputs
+from app.ui.compare.endpoints import Endpoints
+from app.ui.compare.find import Detectors
 from app.ui.compare.table import HEADERS, Compared
-from app.ui.detect.actions import DEMO
+from app.ui.shared import api as answers
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips, vocabulary_editor
 from app.ui.shared.access import Access
+from app.ui.shared.api import answer
 from app.ui.shared.events import LONG, MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
-from app.ui.shared.photo import Photo
+from app.ui.shared.photo import DEMO, Photo
 
 _EXAMPLE = ("astronaut.jpg", "person, orange suit", "people, orange suit, face", 0.3)
 
@@ -66,9 +67,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                         elem_id=f"compare-words-{side}",
                     )
                 )
-                vocabulary_chips.build(
-                    words[-1], f"compare-words-{side}", engine.predictor.vocabulary
-                )
+                vocabulary_chips.build(words[-1], f"compare-words-{side}", engine.vocabulary)
                 with gr.Accordion("Template and model", open=False):
                     templates.append(
                         gr.Textbox(
@@ -116,10 +115,11 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
             buttons=["copy"],
         )
 
-    actions = CompareActions(engine, access)
+    detectors = Detectors(engine)
+    actions = CompareActions(detectors, access)
     asked = [*words, *templates, *models, threshold]
-    outputs = [status, table, shown, compared]
-    _api(actions, photo, asked)
+    outputs = list(CompareOutputs(status, table, shown, compared))
+    _api(Endpoints(detectors, access), photo, asked)
     everything = [photo, place, *asked]
     begin = gr.State(None)  # a link sets it, once the controls are as the link says
     how: dict[str, Any] = {"show_progress_on": [status], **LONG, **PRIVATE}
@@ -134,16 +134,16 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
         ).then(actions.run, everything, outputs, **how),
     ]
     cancel.click(None, cancels=running, **PRIVATE).then(
-        actions.cancelled, compared, [status, table, shown], **PRIVATE
+        actions.cancelled, compared, outputs, **PRIVATE
     )
     copies_link(link.click, actions.link, [compared, *everything])
-    table.select(actions.choose, compared, [shown, compared], show_progress="hidden", **PRIVATE)
+    table.select(actions.choose, compared, outputs, show_progress="hidden", **PRIVATE)
     return Followed("compare", actions.follow, [*everything, status, begin])
 
 
-def _api(actions: CompareActions, photo: Photo, asked: list[Any]) -> None:
+def _api(endpoints: Endpoints, photo: Photo, asked: list[Any]) -> None:
     """The endpoint /compare for gradio_client."""
-    told = answer(answers.Compared, "changes")
+    output = answer(answers.Compared, "changes")
     gr.Button(visible=False).click(
-        actions.api_compare, [photo, *asked], told, api_name="compare", **MODEL
+        endpoints.compare, [photo, *asked], output, api_name="compare", **MODEL
     )

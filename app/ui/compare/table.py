@@ -33,7 +33,7 @@ class Compared:
 
     @property
     def changes(self) -> list[tuple[Comparison, Change]]:
-        """What the rows tell: all changes, what did not change left out."""
+        """What the rows on_progress: all changes, what did not change left out."""
         every = ((r, c) for r in self.results for c in r.changes if c.kind != "same")
         return [pair for pair, _ in zip(every, range(_ROWS), strict=False)]
 
@@ -73,16 +73,16 @@ def summary(
 ) -> str:
     """Counts so far behind `lead`, then `notes` and the photos that could not be read."""
     counts = total(results)
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+    headline = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
     left = "" if len(results) == photos else f" · {len(results)} of {photos} photos"
     failed = [r.error for r in results if r.error]
     changed = sum(counts[kind] for kind in KINDS if kind != "same")
     if not sum(counts.values()) and not failed:
-        told = "no boxes on either side; lower the threshold or use other words"
+        headline = "no boxes on either side; lower the threshold or use other words"
     elif not changed and not failed:
-        told += ". Both sides find the same"
+        headline += ". Both sides find the same"
     lines = [*notes, *failed[:5]]
-    return render.status("hint" if failed or lead else "ok", lead + told + left, lines)
+    return render.status("hint" if failed or lead else "ok", lead + headline + left, lines)
 
 
 def _score(entry: tuple[str, float] | None) -> float | None:

@@ -14,14 +14,17 @@ from PIL import Image
 from app.engine import Engine
 from app.engine_types import Settings
 from app.formats.drawing import encode
-from app.ui import api as answers
-from app.ui.api import answer
-from app.ui.detect.actions import DEMO, SAMPLES, Actions, Session
+from app.ui.detect.actions import SAMPLES, Actions, DetectOutputs, Session
+from app.ui.detect.drawings import Drawings
+from app.ui.detect.endpoints import Endpoints
+from app.ui.shared import api as answers
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips, vocabulary_editor
+from app.ui.shared.api import answer
 from app.ui.shared.events import MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
-from app.ui.shared.photo import Photo, cache_folder
+from app.ui.shared.photo import DEMO, Photo, cache_folder
+from app.ui.shared.tiles import tiles_choice
 from detclipv2.language.vocabulary import Vocabulary
 
 SYNTAX = """\
@@ -86,7 +89,7 @@ def build(engine: Engine) -> DetectParts:
                 elem_id="prompts",
                 placeholder="cat, a red mug\ncup: mug, tumbler @0.35\n!shadow",
             )
-            vocabulary_chips.build(prompts, "prompts", engine.predictor.vocabulary)
+            vocabulary_chips.build(prompts, "prompts", engine.vocabulary)
             with gr.Accordion("How to write prompts", open=False):
                 gr.Markdown(SYNTAX)
             folder = cache_folder()
@@ -106,7 +109,7 @@ def build(engine: Engine) -> DetectParts:
                 info="Boxes below this score are hidden; moving it does not run the model again.",
             )
             with gr.Accordion("Small things, overlap, number of boxes", open=False):
-                tiles = closer_look("tiles")
+                tiles = tiles_choice("tiles")
                 nms = gr.Slider(
                     0.05,
                     1,
@@ -153,10 +156,22 @@ def build(engine: Engine) -> DetectParts:
             buttons=["copy"],
         )
 
-    actions = Actions(engine, folder)
+    drawings = Drawings(folder)
+    actions = Actions(engine, drawings)
     sliders: list[gr.Slider | gr.Radio] = [threshold, nms, most, tiles]
-    shown = [photo, status, boxes, classes, per_class, results, session]
-    _api(actions, photo, prompts, sliders)  # first, so that no handler of the page takes its names
+    outputs = DetectOutputs(
+        photo=photo,
+        status=status,
+        boxes=boxes,
+        classes=classes,
+        class_column=per_class,
+        results=results,
+        session=session,
+        prompts=prompts,
+    )
+    shown = list(outputs)
+    # first, so that no handler of the page takes their names
+    _api(Endpoints(engine, drawings), photo, prompts, sliders)
     gr.on(
         [button.click, prompts.submit],
         actions.detect,
@@ -179,7 +194,7 @@ def build(engine: Engine) -> DetectParts:
     classes.input(
         actions.edit_thresholds,
         [classes, session, prompts, *sliders],
-        [*shown, prompts],
+        shown,
         trigger_mode="always_last",
         show_progress="hidden",
         **MODEL,
@@ -189,7 +204,7 @@ def build(engine: Engine) -> DetectParts:
         sample.click(
             partial(actions.pick_sample, index),
             sliders,
-            [*shown, prompts],
+            shown,
             show_progress_on=[photo],
             **MODEL,
             **PRIVATE,
@@ -205,30 +220,19 @@ def build(engine: Engine) -> DetectParts:
             None, js=render.click_on(name), **PRIVATE
         )
     copies_link(link_button.click, actions.link, [session, prompts, *sliders])
-    return DetectParts(prompts, Followed("detect", actions.follow, [prompts, *sliders, *shown]))
-
-
-def closer_look(name: str) -> gr.Radio:
-    """The choice of how closely photos are looked at; its value is `Settings.tiles`."""
-    return gr.Radio(
-        [("none", 1), ("2", 2), ("3", 3), ("4", 4)],
-        value=1,
-        label="Tiles along the photo",
-        elem_id=name,
-        info="Looked at beside the whole photo, for small things; 2 along it are 4 looks more.",
-    )
+    return DetectParts(prompts, Followed("detect", actions.follow, [*sliders, *shown]))
 
 
 def _api(
-    actions: Actions, photo: Photo, prompts: gr.Textbox, sliders: Sequence[gr.Slider | gr.Radio]
+    endpoints: Endpoints, photo: Photo, prompts: gr.Textbox, sliders: Sequence[gr.Slider | gr.Radio]
 ) -> None:
     """The endpoints for gradio_client: /detect and /info."""
     coco = answer(answers.Detected, "detections (COCO)")
     picture = gr.File(label="picture", visible=False)
     gr.Button(visible=False).click(
-        actions.api_detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **MODEL
+        endpoints.detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **MODEL
     )
-    api(actions.api_info, api_name="info")
+    api(endpoints.info, api_name="info")
 
 
 def _caption(prompts: str) -> str:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from app.labelstudio.api.config_map import config_for
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
 from app.labelstudio.learn.pull import pull
-from app.labelstudio.push.plan import Plan, plan, tasks_of
+from app.labelstudio.push.plan import plan, tasks_of
+from app.labelstudio.push.planned import Plan
 from app.labelstudio.push.push import check_configuration, push
 from app.labelstudio.push.queue import by_labelers, by_threshold, write_queue
-from app.labelstudio.push.run_projects import made_project, make_project
+from app.labelstudio.push.run_projects import create_run_project, project_of_run
 from app.runs import sources
-from app.ui.batch.actions import TROUBLE
+from app.ui.labelstudio.outputs import (
+    CheckOutputs,
+    ConnectOutputs,
+    PlanOutputs,
+    ProjectOutputs,
+    PushOutputs,
+)
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
-from app.ui.shared.projects import Project, listed, number
+from app.ui.shared.projects import Project, connected, listed, number
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
+from app.ui.shared.trouble import TROUBLE
 
 _NAMED = 5
 """Photos that are named in a status, at most."""
@@ -43,13 +51,14 @@ class LabelStudioActions:
     access: Access
     stops: Stops = field(default_factory=Stops)
 
-    def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> tuple[Any, ...]:
-        """Who am I? Returns connection, emptied key field, the answer, and the projects."""
+    def connect(self, url: str, key: str, project: Project, visitor: gr.Request) -> ConnectOutputs:
+        """Who am I?"""
         try:
             connection = self.access.connect(url.strip(), key.strip(), visitor)
             account = connection.check()
         except TROUBLE as error:
-            return None, "", render.status("error", str(error)), listed(None, project)
+            status = render.status("error", str(error))
+            return ConnectOutputs(None, "", status, listed(None, project))
         line = f"Connected to {account.url} as {account.email}"
         said = render.status(
             "ok",
@@ -60,7 +69,7 @@ class LabelStudioActions:
                 "The key is kept in memory until this page closes.",
             ],
         )
-        return connection, "", said, listed(connection, project)
+        return ConnectOutputs(connection, "", said, listed(connection, project))
 
     def check(
         self,
@@ -69,39 +78,41 @@ class LabelStudioActions:
         root: str,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> Any:
+    ) -> CheckOutputs:
         """Open five images and say what came of each."""
         try:
-            tell = self.stops.teller("Checking", progress, visitor)
-            images = TaskImages(need(connection), document_root=self._root(root, visitor))
-            found = check_images(need(connection), number(project), images, tell=tell)
+            on_progress = self.stops.progress_of("Checking", progress, visitor)
+            images = TaskImages(connected(connection), document_root=self._root(root, visitor))
+            found = check_images(
+                connected(connection), number(project), images, on_progress=on_progress
+            )
         except TROUBLE as error:
-            return render.status("error", str(error)), gr.skip()
+            return CheckOutputs(render.status("error", str(error)))
         rows = [[c.task, c.url, c.kind, c.place, c.status] for c in found]
         good = sum(c.ok for c in found)
         kind: render.Kind = "ok" if good == len(found) and found else "hint"
-        return render.status(kind, f"{good} of {len(found)} images open"), gr.Dataframe(
-            rows, visible=bool(rows)
-        )
+        status = render.status(kind, f"{good} of {len(found)} images open")
+        return CheckOutputs(status, gr.Dataframe(rows, visible=bool(rows)))
 
     def make_project(
         self, connection: Connection | None, run: str | None, title: str, visitor: gr.Request
-    ) -> Any:
+    ) -> ProjectOutputs:
         """A project whose labels are the run's classes; the one there is under this title stays."""
         try:
             opened, name = self.runs.open(run, visitor), title.strip() or f"{run}"
-            made = made_project(opened, need(connection), name)
+            made = project_of_run(opened, connected(connection), name)
             if made is not None:
                 said = render.status("ok", f"Project {made} was made from this run; it is chosen")
-                return listed(connection, made), said
-            made = make_project(opened, need(connection), name)
+                return ProjectOutputs(listed(connection, made), said)
+            made = create_run_project(opened, connected(connection), name)
         except TROUBLE as error:
-            return gr.skip(), render.status("error", str(error))
-        return listed(connection, made), render.status(
+            return ProjectOutputs(status=render.status("error", str(error)))
+        said = render.status(
             "ok",
             f"Project {made} made, with one label a class",
             [config_for(opened.view.vocabulary)],
         )
+        return ProjectOutputs(listed(connection, made), said)
 
     def make_tasks(
         self,
@@ -119,21 +130,23 @@ class LabelStudioActions:
             rows = self.runs.open(run, visitor).images("done", "empty")
             # what came from a task has one, and its address names no file of this machine
             refs = [row.ref for row in rows if row.task is None]
-            tell = self.stops.teller("Making tasks", progress, visitor)
+            on_progress = self.stops.progress_of("Making tasks", progress, visitor)
             if how == "Upload the photos":
                 made = upload_tasks(
-                    need(connection),
+                    connected(connection),
                     number(project),
                     refs,
                     sources.read,
-                    tell,
-                    missed=lambda image, why: lost.append(f"{image.file_name}: {why}"),
+                    on_progress,
+                    on_missing=lambda image, why: lost.append(f"{image.file_name}: {why}"),
                 )
             else:
                 folder = self._root(root, visitor)
                 if folder is None:
                     raise LabelStudioError("name Label Studio's document root first (below)")
-                made = create_local_tasks(need(connection), number(project), refs, folder, tell)
+                made = create_local_tasks(
+                    connected(connection), number(project), refs, folder, on_progress
+                )
         except TROUBLE as error:
             return render.status("error", str(error))
         said = f"{made.created} tasks made, {made.there} were there already"
@@ -151,23 +164,23 @@ class LabelStudioActions:
         replace: bool,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """Plan, status, mapping table, lines to add, and whether Push can be pressed."""
+    ) -> PlanOutputs:
+        """What a push would do."""
         try:
             made = plan(
                 self.runs.open(run, visitor),
-                need(connection),
+                connected(connection),
                 number(project),
                 old="replace" if replace else "keep",
                 document_root=self._root(root, visitor),
-                tell=self.stops.teller("Reading tasks", progress, visitor),
+                on_progress=self.stops.progress_of("Reading tasks", progress, visitor),
             )
         except TROUBLE as error:
             said = render.status("error", str(error))
-            return None, said, gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)
+            return PlanOutputs(None, said, push=gr.Button(interactive=False))
         rows = [[m.name, m.label or "–", m.how] for m in made.labels.matches]
         missing = made.labels.addition
-        return (
+        return PlanOutputs(
             made,
             plan_html(made),
             gr.Dataframe(rows, visible=True),
@@ -181,10 +194,10 @@ class LabelStudioActions:
         try:
             if made is None or not made.labels.missing:
                 raise LabelStudioError("nothing is missing; make a dry run first")
-            made.check_server(need(connection))
-            check_configuration(made, need(connection))  # what others changed since stays
+            made.check_server(connected(connection))
+            check_configuration(made, connected(connection))  # what others changed since stays
             change = {"label_config": made.labels.completed}
-            need(connection).write("PATCH", f"/api/projects/{made.project}/", json=change)
+            connected(connection).write("PATCH", f"/api/projects/{made.project}/", json=change)
         except TROUBLE as error:
             return render.status("error", str(error))
         names = ", ".join(made.labels.missing)
@@ -196,22 +209,25 @@ class LabelStudioActions:
         made: Plan | None,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
-    ) -> tuple[Any, ...]:
-        """Carry the dry run out; returns plan, status and the button."""
+    ) -> PushOutputs:
+        """Carry the dry run out."""
         try:
             if made is None:
                 raise LabelStudioError("make a dry run first")
-            report = push(made, need(connection), self.stops.teller("Pushing", progress, visitor))
+            report = push(
+                made, connected(connection), self.stops.progress_of("Pushing", progress, visitor)
+            )
         except TROUBLE as error:
             again = "Make a new dry run and push again: it goes on where this one stopped."
-            return None, render.status("error", str(error), [again]), gr.Button(interactive=False)
+            status = render.status("error", str(error), [again])
+            return PushOutputs(None, status, gr.Button(interactive=False))
         words = (
             f"Pushed and read back: {report.created} created, {report.replaced} replaced, "
             f"{report.skipped} there already, {report.deleted} deleted"
         )
-        url = f"{need(connection).url}/projects/{made.project}/data"
+        url = f"{connected(connection).url}/projects/{made.project}/data"
         lines = [f"labelers now see {made.model_version}", url]
-        return None, render.status("ok", words, lines), gr.Button(interactive=False)
+        return PushOutputs(None, render.status("ok", words, lines), gr.Button(interactive=False))
 
     def queue(
         self,
@@ -225,14 +241,16 @@ class LabelStudioActions:
         """Rank tasks and write the rank where the server sorts by it."""
         try:
             opened = self.runs.open(run, visitor)
-            server, place = need(connection), number(project)
-            tell = self.stops.teller("Reading tasks", progress, visitor)
+            server, place = connected(connection), number(project)
+            on_progress = self.stops.progress_of("Reading tasks", progress, visitor)
             if how == "what labelers changed":
-                ranked = by_labelers(pull(server, place, tell=tell))
+                ranked = by_labelers(pull(server, place, on_progress=on_progress))
             else:
-                ranked = by_threshold(opened, tasks_of(opened, server, place, tell=tell))
-            tell = self.stops.teller("Writing the order", progress, visitor)
-            count = write_queue(ranked, server, place, opened.model_version, tell)
+                ranked = by_threshold(
+                    opened, tasks_of(opened, server, place, on_progress=on_progress)
+                )
+            on_progress = self.stops.progress_of("Writing the order", progress, visitor)
+            count = write_queue(ranked, server, place, opened.model_version, on_progress)
         except TROUBLE as error:
             return render.status("error", str(error))
         return render.status(
@@ -254,9 +272,3 @@ def plan_html(made: Plan) -> str:
     head, *rest = made.lines()
     lines = [line for line in rest if not line.startswith("class ")]  # the table shows them
     return render.status(kind, f"Dry run, nothing written: {head}", lines)
-
-
-def need(connection: Connection | None) -> Connection:
-    if connection is None:
-        raise LabelStudioError("connect to Label Studio first (address and key, in its tab)")
-    return connection

@@ -6,8 +6,8 @@ import os
 
 import gradio as gr
 
-from app.commands.server_options import DOCUMENT_ROOT
 from app.labelstudio.api.connection import URL_VARIABLES
+from app.labelstudio.api.environment import DOCUMENT_ROOT
 from app.ui.labelstudio.actions import LabelStudioActions
 from app.ui.shared import html as render
 from app.ui.shared.access import Access

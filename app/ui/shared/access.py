@@ -26,7 +26,10 @@ from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.environment import URL_VARIABLES, environment_address, server_address
 from app.runs.records import ImageRef
 from app.runs.sources import HOSTS_VARIABLE, Hosts, is_address
-from app.ui.request_guard import TOKEN_HEADER
+from app.ui.shared.permissions import Permissions
+
+TOKEN_HEADER = "x-detclipv2-token"
+"""Carries the session token, which only the page itself sends."""
 
 
 class AccessError(ValueError):
@@ -51,10 +54,10 @@ class Access:
         machine."""
         headers = getattr(visitor, "headers", None) or {}
         sent = str(headers.get(TOKEN_HEADER, ""))
-        known = hmac.compare_digest(sent.encode(), self.token.encode())
-        return bool(self.token) and known and _is_loopback(visitor)
+        matches = hmac.compare_digest(sent.encode(), self.token.encode())
+        return bool(self.token) and matches and _is_loopback(visitor)
 
-    def told(self, visitor: gr.Request) -> str:
+    def notice(self, visitor: gr.Request) -> str:
         """What a visitor may do here, in words; empty for the operator."""
         if self.is_operator(visitor):
             return ""
@@ -104,6 +107,14 @@ class Access:
         for file in files:
             if not self._allows(file):
                 raise self._refusal(str(file))
+
+    def permissions(self, visitor: gr.Request) -> Permissions:
+        """`check_paths` and `check_files` for this visitor."""
+        return Permissions(
+            lambda texts: self.check_paths(texts, visitor),
+            lambda files: self.check_files(files, visitor),
+            lambda images: self.check_images(images, visitor),
+        )
 
     def opens(self, images: Iterable[ImageRef]) -> bool:
         """Whether every visitor may see all of the images: those in the allowed folders."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from html import escape
 from typing import NamedTuple
 
-from app.browse.store import AlignedPhoto
+from app.browse.records import AlignedPhoto
 from app.formats.drawing import colour_of, encode, text_colour_on
 from app.ui.shared import html as render
 from detclipv2.datasets.captions import Captioned
@@ -87,11 +87,11 @@ def card(
     drawn = f'<image href="{picture}" width="100%" height="100%"/>'
     if not picture:
         drawn = '<text x="8" y="24">the file is gone</text>'
-    tag, told = "div", ""
+    tag, attributes = "div", ""
     if opens is not None:
-        tag, told = "button", f' data-photo="{opens}" title="Open in Align"'
+        tag, attributes = "button", f' data-photo="{opens}" title="Open in Align"'
     return (
-        f'<{tag} class="card"{told}><svg viewBox="0 0 {width} {height}" role="img" '
+        f'<{tag} class="card"{attributes}><svg viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(caption)}">{drawn}{"".join(shapes)}</svg><p>{escape(caption)}</p>'
         f"<div>{''.join(words)}</div><small>{escape(note)}</small></{tag}>"
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
+
+SKIP: Any = gr.skip()
+"""What a handler gives for a component that stays as it is."""
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """Of every handler that runs the model: they share one slot of the queue, on all tabs."""
 LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 8}

@@ -89,11 +89,11 @@ def summary(result: Result) -> str:
     return (
         '<div class="status ok" role="status" aria-live="polite">'
         f"<span>{found} {plural} · {time}</span><div>{counts}</div>{missing}"
-        f"{_ruled(result.classes)}</div>"
+        f"{_own_thresholds(result.classes)}</div>"
     )
 
 
-def _ruled(classes: Sequence[ClassReport]) -> str:
+def _own_thresholds(classes: Sequence[ClassReport]) -> str:
     """Which classes the slider does not move, since they have a threshold of their own."""
     own = [c for c in classes if c.threshold is not None]
     if not own:

@@ -53,9 +53,9 @@ class Link:
 
     def query(self) -> str:
         """The link behind the page's address, "?view=…"."""
-        told = asdict(self)
-        plain = {name: told.pop(name) for name in ("view", "photo", "words")}
-        return "?" + urlencode({**plain, "state": json.dumps(told, separators=(",", ":"))})
+        state = asdict(self)
+        plain = {name: state.pop(name) for name in ("view", "photo", "words")}
+        return "?" + urlencode({**plain, "state": json.dumps(state, separators=(",", ":"))})
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Link | None:
@@ -71,15 +71,15 @@ class Link:
         if (key and not _KEY.fullmatch(key)) or len(state) > _LONGEST:
             raise LinkError("this link is damaged; ask for it again")
         try:
-            told = json.loads(state)
-            phrases = told.get("phrases")
+            values = json.loads(state)
+            phrases = values.get("phrases")
             return cls(
                 query["view"],
                 key,
                 query.get("words", "")[:_LONGEST],
-                dict(told.get("settings", {})),
+                dict(values.get("settings", {})),
                 None if phrases is None else [(str(t), int(a), int(b)) for t, a, b in phrases],
-                dict(told.get("screen", {})),
+                dict(values.get("screen", {})),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise LinkError("this link is damaged; ask for it again") from error
@@ -95,7 +95,7 @@ def keep_photo(source: str | Path, folder: Path | None = None) -> str:
     source = Path(source)
     key = photo_key(source.read_bytes())
     if find_photo(key, folder) is None:
-        target = _shelf(folder) / key / source.name
+        target = _kept_photos(folder) / key / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".partial")
         shutil.copyfile(source, partial)
@@ -107,11 +107,11 @@ def find_photo(key: str, folder: Path | None = None) -> Path | None:
     """The photo of a key, if it is here."""
     if not _KEY.fullmatch(key):
         return None
-    kept = [p for p in (_shelf(folder) / key).glob("*") if p.suffix != ".partial"]
+    kept = [p for p in (_kept_photos(folder) / key).glob("*") if p.suffix != ".partial"]
     if kept:
         return kept[0]
     return next((p for p in demo_photos() if photo_key(p.read_bytes()) == key), None)
 
 
-def _shelf(folder: Path | None) -> Path:
+def _kept_photos(folder: Path | None) -> Path:
     return folder or default_cache_dir() / "linked-photos"

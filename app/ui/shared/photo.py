@@ -10,6 +10,11 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 from gradio.utils import get_upload_folder
 
+from detclipv2.assets import FOLDER
+
+DEMO = FOLDER / "demo"
+"""The shipped photos."""
+
 
 def cache_folder() -> Path:
     """Where drawings and downloads go: inside gradio's cache, which may serve and empties it."""

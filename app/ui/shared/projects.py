@@ -51,3 +51,14 @@ def number(project: Project) -> int:
         raise LabelStudioError(
             f"{str(project)[:60]!r} is no project's number; choose one from the list"
         ) from error
+
+
+def connected(connection: Connection | None) -> Connection:
+    """The connection of the Label Studio tab.
+
+    Raises:
+        LabelStudioError: there is none yet.
+    """
+    if connection is None:
+        raise LabelStudioError("connect to Label Studio first (address and key, in its tab)")
+    return connection

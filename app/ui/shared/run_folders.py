@@ -14,9 +14,10 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.runs.find import find_runs
 from app.runs.jobs import Job
 from app.runs.records import RunError
-from app.runs.store import Run, find_runs
+from app.runs.store import Run
 from app.ui.shared.access import Access
 
 RUNS_VARIABLE = "DETCLIPV2_RUNS"

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.progress import Tell
+from app.progress import OnProgress
 from app.ui.shared import html as render
 from app.ui.shared.events import PRIVATE
 
@@ -34,16 +34,16 @@ class Stops:
         """Forget what was asked of earlier work; from now on it is asked of the work at hand."""
         self._asked.discard(visitor.session_hash)
 
-    def teller(self, what: str, progress: gr.Progress, visitor: gr.Request) -> Tell:
+    def progress_of(self, what: str, progress: gr.Progress, visitor: gr.Request) -> OnProgress:
         """Moves the bar; raises `Stopped` in work once the visitor asked, be it while the work
         waited in the queue."""
 
-        def tell(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             progress((done, total), desc=what)
             if visitor.session_hash in self._asked:
                 raise Stopped(f"Stopped after {done:,} of {total:,} ({what[:1].lower()}{what[1:]})")
 
-        return tell
+        return on_progress
 
 
 def stoppable(

@@ -7,8 +7,8 @@ from html import escape
 
 import gradio as gr
 
-from app.commands.vocabulary_notes import notes_on
 from app.ui.shared.events import PRIVATE
+from detclipv2.language.unknown_words import unknown_words
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.language.vocabulary_class import ConceptClass
 
@@ -34,7 +34,9 @@ def chips(text: str, read: Callable[[str], Vocabulary]) -> str:
         shown += f"<li>… and {more:,} more</li>"
     count = len(vocabulary.returned)
     label = f"{count:,} class{'' if count == 1 else 'es'}"
-    notes = "".join(f"<li>{escape(note)}</li>" for note in notes_on(vocabulary))
+    notes = "".join(
+        f"<li>{escape(note)}</li>" for note in (*vocabulary.notes, *unknown_words(vocabulary))
+    )
     said = f'<ul class="reading-notes" aria-label="Notes">{notes}</ul>' if notes else ""
     return (
         f'<div class="reading" role="status" aria-live="polite"><span>{label}</span>'

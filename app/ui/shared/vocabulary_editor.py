@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.formats import coco
+from app.formats.atomic import write_bytes
 from app.formats.vocabulary_files import SUFFIXES, read_vocabulary
 from app.ui.shared import html as render
 from app.ui.shared.events import PRIVATE
@@ -46,9 +46,9 @@ class VocabularyActions:
     def edit(self, rows: list[list[Any]], text: str) -> tuple[Any, str]:
         """The text that an edited table stands for."""
         try:
-            known = len(Vocabulary.parse(text).classes) if text.strip() else 0
-            if known > _MOST_ROWS:
-                raise VocabularyError(f"{known} classes are too many for the table; edit the text")
+            count = len(Vocabulary.parse(text).classes) if text.strip() else 0
+            if count > _MOST_ROWS:
+                raise VocabularyError(f"{count} classes are too many for the table; edit the text")
             written = from_rows(rows).serialise()
         except VocabularyError as error:
             return gr.skip(), render.status("error", str(error))
@@ -78,8 +78,8 @@ class VocabularyActions:
         except VocabularyError as error:
             return gr.skip(), gr.skip(), render.status("error", str(error))
         said = f"{len(vocabulary.classes)} classes from {Path(file).name}"
-        told = render.status("ok", said, vocabulary.notes)
-        return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], told
+        status = render.status("ok", said, vocabulary.notes)
+        return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], status
 
     def save(self, text: str) -> str:
         """The text as a file."""
@@ -88,7 +88,7 @@ class VocabularyActions:
         except VocabularyError as error:
             raise toast(error) from error
         path = self.folder / vocabulary.hash / "vocabulary.txt"
-        coco.write_bytes(path, (vocabulary.serialise() + "\n").encode())
+        write_bytes(path, (vocabulary.serialise() + "\n").encode())
         return str(path)
 
 

@@ -20,7 +20,7 @@ def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
     dictionary = load_concepts()
     rows: list[list[Any]] = []
     for concept in vocabulary.classes:
-        known = dictionary.find(prompt_text("{}", concept.name))
+        entry = dictionary.find(prompt_text("{}", concept.name))
         rows.append(
             [
                 concept.name,
@@ -28,7 +28,7 @@ def to_rows(vocabulary: Vocabulary) -> list[list[Any]]:
                 concept.threshold,
                 concept.negative,
                 concept.definition,
-                known.definition if known else "",
+                entry.definition if entry else "",
             ]
         )
     return rows

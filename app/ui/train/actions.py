@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import pandas as pd
@@ -18,19 +19,49 @@ from app.training_runs import (
     read_snapshot,
     thinned,
 )
-from app.ui.detect.actions import DEMO
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError
 from app.ui.shared.cards import Found, card, gallery, thumbnail
+from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import Link
+from app.ui.shared.photo import DEMO
 from app.ui.shared.toasts import toast
 
 _COLUMNS = ["step", "series", "value"]
-Outputs = tuple[Any, ...]
 _LATEST = "latest"
 KINDS = {"detection": "boxes", "grounding": "grounding", "pairs": "pairs"}
 """The data types, and how their losses are headed."""
-_SHOWN = len(KINDS) + 5
+
+
+class FoundOutputs(NamedTuple):
+    """The status, and the list of runs."""
+
+    status: str
+    run: Any
+
+
+class RunOutputs(NamedTuple):
+    """A run's components, or what a handler sets on them; the rest stays as it is.
+
+    Attributes:
+        status: where it stands.
+        boxes: plot of the losses of detection data, as the next two of theirs.
+        grounding: likewise.
+        pairs: likewise.
+        figures: plot of the evaluations.
+        speed: plot.
+        config: as it was asked for.
+        snapshot: the list of alignments.
+    """
+
+    status: Any = SKIP
+    boxes: Any = SKIP
+    grounding: Any = SKIP
+    pairs: Any = SKIP
+    figures: Any = SKIP
+    speed: Any = SKIP
+    config: Any = SKIP
+    snapshot: Any = SKIP
 
 
 @dataclass(frozen=True)
@@ -43,43 +74,47 @@ class TrainActions:
 
     access: Access
 
-    def find(self, root: str, visitor: gr.Request) -> Outputs:
-        """The runs below a folder: status and list."""
+    def find(self, root: str, visitor: gr.Request) -> FoundOutputs:
+        """The runs below a folder."""
         try:
             place = root.strip() or "runs"
             self.access.check_paths([place], visitor)
             runs = find_training_runs(Path(place).expanduser())
         except (AccessError, TrainingError) as error:
-            return render.status("error", str(error)), gr.Dropdown(choices=[], value=None)
+            return FoundOutputs(
+                render.status("error", str(error)), gr.Dropdown(choices=[], value=None)
+            )
         above = runs[0].parent
         choices = [
             (str(run.relative_to(above) if run.is_relative_to(above) else run), str(run))
             for run in runs
         ]
-        return render.status("ok", f"{len(runs)} runs"), gr.Dropdown(
-            choices=choices, value=str(runs[0])
+        return FoundOutputs(
+            render.status("ok", f"{len(runs)} runs"),
+            gr.Dropdown(choices=choices, value=str(runs[0])),
         )
 
-    def show(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> Outputs:
-        """A run's curves and facts: status, losses by `KINDS`, figures, speed, configuration,
-        snapshots."""
+    def show(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> RunOutputs:
+        """A run's curves and facts."""
         if not folder:
-            return tuple(gr.skip() for _ in range(_SHOWN))
+            return RunOutputs()
         try:
             self.access.check_paths([folder], visitor)
             run = read_run(Path(folder))
         except (AccessError, TrainingError) as error:
-            return render.status("error", str(error)), *(gr.skip() for _ in range(_SHOWN - 1))
+            return RunOutputs(render.status("error", str(error)))
         steps = [(f"step {int(file.stem.split('-')[1]):,}", str(file)) for file in run.snapshots]
         choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
         keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
-        return (
-            told(run),
-            *(_plot(_losses_of(run, kind)) for kind in KINDS),
-            _plot(run.figures),
-            _plot(run.speed),
-            run.config,
-            gr.Dropdown(choices=choices, value=keep),
+        return RunOutputs(
+            status=status_of(run),
+            boxes=_plot(_losses_of(run, "detection")),
+            grounding=_plot(_losses_of(run, "grounding")),
+            pairs=_plot(_losses_of(run, "pairs")),
+            figures=_plot(run.figures),
+            speed=_plot(run.speed),
+            config=run.config,
+            snapshot=gr.Dropdown(choices=choices, value=keep),
         )
 
     def link(self, folder: str | None, chosen: str | None) -> str:
@@ -88,11 +123,11 @@ class TrainActions:
             raise toast("Nothing to link to yet: choose a run.")
         return Link("train", settings={"run": folder, "snapshot": chosen or ""}).query()
 
-    def follow(self, asked: Link, visitor: gr.Request) -> Outputs:
+    def follow(self, asked: Link, visitor: gr.Request) -> Sequence[Any]:
         """The tab as a link describes it: the run, what `show` gives, the pictures."""
         folder, chosen = (str(asked.settings.get(name, "")) for name in ("run", "snapshot"))
         run = gr.Dropdown(choices=[folder], value=folder)
-        return (run, *self.show(folder, chosen, visitor), self.alignments(folder, chosen, visitor))
+        return [run, *self.show(folder, chosen, visitor), self.alignments(folder, chosen, visitor)]
 
     def alignments(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> str:
         """The alignments of a snapshot as pictures; every word is escaped."""
@@ -108,7 +143,7 @@ class TrainActions:
             return render.status("error", f"the snapshot cannot be shown: {error}")
 
 
-def told(run: TrainingRun) -> str:
+def status_of(run: TrainingRun) -> str:
     """Where a run stands, in a line."""
     rate = run.seconds / run.step if run.step else 0
     left = rate * (run.steps - run.step)
@@ -127,15 +162,15 @@ def told(run: TrainingRun) -> str:
     return render.status("ok" if run.step >= run.steps else "idle", words, lines)
 
 
-def _card(told: dict[str, Any]) -> str:
-    width, height = (int(side) for side in told["size"])
+def _card(snapshot: dict[str, Any]) -> str:
+    width, height = (int(side) for side in snapshot["size"])
     found = []
-    for phrase in told["phrases"]:
+    for phrase in snapshot["phrases"]:
         x1, y1, x2, y2 = (float(v) for v in phrase["box"])
         found.append(Found(str(phrase["text"]), float(phrase["evidence"]), (x1, y1, x2, y2)))
-    picture = thumbnail(DEMO / Path(str(told["photo"])).name)
-    note = f"similarity {float(told['similarity']):.3f}"
-    return card(str(told["caption"]), note, picture, (width, height), found)
+    picture = thumbnail(DEMO / Path(str(snapshot["photo"])).name)
+    note = f"similarity {float(snapshot['similarity']):.3f}"
+    return card(str(snapshot["caption"]), note, picture, (width, height), found)
 
 
 def _losses_of(run: TrainingRun, kind: str) -> tuple[Point, ...]:

@@ -10,7 +10,7 @@ from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.events import PRIVATE
 from app.ui.shared.links import Followed, copies_link
-from app.ui.train.actions import KINDS, TrainActions
+from app.ui.train.actions import KINDS, RunOutputs, TrainActions
 
 COMMAND = """\
 python -m train.pretrain nano_boxes root=DATA out=runs/mine      # again: goes on where it was
@@ -66,18 +66,19 @@ def build(access: Access) -> Followed:
     timer = gr.Timer(10)
 
     actions = TrainActions(access)
-    shown = [status, *losses, figures, speed, config, snapshot]
+    boxes, grounding, pairs = losses  # by `KINDS`
+    shown = list(RunOutputs(status, boxes, grounding, pairs, figures, speed, config, snapshot))
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-    looked = ([run, snapshot], pictures)
+    pictures_of_run = ([run, snapshot], pictures)
     gr.on([button.click, root.submit], actions.find, root, [status, run], **quiet).then(
         actions.show, [run, snapshot], shown, **quiet
-    ).then(actions.alignments, *looked, **quiet)
+    ).then(actions.alignments, *pictures_of_run, **quiet)
     run.input(actions.show, [run, snapshot], shown, **quiet).then(
-        actions.alignments, *looked, **quiet
+        actions.alignments, *pictures_of_run, **quiet
     )
-    snapshot.input(actions.alignments, *looked, **quiet)
+    snapshot.input(actions.alignments, *pictures_of_run, **quiet)
     gr.on(timer.tick, actions.show, [run, snapshot], shown, **quiet).then(
-        actions.alignments, *looked, **quiet
+        actions.alignments, *pictures_of_run, **quiet
     )
     live.input(lambda on: gr.Timer(active=on), live, timer, **quiet)
     copies_link(copy.click, actions.link, [run, snapshot])

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.browse.job import BrowseJob, known_runs, run_of
-from app.browse.store import About, BrowseRun, Counts, Filter
+from app.browse.job import BrowseJob, readable_runs, run_of
+from app.browse.records import About, Counts, Filter
+from app.browse.store import BrowseRun
 from app.ui.shared.cards import cards
 from detclipv2.datasets.captions import Captioned, find_captions
 from detclipv2.inference.alignment import Alignment, AlignSettings
@@ -181,7 +182,7 @@ def test_a_job_aligns_stops_and_goes_on(tiny_model: DetCLIPv2, tmp_path: Path) -
     library = predictor.align(DEMO / "coffee.jpg", "a red cup on the table")
     assert [p.text for p in rows[0].phrases] == list(library.phrases)
     assert [p.evidence for p in rows[0].phrases] == pytest.approx(library.evidence.tolist())
-    assert [known.folder for known in known_runs(tmp_path / "runs")] == [run.folder]
+    assert [known.folder for known in readable_runs(tmp_path / "runs")] == [run.folder]
     passes = predictor.image_passes
     again = BrowseJob(run, data, predictor, "tiny")
     again.start()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.browse.job import known_runs
-from app.browse.store import FILE, About, BrowseRun
+from app.browse.job import readable_runs
+from app.browse.records import About
+from app.browse.store import FILE, BrowseRun
 from detclipv2.database import DatabaseError
 from detclipv2.datasets.captions import Captioned
 from detclipv2.language.text_cache import TextEmbeddings
@@ -27,7 +28,7 @@ def test_a_damaged_run_takes_the_list_from_nobody(tmp_path: Path) -> None:
     other.begin([Captioned("a", tmp_path / "a.jpg", "a cat")], about)
     with closing(sqlite3.connect(other.folder / FILE)) as db, db:
         db.execute("UPDATE meta SET value = '{\"colour\": 1}'")
-    assert [run.folder.name for run in known_runs(tmp_path)] == ["good"]
+    assert [run.folder.name for run in readable_runs(tmp_path)] == ["good"]
     with pytest.raises(DatabaseError, match="is empty"):
         BrowseRun.make(tmp_path / "empty")
     with pytest.raises(DatabaseError, match="is gone"):

@@ -19,10 +19,9 @@ from faster_coco_eval import COCO
 from PIL import Image
 
 from app import cli
-from app.commands.detect_arguments import look_of
+from app.commands.detect_arguments import detection_options
 from app.engine import Engine
 from app.formats.names import picture_names
-from app.runs.records import ImageRef
 from tests.places import REPO
 
 LOW = "0.02"  # a threshold that the scores of a random tiny model pass
@@ -199,8 +198,7 @@ def test_resume_takes_the_runs_model_unless_one_is_named(
 
 
 def test_names_of_pictures_are_unique_where_case_does_not_count() -> None:
-    items = [ImageRef(p, p) for p in ("a/x.jpg", "b/X.png", "b/x-2.jpg", "c/x.jpg")]
-    names = picture_names(items)
+    names = picture_names(["a/x.jpg", "b/X.png", "b/x-2.jpg", "c/x.jpg"])
     assert names[0] == "x.jpg"
     assert len({name.lower() for name in names}) == 4
 
@@ -215,7 +213,9 @@ def test_help_shows_the_prompt_syntax(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_parser_has_no_surprising_defaults() -> None:
     arguments = cli.build_parser().parse_args(["detect", "x", "--prompts", "c", "--out", "o"])
     assert isinstance(arguments, argparse.Namespace)
-    assert look_of(arguments) == {} and arguments.model is None, "a resumed run has its own"
+    assert detection_options(arguments) == {} and arguments.model is None, (
+        "a resumed run has its own"
+    )
 
 
 def test_the_command_runs_and_needs_no_gradio(
@@ -274,6 +274,8 @@ def test_ctrl_c_writes_what_is_done(
             "--out",
             out,
         ],
+        # a caller in the background ignores Ctrl-C, and its children would, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=REPO,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -14,9 +14,8 @@ import pytest
 
 from app import cli
 from app.engine import Engine
-from app.formats.coco import write_bytes
+from app.formats.atomic import write_bytes
 from app.formats.names import flat_names, picture_names
-from app.runs.records import ImageRef, ImageRow
 from app.runs.store import Run
 
 LOW = ["--prompts", "cat, cup", "--threshold", "0.02", "--floor", "0.02"]
@@ -26,7 +25,7 @@ Detect = Callable[..., int]
 @pytest.fixture
 def detect(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Detect:
     """`detect(path, …, "--flag", …)`: the command with a model that is loaded already."""
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: shared_engine)
+    monkeypatch.setattr("app.commands.detect_begin._load", lambda *_: shared_engine)
     return lambda *arguments: cli.main(["detect", *map(str, arguments)])
 
 
@@ -56,12 +55,8 @@ def test_long_names_are_cut_and_stay_apart(
     assert [image["file_name"] for image in images] == longest
     assert {Path(image["picture"]).name for image in images} == set(pictures(tmp_path / "out"))
     assert len(list((tmp_path / "run" / "exports" / "yolo" / "images").iterdir())) == 2
-    refs = [ImageRef(f"{'x' * 300}{end}", end) for end in ("a.jpg", "b.jpg", f".{'y' * 300}")]
-    rows = [
-        ImageRow(n, ref.file_name, ref.place, *(None,) * 2, "done", *(None,) * 5)  # type: ignore[arg-type]
-        for n, ref in enumerate(refs)
-    ]
-    for names in (picture_names(refs), list(flat_names(rows).values())):
+    originals = [f"{'x' * 300}{end}" for end in ("a.jpg", "b.jpg", f".{'y' * 300}")]
+    for names in (picture_names(originals), flat_names(originals)):
         assert len({Path(name).stem for name in names}) == 3
         assert max(len(name.encode()) for name in names) <= 210
 
@@ -93,7 +88,9 @@ def test_places_are_tried_before_the_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: pytest.fail("loaded for nothing"))
+    monkeypatch.setattr(
+        "app.commands.detect_begin._load", lambda *_: pytest.fail("loaded for nothing")
+    )
     file = photos / "notes.txt"
     begin = ["detect", str(photos), *LOW]
     for place in (["--out", str(file / "x")], ["--run", str(file)], ["--run", str(file / "x")]):

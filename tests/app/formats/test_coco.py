@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.formats import coco
+from app.formats.atomic import write_bytes, write_json
 
 
 def detections(
@@ -104,7 +105,7 @@ def test_another_reader_gets_the_same_boxes_back(tmp_path: Path) -> None:
     boxes = [[1.5, 2.25, 30.75, 40.5], [5.0, 6.0, 7.0, 8.0]]
     dataset.add("a.jpg", (100, 80), detections(boxes, [0, 1], [0.5, 0.25]))
     dataset.add("b.jpg", (10, 10), sv.Detections.empty())
-    coco.write_json(tmp_path / "d.json", dataset.to_dict())
+    write_json(tmp_path / "d.json", dataset.to_dict())
     read = COCO(str(tmp_path / "d.json"))
     assert read.getCatIds(catNms=["dog"]) == [2]
     assert read.getImgIds() == [1, 2]
@@ -121,7 +122,7 @@ def test_supervision_reads_the_file(tmp_path: Path) -> None:
     Image.new("RGB", (100, 80)).save(tmp_path / "a.jpg")
     dataset = coco.CocoDataset(["cat", "dog"])
     dataset.add("a.jpg", (100, 80), detections([[10, 20, 30, 60]], [1], [0.75]))
-    coco.write_json(tmp_path / "d.json", dataset.to_dict())
+    write_json(tmp_path / "d.json", dataset.to_dict())
     read = sv.DetectionDataset.from_coco(str(tmp_path), str(tmp_path / "d.json"))
     (_, _, found) = next(iter(read))
     np.testing.assert_allclose(found.xyxy, [[10, 20, 30, 60]])
@@ -131,18 +132,18 @@ def test_supervision_reads_the_file(tmp_path: Path) -> None:
 
 def test_writing_replaces_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
     target = tmp_path / "new" / "d.json"
-    coco.write_json(target, {"a": 1})
-    coco.write_json(target, {"a": "ü"})
+    write_json(target, {"a": 1})
+    write_json(target, {"a": "ü"})
     assert json.loads(target.read_text(encoding="utf-8")) == {"a": "ü"}
     assert [p.name for p in target.parent.iterdir()] == ["d.json"]
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "d.json"
-    coco.write_json(target, {"a": 1})
+    write_json(target, {"a": 1})
     with pytest.raises(TypeError):
-        coco.write_json(target, {"a": object()})
+        write_json(target, {"a": object()})
     with pytest.raises(TypeError):
-        coco.write_bytes(target, "text")  # type: ignore[arg-type]
+        write_bytes(target, "text")  # type: ignore[arg-type]
     assert json.loads(target.read_text()) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["d.json"]

@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import build_parser
 from app.commands.detect_arguments import vocabulary_of
-from app.commands.vocabulary_notes import tell
+from app.commands.vocabulary_notes import print_vocabulary
 from app.formats.vocabulary_files import read_vocabulary
 from app.ui.shared.vocabulary_chips import chips
 from app.ui.shared.vocabulary_editor import VocabularyActions
@@ -167,7 +167,7 @@ def test_what_is_typed_is_shown_as_read_and_escaped() -> None:
 
 def test_the_command_line_tells_classes_and_notes_once() -> None:
     said: list[str] = []
-    tell(
+    print_vocabulary(
         Vocabulary.parse("cup: mug @0.3, cat; !shadow\nCat".replace(", cat;", ";cat;")), said.append
     )
     assert said[0] == "2 classes: cup (or mug) @0.3 | cat | not shadow"

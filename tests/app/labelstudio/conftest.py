@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -17,26 +18,24 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import supervision as sv
 from PIL import Image
 
+from app.cli import main
 from app.engine import Engine
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.api.images import images_of_project, local_address
+from app.labelstudio.api.images import images_of_project
 from app.runs.records import ImageRef
-from app.runs.settings import settings_of
+from app.runs.settings import RunSettings, settings_of
 from app.runs.store import Run
+from tests.app.labelstudio.desk import CONFIG, Desk
 from tests.app.labelstudio.proxy import mounted
 from tests.app.ui.visitors import HERE
 from tests.places import REPO
 
 TOKEN = "abcdef0123456789abcdef0123456789abcdef01"
 EMAIL, PASSWORD = "labeler@example.com", "a-long-password"
-CONFIG = """<View>
-  <Image name="image" value="$image"/>
-  <RectangleLabels name="label" toName="image">
-    <Label value="cat"/><Label value="cup"/>
-  </RectangleLabels>
-</View>"""
 
 
 PROMPTED = CONFIG.replace("</View>", '<TextArea name="prompt" toName="image"/></View>')
@@ -244,3 +243,42 @@ def many_run(
         return run, project
 
     return make
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Run]:
+    """`make_run(images)`: a run with a surer and a less sure box of its first class on each."""
+
+    def make(
+        images: list[ImageRef],
+        name: str = "run",
+        prompts: str = "cat, cup",
+        weaker: float = 0.4,
+        **settings: Any,
+    ) -> Run:
+        chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
+        run = Run.create(tmp_path / name, chosen, images)
+        for row in run.images():
+            found = sv.Detections(
+                np.array([[1, 1, 50, 50], [2, 1, 60, 50]], np.float32),
+                confidence=np.array([0.9, weaker]),
+                class_id=np.zeros(2, int),
+            )
+            path = Path(row.place)
+            content = path.read_bytes() if path.is_file() else row.file_name.encode()
+            run.save(row, found, hashlib.sha256(content).hexdigest(), (100, 100), 0.1)
+        return run
+
+    return make
+
+
+@pytest.fixture
+def shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`shell("push", …)`: the command line, connected to the desk."""
+    monkeypatch.setattr("app.commands.labelstudio.connect", lambda _: desk.connect())
+    return lambda *words: main([str(word) for word in words])

@@ -14,7 +14,14 @@ from typing import Any
 import httpx
 
 from app.labelstudio.api.connection import Connection
-from tests.app.labelstudio.conftest import CONFIG
+
+CONFIG = """<View>
+  <Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="cat"/><Label value="cup"/>
+  </RectangleLabels>
+</View>"""
+
 
 KINDS = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".webp")
 

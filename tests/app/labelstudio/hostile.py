@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from app.labelstudio.api.connection import Connection
+from tests.app.labelstudio.desk import CONFIG
 from tests.app.labelstudio.proxy import serving
 
 Script = Callable[["Wire"], None]
@@ -76,3 +78,11 @@ def drip(wire: Wire, content: bytes, pause: float = 0.05) -> None:
         wire.wfile.write(bytes([byte]))
         wire.wfile.flush()
         time.sleep(pause)
+
+
+KEY = "7" * 40
+PROJECT = {"id": 1, "title": "p", "label_config": CONFIG, "model_version": ""}
+
+
+def at(url: str) -> Connection:
+    return Connection(url, KEY, timeout=5)

@@ -17,10 +17,11 @@ import httpx
 import pytest
 
 from app.engine import Engine
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.api.images import TaskImages, local_address
+from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.api.tasks import create_local_tasks
-from app.labelstudio.backend.learned_state import Learned, Memory, Prompt
+from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
 from app.labelstudio.backend.service import Backend
 from app.labelstudio.learn.calibrate import Proposal
 from app.labelstudio.push.plan import plan
@@ -274,31 +275,31 @@ def test_webhooks_get_the_password_that_label_studio_leaves_out(
 
 def test_a_memory_is_read_as_it_was_written_and_never_used_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "data" / "state.json"
-    memory = Memory(file, "http://here")
+    state = LearnedState(file, "http://here")
     learned = Learned("f" * 8, (Proposal("cüp", 0.4, "why"), Proposal("cat", None, "too few")))
-    memory.keep_learned("7", learned)
-    memory.keep_prompt("7", Prompt("cup\n<b>", LOW))
-    memory.keep_prompt("8", Prompt("dog", LOW))
-    memory.keep_prompt("8", None)
-    again = Memory(file, "http://here")
+    state.keep_learned("7", learned)
+    state.keep_prompt("7", Prompt("cup\n<b>", LOW))
+    state.keep_prompt("8", Prompt("dog", LOW))
+    state.keep_prompt("8", None)
+    again = LearnedState(file, "http://here")
     assert again.learned("7", "f" * 8) == learned.proposals
     assert again.prompt("7") == Prompt("cup\n<b>", LOW)
     assert again.prompt("8") is None and again.learned("8", "f" * 8) == ()
     with pytest.raises(ValueError, match="belongs to the Label Studio at http://here"):
-        Memory(file, "http://elsewhere")
+        LearnedState(file, "http://elsewhere")
     file.write_text(file.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     with pytest.raises(ValueError, match=r"state\.json is damaged .* remove it"):
-        Memory(file, "http://here")
+        LearnedState(file, "http://here")
 
 
 def test_thresholds_of_another_checkpoint_are_not_used(server: Server, engine: Engine) -> None:
     connection = server.connect()
     versions = []
     for checkpoint in ("", engine.fingerprint, "of another"):
-        memory = Memory()
+        state = LearnedState()
         if checkpoint:
-            memory.keep_learned("1", Learned(checkpoint, (Proposal("cat", 0.4, ""),)))
-        made = Backend(lambda: engine.predictor, TaskImages(connection), connection, memory=memory)
+            state.keep_learned("1", Learned(checkpoint, (Proposal("cat", 0.4, ""),)))
+        made = Backend(lambda: engine.predictor, TaskImages(connection), connection, state=state)
         list(made.predict([], CONFIG, "1"))  # waits for the model
         versions.append(made.setup("1", CONFIG)["model_version"])
     assert versions[0] == versions[2] != versions[1]

@@ -19,11 +19,11 @@ import uvicorn
 from app.cli import main
 from app.engine import Engine
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.api.images import TaskImages
+from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.backend.bodies import MAX_BODY
 from app.labelstudio.backend.http import build_backend
-from app.labelstudio.backend.learned_state import Memory
-from app.labelstudio.backend.limited_work import Work
+from app.labelstudio.backend.learned_state import LearnedState
+from app.labelstudio.backend.limited_pool import LimitedPool
 from app.labelstudio.backend.service import Backend
 from tests.app.labelstudio.conftest import CONFIG, PROMPTED, free_port, typed
 from tests.app.labelstudio.test_usable_reviews import inline
@@ -160,8 +160,8 @@ class Slow:
 def slow(engine: Engine) -> tuple[Slow, Backend]:
     connection = Connection("http://127.0.0.1:9", "0" * 40)
     detector = Slow(engine.predictor)
-    memory = Memory()
-    made = Backend(lambda: detector, TaskImages(connection), connection, memory=memory)  # type: ignore[arg-type, return-value]
+    state = LearnedState()
+    made = Backend(lambda: detector, TaskImages(connection), connection, state=state)  # type: ignore[arg-type, return-value]
     list(made.predict([], CONFIG, "0"))
     return detector, made
 
@@ -190,10 +190,10 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def test_health_and_setup_answer_while_all_predictions_wait(slow: tuple[Slow, Backend]) -> None:
     detector, backend = slow
-    work = Work(3, 50)
-    with serving(backend, work=work) as client:
+    pool = LimitedPool(3, 50)
+    with serving(backend, pool=pool) as client:
         waiting = [asking(client, 1) for _ in range(3)]
-        wait_until(lambda: work._running == 3)
+        wait_until(lambda: pool._running == 3)
         # nothing was looked at yet, and what is answered now waits for none of it
         assert client.get("/health").json()["model"] == "ready"
         body = {"project": "1.1", "schema": CONFIG}
@@ -214,14 +214,14 @@ def test_health_and_setup_answer_while_all_predictions_wait(slow: tuple[Slow, Ba
         for _ in waiting:
             detector.gate.release()
         assert [one().status_code for one in waiting] == [200] * 3
-    wait_until(lambda: work._running == 0)
+    wait_until(lambda: pool._running == 0)
 
 
 def test_what_is_there_in_time_is_answered(slow: tuple[Slow, Backend]) -> None:
     """A task without an answer is left open: an empty one would say that nothing is there."""
     detector, backend = slow
-    work = Work(2, 1.5)
-    with serving(backend, work=work) as client:
+    pool = LimitedPool(2, 1.5)
+    with serving(backend, pool=pool) as client:
         detector.gate.release(2)
         answer = asking(client, 5)()
         results = answer.json()["results"]
@@ -230,6 +230,6 @@ def test_what_is_there_in_time_is_answered(slow: tuple[Slow, Backend]) -> None:
         late = asking(client, 1)()
         assert late.status_code == 503 and "no answer within 1.5 s" in late.json()["detail"]
         detector.gate.release(50)
-        wait_until(lambda: work._running == 0)
+        wait_until(lambda: pool._running == 0)
         assert detector.looks <= 5, "what nobody waits for any more ends"
         assert asking(client, 1)().status_code == 200

@@ -9,7 +9,8 @@ import yaml
 from lxml import etree
 
 from app.labelstudio.api.config_map import read_config
-from app.labelstudio.api.labeling_config import ConfigError, ImageTag
+from app.labelstudio.api.config_xml import ConfigError
+from app.labelstudio.api.labeling_config import ImageTag
 from app.labelstudio.backend.label_config import read_labels
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import CONFIG, REPO

@@ -2,81 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-import numpy as np
 import pytest
-import supervision as sv
-from PIL import Image
 
-from app.cli import main
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project, local_address
-from app.labelstudio.api.tasks import upload_tasks
-from app.labelstudio.api.versions import made_by_us
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.learn.pull import pull
 from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
-from app.runs import sources
-from app.runs.files import SourceError
+from app.runs.model_version import is_of_detclipv2
 from app.runs.records import ImageRef
-from app.runs.settings import RunSettings
 from app.runs.store import Run
 from app.ui.calibrate.tab import build as build_calibrate
 from app.ui.labelstudio.actions import LabelStudioActions
 from app.ui.labelstudio.tab import build
 from app.ui.shared.run_folders import RunFolders
-from tests.app.labelstudio.conftest import CONFIG, VISITOR
-from tests.app.labelstudio.desk import Desk
+from tests.app.labelstudio.desk import CONFIG, Desk
 from tests.app.ui.visitors import RULES
 
 MakeRun = Callable[..., Run]
 URLS = [local_address(f"photos/{name}.jpg") for name in "abc"]
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
-
-
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """`make_run(images)`: a run with a surer and a less sure box of its first class on each."""
-
-    def make(
-        images: list[ImageRef],
-        name: str = "run",
-        prompts: str = "cat, cup",
-        weaker: float = 0.4,
-        **settings: Any,
-    ) -> Run:
-        chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
-        run = Run.create(tmp_path / name, chosen, images)
-        for row in run.images():
-            found = sv.Detections(
-                np.array([[1, 1, 50, 50], [2, 1, 60, 50]], np.float32),
-                confidence=np.array([0.9, weaker]),
-                class_id=np.zeros(2, int),
-            )
-            path = Path(row.place)
-            content = path.read_bytes() if path.is_file() else row.file_name.encode()
-            run.save(row, found, hashlib.sha256(content).hexdigest(), (100, 100), 0.1)
-        return run
-
-    return make
-
-
-@pytest.fixture
-def shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`shell("push", …)`: the command line, connected to the desk."""
-    monkeypatch.setattr("app.commands.labelstudio.connect", lambda _: desk.connect())
-    return lambda *words: main([str(word) for word in words])
 
 
 def test_what_labelers_worked_from_stays_also_under_the_same_version(
@@ -196,89 +148,6 @@ def test_a_page_without_tasks_is_the_last(desk: Desk, monkeypatch: pytest.Monkey
     assert list(connection.pages({})) == []
 
 
-def test_a_project_is_made_once(
-    desk: Desk, make_run: MakeRun, shell: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = make_run([ImageRef("a.jpg", URLS[0])])
-    command = ("push", run.folder, "--create-project", "Kitchen")
-    assert shell(*command, "--dry-run") == 2 and not desk.projects
-    assert shell(*command) == 0
-    assert "made project 1" in capsys.readouterr().out
-    assert shell(*command) == shell(*command, "--dry-run") == 0
-    assert capsys.readouterr().out.count("project 1 “Kitchen” was made from this run") == 2
-    assert list(desk.projects) == [1]
-    assert shell("push", run.folder, "--create-project", "Bathroom") == 0
-    assert [one["title"] for one in desk.projects.values()] == ["Kitchen", "Bathroom"]
-    del desk.projects[1]
-    desk.projects[3] = {}  # numbers are not given twice
-    assert shell(*command) == 0
-    assert "made project 3" in capsys.readouterr().out
-    desk.url = "http://elsewhere"
-    assert shell(*command) == 0
-    assert "at http://elsewhere/" in capsys.readouterr().out
-    (run.folder / "projects.json").write_text("{", encoding="utf-8")
-    assert shell(*command) == 2
-    assert "remove it, and name the project with --project" in capsys.readouterr().err
-
-
-def test_uploads_of_every_kind_and_of_photos_that_are_gone(
-    desk: Desk,
-    make_run: MakeRun,
-    shell: Callable[..., int],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture = Image.new("RGB", (16, 8), "red")
-    for name in ("a.JPG", "b.tif", "c.avif", "gone.jpg", "broken.tif"):
-        picture.save(folder / name, exif=exif)
-    (folder / "bare").write_bytes((folder / "a.JPG").read_bytes() + b" ")
-    run = make_run(sources.find_images([folder, folder / "bare"]))
-    (folder / "gone.jpg").unlink()
-    (folder / "broken.tif").write_bytes(b"no picture")
-    command = ("push", run.folder, "--create-project", "K", "--create-tasks", "upload")
-    assert shell(*command) == 1, "some photos failed"
-    said = capsys.readouterr()
-    assert "gone.jpg is left out" in said.err and "no such file" in said.err
-    assert "broken.tif is left out" in said.err
-    assert "4 images uploaded" in said.out and "4 created" in said.out
-    assert "2 images have no task in the project: broken.tif, gone.jpg" in said.out
-    assert set(desk.files) == {"a.JPG", "b.png", "c.png", "bare.png"}
-    assert desk.files["a.JPG"] == (folder / "a.JPG").read_bytes()
-    for name in ("b.png", "c.png", "bare.png"):
-        with Image.open(BytesIO(desk.files[name])) as sent:
-            assert (sent.format, sent.size, len(sent.getexif())) == ("PNG", (8, 16), 0), "upright"
-    assert shell(*command) == 1
-    said = capsys.readouterr()
-    assert "0 images uploaded, 4 there already" in said.out and "4 there already" in said.out
-    with pytest.raises(SourceError, match=r"broken\.tif cannot be uploaded: .* picture"):
-        upload_tasks(desk.connect(), 1, [row.ref for row in run.images()], sources.read)
-
-
-def test_the_page_makes_a_project_once_and_names_photos_that_are_gone(
-    desk: Desk, make_run: MakeRun, tmp_path: Path
-) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("a.jpg", "<b>.jpg"):
-        Image.new("RGB", (16, 8), "red").save(folder / name)
-    run = make_run(sources.find_images([folder]))
-    (folder / "<b>.jpg").unlink()
-    actions, server = (
-        LabelStudioActions(RunFolders(run.folder.parent, RULES), RULES),
-        desk.connect(),
-    )
-    said = [actions.make_project(server, run.folder.name, "K", VISITOR)[1] for _ in range(2)]
-    assert "made, with one label a class" in said[0] and "it is chosen" in said[1]
-    assert list(desk.projects) == [1]
-    told = actions.make_tasks(server, run.folder.name, 1, "", "Upload the photos", VISITOR)
-    assert "1 tasks made, 0 were there already, 1 left out" in told
-    assert "&lt;b&gt;.jpg: " in told and "<b>" not in told
-
-
 def test_the_dry_run_says_how_many_tasks_a_name_found(desk: Desk, make_run: MakeRun) -> None:
     project = desk.project(local_address("monday/a.jpg"))
     desk.task(project, {"image": "/data/upload/1/12345678-b.jpg", "sha256": "of another photo"})
@@ -346,7 +215,7 @@ def test_other_thresholds_are_another_version(desk: Desk, make_run: MakeRun) -> 
     assert [len(task["predictions"]) for task in desk.tasks.values()] == [5] * 3
     runs[0].apply("cat, cup", 0.6)
     assert runs[0].model_version == f"{plain}@0.6", "the one that counts at present"
-    assert all(made_by_us(one, "0123456789abcdef") for one in versions)
+    assert all(is_of_detclipv2(one, "0123456789abcdef") for one in versions)
 
 
 def test_tasks_without_an_image_are_counted_and_named(

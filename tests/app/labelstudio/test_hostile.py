@@ -7,33 +7,25 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from app.cli import main
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.payload import fingerprint, to_boxes
 from app.labelstudio.api.shapes import json_depth
 from app.labelstudio.api.tasks import create_project, upload_tasks
 from app.labelstudio.backend.webhooks import sign_webhooks
 from app.labelstudio.learn.pull import pull
 from app.labelstudio.push.plan import tasks_of
-from app.runs.files import SourceError
 from app.runs.records import ImageRef
-from app.runs.sources import Hosts
 from detclipv2.language.vocabulary import Vocabulary
-from tests.app.labelstudio.conftest import CONFIG
-from tests.app.labelstudio.hostile import Wire, bomb, drip, hostile
+from tests.app.labelstudio.hostile import KEY, PROJECT, Wire, at, bomb, drip, hostile
 
-KEY = "7" * 40
-PROJECT = {"id": 1, "title": "p", "label_config": CONFIG, "model_version": ""}
 TASK = {
     "id": 1,
     "data": {"image": "/data/upload/1/a.jpg"},
@@ -46,13 +38,9 @@ HUGE = 10**400
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.labelstudio.api.connection._PATIENCE", 0.2)
+    monkeypatch.setattr("app.labelstudio.api.requests._PATIENCE", 0.2)
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.05)))
-
-
-def at(url: str) -> Connection:
-    return Connection(url, KEY, timeout=5)
 
 
 def ask(script: Callable[[Wire], None], match: str) -> list[tuple[str, str, str | None]]:
@@ -327,99 +315,6 @@ def test_depth_is_linear_also_where_strings_do_not_end() -> None:
         return time.process_time() - start
 
     assert seconds(800_000) < 16 * seconds(200_000) + 0.5
-
-
-def test_an_image_is_not_fetched_where_nobody_allowed_it() -> None:
-    with hostile(lambda wire: wire.body(b"inside")) as (inside, seen):
-        place = f"{inside}/latest/meta-data"
-        with hostile(lambda wire: wire.body(b"", 302, Location=place)) as (url, _):
-            connection = at(url)
-            for address in (
-                "s3://bucket/a.jpg",
-                "/data/upload/1/a.jpg",
-                f"{url}/x.jpg",
-                "/data/local-files/?d=a.jpg",
-            ):
-                with pytest.raises(SourceError, match=r"is not allowed; name it with"):
-                    TaskImages(connection).read(ImageRef("a.jpg", address, None, 1))
-            assert seen == []
-            allowed = TaskImages(connection, hosts=Hosts.of(inside.removeprefix("http://")))
-            assert allowed.read(ImageRef("a.jpg", "s3://bucket/a.jpg", None, 1)) == b"inside"
-            assert [key for _, _, key in seen] == [None], "without the key"
-
-
-@pytest.mark.parametrize(
-    ("place", "url", "allowed"),
-    [
-        ("s3://b/a", "https://b.s3.eu-west-1.amazonaws.com/a?X-Amz-Signature=1", True),
-        ("s3://b/a", "https://s3.amazonaws.com/b/a", True),
-        ("gs://b/a", "https://storage.googleapis.com/b/a", True),
-        ("azure-blob://b/a", "https://me.blob.core.windows.net/b/a", True),
-        ("s3://b/a", "http://b.s3.eu-west-1.amazonaws.com/a", False),
-        ("s3://b/a", "https://b.s3.amazonaws.com:8443/a", False),
-        ("s3://b/a", "https://b.s3.amazonaws.com.evil.example/a", False),
-        ("s3://b/a", "https://evils3.amazonaws.com.example/a", False),
-        ("s3://b/a", "https://ec2-10-0-0-1.compute.amazonaws.com/a", False),
-        ("s3://b/a", "https://169.254.169.254/a", False),
-        ("gs://b/a", "https://b.s3.amazonaws.com/a", False),
-    ],
-)
-def test_a_cloud_hands_out_its_own_files(place: str, url: str, allowed: bool) -> None:
-    from app.labelstudio.api.images import _is_storage
-
-    assert _is_storage(url, place) is allowed
-
-
-def test_a_task_cannot_use_the_key() -> None:
-    with hostile(lambda wire: wire.body(b"")) as (url, seen):
-        images = TaskImages(at(url))
-        for place in (
-            "/api/projects/1/next",
-            f"{url}/api/projects/1/export",
-            "/logout",
-            "/data/upload/../../api/projects/1/next",
-            "/data/%2e%2e/api/x",
-            "/data/upload/%2e%2e/%2e%2e/api/x",
-        ):
-            with pytest.raises(SourceError, match="no address of an image"):
-                images.read(ImageRef("a.jpg", place, None, 1))
-        assert seen == []
-
-
-def test_the_check_opens_what_detect_opens_and_nothing_else(tmp_path: Path) -> None:
-    """EPS would be handed to Ghostscript, which runs what is in the file."""
-    eps, ok = BytesIO(), BytesIO()
-    Image.new("RGB", (8, 4)).save(eps, "EPS")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (8, 4)).save(ok, "JPEG", exif=exif)
-    files = {"a.jpg": eps.getvalue(), "b.jpg": ok.getvalue(), "c.jpg": b"no picture"}
-
-    def script(wire: Wire) -> None:
-        if wire.path.startswith("/data/upload/"):
-            wire.body(files[wire.path.rpartition("/")[2]])
-        elif wire.path.startswith("/api/tasks/"):
-            tasks = [
-                {"id": i, "data": {"image": f"/data/upload/1/{n}"}} for i, n in enumerate(files)
-            ]
-            wire.json({"total": 3, "tasks": tasks})
-        else:
-            wire.json(PROJECT)
-
-    with hostile(script) as (url, _):
-        found = check_images(at(url), 1, TaskImages(at(url)))
-    assert [one.ok for one in found] == [False, True, False]
-    assert "not a picture" in found[0].status and found[1].status == "ok, 4 x 8 px"
-
-
-def test_a_file_of_this_machine_has_a_limit_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.labelstudio.api.images.MAX_BYTES", 10)
-    (tmp_path / "large.jpg").write_bytes(bytes(11))
-    images = TaskImages(Connection("http://127.0.0.1:9", KEY), document_root=tmp_path)
-    with pytest.raises(SourceError, match="more than 10 bytes"):
-        images.read(ImageRef("large.jpg", "/data/local-files/?d=large.jpg", None, 1))
 
 
 def test_boxes_without_number_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:

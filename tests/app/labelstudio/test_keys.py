@@ -13,7 +13,7 @@ import pytest
 from app.cli import main
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.environment import server_address
-from app.labelstudio.api.images import TaskImages
+from app.labelstudio.api.image_reader import TaskImages
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
 from app.runs.sources import Hosts
@@ -67,7 +67,7 @@ def listening() -> Iterator[tuple[str, list[str | None]]]:
 def test_every_spelling_of_the_environments_server_gets_its_key(spelling: str) -> None:
     made = Connection.from_environment(spelling)
     assert made.url == OWN
-    signed = made._key.sign(httpx.URL(f"{OWN}/api/version"))
+    signed = made._requests._key.sign(httpx.URL(f"{OWN}/api/version"))
     assert signed == {"Authorization": f"Token {KEY}"}
 
 
@@ -167,7 +167,7 @@ def test_the_key_is_not_sent_to_the_hosts_of_images() -> None:
             with pytest.raises(LabelStudioError, match="is no path"):
                 connection.get(path)
         with pytest.raises(LabelStudioError, match="is not sent to"):
-            connection._key.sign(httpx.URL(f"{url}/api/version"))
+            connection._requests._key.sign(httpx.URL(f"{url}/api/version"))
         assert seen == [None]
 
 

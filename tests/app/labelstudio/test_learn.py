@@ -13,9 +13,12 @@ import pytest
 
 from app.cli import main
 from app.engine import Engine
+from app.labelstudio.api.addresses import read_address
 from app.labelstudio.api.config_map import config_for, read_config
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project, read_address
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
 from app.labelstudio.learn.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
 from app.labelstudio.learn.pull import Effort, effort, pull

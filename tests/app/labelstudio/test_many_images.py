@@ -11,8 +11,11 @@ import pytest
 import supervision as sv
 
 from app.engine import Engine
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project, local_address
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, upload_tasks
 from app.labelstudio.learn.pull import pull
 from app.labelstudio.push.plan import plan, tasks_of
@@ -32,7 +35,7 @@ CONFIG = """<View>
 </View>"""
 
 
-def looked_at(engine: Engine, folder: Path, images: list[ImageRef]) -> Run:
+def processed(engine: Engine, folder: Path, images: list[ImageRef]) -> Run:
     """A run with a cat and a cup on every image, in another place on each."""
     run = Run.create(folder, settings_of(engine, "cat, cup", threshold=0.3), images)
     for row in run.images():
@@ -62,7 +65,7 @@ def test_every_image_and_control_gets_its_boxes(
     connection.write("POST", f"/api/projects/{project}/import", json=data)
     images = images_of_project(connection, project)
     assert len(images) == 9 and len({image.file_name for image in images}) == 9
-    run = looked_at(shared_engine, tmp_path / "run", images)
+    run = processed(shared_engine, tmp_path / "run", images)
     made = plan(run, connection, project)
     assert (len(made.create), made.unmatched, made.labels.missing) == (3, (), ())
     assert made.boxes == {"cat": 3, "cup": 9}
@@ -125,7 +128,7 @@ def test_photos_become_tasks_of_a_list_of_images(
     assert create_local_tasks(connection, project, refs, server.files).created == 3
     assert upload_tasks(connection, project, refs[:1], sources.read).created == 1
     assert all(one.ok for one in check_images(connection, project, TaskImages(connection)))
-    run = looked_at(shared_engine, tmp_path / "run", refs)
+    run = processed(shared_engine, tmp_path / "run", refs)
     made = plan(run, connection, project, document_root=server.files)
     assert len(made.create) == 3 and sum(made.boxes.values()) == 6
     push(made, connection)

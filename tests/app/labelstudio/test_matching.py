@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.labelstudio.api.images import local_address
+from app.labelstudio.api.addresses import local_address
 from app.labelstudio.push.matching import Matching, TaskImage
 from app.labelstudio.push.matching import match_tasks as match_images
 from app.runs.records import ImageRow

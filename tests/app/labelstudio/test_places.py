@@ -10,7 +10,9 @@ import pytest
 
 from app.engine import Engine
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.images import TaskImages, check_images, images_of_project
+from app.labelstudio.api.image_check import check_images
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
 from app.labelstudio.api.tasks import create_local_tasks, create_project, upload_tasks
 from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push

@@ -11,13 +11,13 @@ import pytest
 import supervision as sv
 from PIL import Image
 
+from app.box import Box
 from app.engine import Engine
-from app.labelstudio.api.images import TaskImages
-from app.labelstudio.backend.detection import look_inside
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.backend.detection import detect_inside
 from app.labelstudio.backend.http import build_backend
-from app.labelstudio.backend.learned_state import Memory
+from app.labelstudio.backend.learned_state import LearnedState
 from app.labelstudio.backend.service import Backend
-from app.runs.records import Box
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import APART, CONFIG, PROMPTED, typed
 from tests.app.labelstudio.desk import Desk
@@ -31,10 +31,10 @@ NOTES = CONFIG.replace(
 )
 
 
-def live(engine: Engine, memory: Memory | None = None) -> Backend:
+def live(engine: Engine, state: LearnedState | None = None) -> Backend:
     connection = Desk().connect()
     images = TaskImages(connection)
-    made = Backend(lambda: engine.predictor, images, connection, threshold=0.02, memory=memory)
+    made = Backend(lambda: engine.predictor, images, connection, threshold=0.02, state=state)
     list(made.predict([], CONFIG, "0"))
     return made
 
@@ -56,7 +56,7 @@ def said(answer: Any) -> list[str]:
 def test_only_a_text_that_is_marked_is_a_prompt(tmp_path: Path) -> None:
     """A comment or a note on a region once silenced the backend for everybody, for good."""
     file = tmp_path / "state.json"
-    backend = loaded(Desk(), Memory(file, "http://here"))
+    backend = loaded(Desk(), LearnedState(file, "http://here"))
     for config, control in (
         (NOTES, "comment"),
         (NOTES, "prompt"),
@@ -74,7 +74,7 @@ def test_only_a_text_that_is_marked_is_a_prompt(tmp_path: Path) -> None:
 
 def test_a_prompt_is_kept_once_a_label_takes_a_class_of_it(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    backend = loaded(Desk(), Memory(file, "http://here"))
+    backend = loaded(Desk(), LearnedState(file, "http://here"))
     before = version(backend)
     (answer,) = backend.predict([], PROMPTED, "7", typed("zebra"))
     assert said(answer)[0] == "zebra"
@@ -83,7 +83,7 @@ def test_a_prompt_is_kept_once_a_label_takes_a_class_of_it(tmp_path: Path) -> No
     list(backend.predict([], PROMPTED, "7", typed(["cup: mug", "DetCLIPv2: words of ours"])))
     kept = version(backend)
     assert kept != before
-    again = loaded(Desk(), Memory(file, "http://here"))
+    again = loaded(Desk(), LearnedState(file, "http://here"))
     assert version(again) == kept, "after a restart"
     (answer,) = again.predict([], PROMPTED, "7", typed("zebra"))
     assert version(again) == kept, "what cannot be used changes nothing"
@@ -92,14 +92,14 @@ def test_a_prompt_is_kept_once_a_label_takes_a_class_of_it(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["reset", " Reset ", "", " "])
 def test_a_reset_makes_the_labels_count_again(text: str, tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    backend = loaded(Desk(), Memory(file, "http://here"))
+    backend = loaded(Desk(), LearnedState(file, "http://here"))
     before = version(backend)
     list(backend.predict([], PROMPTED, "7", typed("cup: mug")))
     assert version(backend) != before
     (answer,) = backend.predict([], PROMPTED, "7", typed(text))
     assert said(answer)[-1] == "DetCLIPv2: the project's labels count again"
     assert version(backend) == before
-    assert version(loaded(Desk(), Memory(file, "http://here"))) == before, "after a restart"
+    assert version(loaded(Desk(), LearnedState(file, "http://here"))) == before, "after a restart"
 
 
 def test_a_prompt_is_forgotten_by_request_and_at_the_start(
@@ -110,7 +110,7 @@ def test_a_prompt_is_forgotten_by_request_and_at_the_start(
     from app.cli import main
 
     file = tmp_path / "state.json"
-    backend = loaded(Desk(), Memory(file, "http://127.0.0.1:9"))
+    backend = loaded(Desk(), LearnedState(file, "http://127.0.0.1:9"))
     before = version(backend)
     client = TestClient(build_backend(backend))
     for forgotten in (True, False):
@@ -135,9 +135,9 @@ def test_a_prompt_is_forgotten_by_request_and_at_the_start(
         str(file),
     ]
     assert main(command) == 0
-    assert Memory(file, "http://127.0.0.1:9").prompt("7") is not None
+    assert LearnedState(file, "http://127.0.0.1:9").prompt("7") is not None
     assert main([*command, "--forget-prompt", "7"]) == 0
-    assert Memory(file, "http://127.0.0.1:9").prompt("7") is None
+    assert LearnedState(file, "http://127.0.0.1:9").prompt("7") is None
 
 
 def test_a_disk_that_is_full_does_not_end_a_prediction(
@@ -147,7 +147,7 @@ def test_a_disk_that_is_full_does_not_end_a_prediction(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("app.labelstudio.backend.learned_state.write_bytes", full)
-    backend = loaded(Desk(), Memory(Path("/somewhere/state.json"), "http://here"))
+    backend = loaded(Desk(), LearnedState(Path("/somewhere/state.json"), "http://here"))
     before = version(backend)
     list(backend.predict([], PROMPTED, "7", typed("cup: mug")))
     assert version(backend) != before and "a restart will forget" in caplog.text
@@ -206,7 +206,7 @@ class Finds:
 def inside(detector: Finds, x1: float, y1: float, x2: float, y2: float) -> Box | None:
     picture = Image.new("RGB", (400, 300))
     around = Box("cat", 0.0, (x1, y1, x2, y2))
-    return look_inside(detector, picture, Vocabulary.parse("cat"), around, None)  # type: ignore[arg-type]
+    return detect_inside(detector, picture, Vocabulary.parse("cat"), around, None)  # type: ignore[arg-type]
 
 
 def test_what_lies_in_the_rectangle_and_fills_it_best_is_chosen() -> None:

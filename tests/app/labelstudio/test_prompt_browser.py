@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from app.engine import Engine
 from app.labelstudio.api.connection import Connection
-from app.labelstudio.api.images import TaskImages
+from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.backend.service import Backend
 from tests.app.labelstudio.conftest import EMAIL, PASSWORD, PROMPTED, Server
 from tests.app.labelstudio.test_backend_door import serving

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from app.labelstudio.api.config_map import ConfigError
+from app.labelstudio.api.config_xml import ConfigError
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.payload import to_boxes
 from app.labelstudio.learn.pull import pull
@@ -240,7 +240,7 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
     tmp_path: Path,
 ) -> None:
     from app.engine import Engine
-    from app.labelstudio.api.images import local_address
+    from app.labelstudio.api.addresses import local_address
     from app.runs import sources
     from app.runs.jobs import process
     from app.runs.settings import settings_of
@@ -280,7 +280,7 @@ def test_tasks_of_storage_uploads_and_hosts_are_found(
 def test_stop_ends_a_push_that_the_next_one_finishes(
     many_run: ManyRun, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("app.labelstudio.push.plan.MAX_COUNT", 10)
+    monkeypatch.setattr("app.labelstudio.push.planned.MAX_COUNT", 10)
     run, project = many_run(35)
     actions = LabelStudioActions(RunFolders(tmp_path, RULES), RULES)
     visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")

@@ -103,8 +103,8 @@ def test_a_stop_counts_from_the_click_on_also_while_the_work_waits() -> None:
     stops, progress = Stops(), gr.Progress()
     stops.ask(VISITOR)  # pressed when nothing went on
     stops.begin(VISITOR)
-    stops.teller("Reading", progress, VISITOR)(3, 3)
+    stops.progress_of("Reading", progress, VISITOR)(3, 3)
     stops.ask(VISITOR)  # pressed between two parts, or before the first
     with pytest.raises(ValueError, match="Stopped after 1 of 9"):
-        stops.teller("Writing", progress, VISITOR)(1, 9)
-    stops.teller("Writing", progress, gr.Request(session_hash="another"))(1, 9)
+        stops.progress_of("Writing", progress, VISITOR)(1, 9)
+    stops.progress_of("Writing", progress, gr.Request(session_hash="another"))(1, 9)

@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from app.cli import main
-from app.labelstudio.api.images import TaskImages, images_of_project, local_address
-from app.labelstudio.api.versions import made_by_us
-from app.labelstudio.backend.learned_state import Memory, Prompt
+from app.labelstudio.api.addresses import local_address
+from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.images import images_of_project
+from app.labelstudio.backend.learned_state import LearnedState, Prompt
 from app.labelstudio.backend.service import Backend
 from app.labelstudio.learn.pull import ReviewedTask, pull
-from app.labelstudio.learn.usable_reviews import lessons
+from app.labelstudio.learn.usable_reviews import usable_reviews
+from app.runs.model_version import is_of_detclipv2
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings
 from app.runs.store import Run
@@ -63,11 +65,11 @@ def inline(size: tuple[int, int] = (64, 48)) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def loaded(desk: Desk, memory: Memory) -> Backend:
+def loaded(desk: Desk, state: LearnedState) -> Backend:
     """The live backend, its model there."""
     connection = desk.connect()
     detector: Any = SimpleNamespace(fingerprint=CHECKPOINT, name="nano")
-    made = Backend(lambda: detector, TaskImages(connection), connection, memory=memory)
+    made = Backend(lambda: detector, TaskImages(connection), connection, state=state)
     list(made.predict([], CONFIG, "0"))
     return made
 
@@ -89,17 +91,21 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 
 def test_versions_say_who_made_them(run: Run) -> None:
-    assert made_by_us(run.model_version) and made_by_us(run.model_version, CHECKPOINT)
-    assert made_by_us("detclipv2-a@b@01234567+v1+s640@0.2", CHECKPOINT), "any name and suffix"
-    assert not made_by_us(run.model_version, "f" * 16)
-    assert not made_by_us(FOREIGN) and not made_by_us("") and not made_by_us(OTHER, CHECKPOINT)
+    assert is_of_detclipv2(run.model_version) and is_of_detclipv2(run.model_version, CHECKPOINT)
+    assert is_of_detclipv2("detclipv2-a@b@01234567+v1+s640@0.2", CHECKPOINT), "any name and suffix"
+    assert not is_of_detclipv2(run.model_version, "f" * 16)
+    assert (
+        not is_of_detclipv2(FOREIGN)
+        and not is_of_detclipv2("")
+        and not is_of_detclipv2(OTHER, CHECKPOINT)
+    )
     tasks = [ReviewedTask(1, version, (), None) for version in (OWN, OWN, OTHER, FOREIGN, "")]
-    assert lessons(tasks).sentence() == (
+    assert usable_reviews(tasks).sentence() == (
         f"learned from {OWN} (2), {OTHER} (1); not from other models' scores: {FOREIGN} (1), "
         "no version (1)"
     )
-    assert [task.model_version for task in lessons(tasks, CHECKPOINT).tasks] == [OWN, OWN]
-    assert lessons([]).sentence() == "learned from nothing"
+    assert [task.model_version for task in usable_reviews(tasks, CHECKPOINT).tasks] == [OWN, OWN]
+    assert usable_reviews([]).sentence() == "learned from nothing"
 
 
 def test_calibrate_learns_from_our_scores_and_for_a_run_from_its_own(
@@ -150,9 +156,9 @@ def test_start_training_passes_other_models_scores_over(caplog: pytest.LogCaptur
         ({OWN: 0.5, OTHER: 0.45, FOREIGN: 0.97}, [0.5]),
     ):
         desk, project = labelled(scores)
-        memory = Memory()
-        loaded(desk, memory)._learn(str(project))
-        learned = memory.learned(str(project), CHECKPOINT)
+        state = LearnedState()
+        loaded(desk, state)._learn(str(project))
+        learned = state.learned(str(project), CHECKPOINT)
         assert [one.threshold for one in learned] == thresholds
     assert f"learned from {OWN} (30); not from other models' scores: {OTHER} (30)" in caplog.text
 
@@ -189,7 +195,7 @@ def test_names_of_local_files_and_clouds_stay_whole() -> None:
 
 def test_a_prompt_that_cannot_be_used_is_not_remembered(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    backend = loaded(Desk(), Memory(file, "http://here"))
+    backend = loaded(Desk(), LearnedState(file, "http://here"))
     before = backend.setup("7", PROMPTED)
     for text in ("cat @2", "zebra", "zebra, yak @0.3", "!cat"):
         (answer,) = backend.predict([], PROMPTED, "7", typed(text))
@@ -204,11 +210,11 @@ def test_a_prompt_that_cannot_be_used_is_not_remembered(tmp_path: Path) -> None:
 def test_a_remembered_prompt_that_cannot_be_used_any_more_is_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    memory = Memory()
-    backend = loaded(Desk(), memory)
+    state = LearnedState()
+    backend = loaded(Desk(), state)
     list(backend.predict([], CONFIG, "7"))  # waits for the model
     before = backend.setup("7", CONFIG)
     for text in ("cat @2", "zebra"):  # the second was kept by an older version
-        memory.keep_prompt("7", Prompt(text, CONFIG))
+        state.keep_prompt("7", Prompt(text, CONFIG))
         assert backend.setup("7", CONFIG) == before
     assert caplog.text.count("project 7: what was typed before is ignored") == 2

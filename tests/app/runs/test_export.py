@@ -15,10 +15,11 @@ from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 
 from app.cli import main
-from app.commands.server_options import DOCUMENT_ROOT
 from app.engine import Engine
 from app.formats.names import flat_names
+from app.labelstudio.api.environment import DOCUMENT_ROOT
 from app.labelstudio.api.payload import to_boxes
+from app.labelstudio.push.task_file import write_tasks
 from app.runs import sources
 from app.runs.export import FORMATS, export
 from app.runs.jobs import process
@@ -52,10 +53,10 @@ def run(shared_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def check(run: Run, read: dict[str, sv.Detections], tolerance: float) -> None:
     """Compare by flat file name; a reader may order boxes in its own way."""
     rows = list(run.images("done", "empty"))
-    names = flat_names(rows)
+    names = dict(zip(rows, flat_names([row.file_name for row in rows]), strict=True))
     assert len(read) == len(rows)
     for row in rows:
-        expected, found = run.detections(row), read[names[row.id]]
+        expected, found = run.detections(row), read[names[row]]
         assert expected.class_id is not None and found.class_id is not None
         assert len(found) == len(expected) > 0
         assert found.class_id.tolist() == expected.class_id.tolist()
@@ -187,7 +188,7 @@ def test_csv_names_empty_and_failed(run: Run, tmp_path: Path) -> None:
 
 
 def test_label_studio_tasks(run: Run, tmp_path: Path) -> None:
-    tasks = json.loads(export(run, "labelstudio", tmp_path).read_text(encoding="utf-8"))
+    tasks = json.loads(write_tasks(run, tmp_path).read_text(encoding="utf-8"))
     interface = LabelInterface(
         '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
         '<Label value="cat &amp; dog"/><Label value="&lt;cup&gt;"/></RectangleLabels></View>'
@@ -237,7 +238,7 @@ def test_label_studio_finds_the_images_where_they_are(
     files: list[str],
 ) -> None:
     monkeypatch.setenv(DOCUMENT_ROOT, str(tmp_path / "root") if known else "")
-    made = export(placed, "labelstudio", tmp_path, image_root=image_root)
+    made = write_tasks(placed, tmp_path, image_root)
     found = [task["data"]["image"] for task in json.loads(made.read_text(encoding="utf-8"))]
     own = ["/data/upload/7/1-a.jpg", "data:image/png;base64,xx", "https://photos.example/web.jpg"]
     assert found[:3] == own
@@ -247,7 +248,7 @@ def test_label_studio_finds_the_images_where_they_are(
 def test_the_command_line_has_an_image_root(
     placed: Run, shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.commands.detect._load", lambda *_: shared_engine)
+    monkeypatch.setattr("app.commands.detect_begin._load", lambda *_: shared_engine)
     wanted = ["--format", "labelstudio", "--image-root", "https://x/"]
     assert main(["detect", "--resume", str(placed.folder), *wanted]) == 0
     written = placed.folder / "exports" / "labelstudio.json"
@@ -264,7 +265,7 @@ def test_photos_that_are_gone_are_told(placed: Run, tmp_path: Path) -> None:
             return (DEMO / "coffee.jpg").read_bytes()
         return sources.read(image)
 
-    folder = export(placed, "voc", tmp_path, read=read, missed=missed.append)
+    folder = export(placed, "voc", tmp_path, read=read, on_missing=missed.append)
     assert [path.name for path in (folder / "JPEGImages").iterdir()] == ["7__1-a.jpg"]
     assert len(list((folder / "Annotations").iterdir())) == 6
     assert len(missed) == 5 and missed[-1].startswith("out.jpg: not copied to ")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.runs.reserved_space import Room
+from app.runs.reserved_space import ReservedSpace
 from tests.places import REPO
 
 _OWN_DISK = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -75,7 +75,7 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
 
 
 def test_room_is_kept_and_given_back(tmp_path: Path) -> None:
-    room = Room(tmp_path / "out")
+    room = ReservedSpace(tmp_path / "out")
     room.keep(10)
     (file,) = (tmp_path / "out").iterdir()
     assert file.stat().st_blocks * 512 >= 10, "not a file with a hole"

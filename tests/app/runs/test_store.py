@@ -16,14 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.box import Box
 from app.cli import main
 from app.engine import Engine
 from app.runs import sources
 from app.runs.diff import compare_boxes, compare_runs
 from app.runs.jobs import Job, estimate, process
-from app.runs.records import Box, Counts, ImageRef, RunError
+from app.runs.records import Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from detclipv2.language.vocabulary import Vocabulary
 from tests.places import REPO
 
 PROMPTS = "cat\ncup: mug @0.06\n!shadow"
@@ -138,7 +140,7 @@ def test_a_job_pauses_goes_on_and_can_be_cancelled_and_resumed(run: Run, engine:
     job = Job(run, engine.predictor, read)
     job.start()
     gate.release()
-    wait(lambda: job.progress().counts.looked_at == 1)
+    wait(lambda: job.progress().counts.processed == 1)
     job.pause()
     gate.release(1)  # the image it may already be waiting for
     time.sleep(0.3)
@@ -146,7 +148,7 @@ def test_a_job_pauses_goes_on_and_can_be_cancelled_and_resumed(run: Run, engine:
     assert paused.phase == "paused" and paused.counts.pending >= 2
     job.resume()
     gate.release()
-    wait(lambda: job.progress().counts.looked_at == 3)
+    wait(lambda: job.progress().counts.processed == 3)
     assert job.progress().seconds_left is not None
     job.cancel()
     gate.release()
@@ -160,7 +162,7 @@ def test_a_job_pauses_goes_on_and_can_be_cancelled_and_resumed(run: Run, engine:
 
 def test_an_estimate_is_measured(engine: Engine, photos: Path) -> None:
     images = sources.find_images([photos / "sub"]) * 100
-    seconds = estimate(images, engine.predictor, sources.read, "cat")
+    seconds = estimate(images, engine.predictor, sources.read, Vocabulary.parse("cat"))
     start = time.perf_counter()
     for _ in range(3):
         engine.predictor.predict(images[0].place, "cat")

@@ -18,7 +18,7 @@ from gradio_client import Client, handle_file
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.browse.job import FOLDER_VARIABLE, run_of
-from app.browse.store import About
+from app.browse.records import About
 from app.engine import Engine
 from app.labelstudio.api.connection import Connection
 from app.runs import sources
@@ -31,9 +31,9 @@ from app.ui.browse.actions import BrowseActions
 from app.ui.build import build_app
 from app.ui.calibrate.actions import CalibrateActions
 from app.ui.compare.actions import CompareActions
+from app.ui.compare.find import Detectors
 from app.ui.labelstudio.actions import LabelStudioActions
-from app.ui.request_guard import TOKEN_HEADER
-from app.ui.shared.access import Access, AccessError
+from app.ui.shared.access import TOKEN_HEADER, Access, AccessError
 from app.ui.shared.permalink import Link
 from app.ui.shared.run_folders import RUNS_VARIABLE, UPLOADS, RunFolders
 from app.ui.train.actions import TrainActions
@@ -57,7 +57,7 @@ from tests.app.ui.visitors import ELSEWHERE, HERE, RULES, TOKEN, visitor
 def test_the_operator_has_the_token_and_sits_here(host: str, token: str, operator: bool) -> None:
     assert RULES.is_operator(visitor(host, token)) is operator
     assert not Access().is_operator(visitor(host, token)), "nobody is, where there is no token"
-    assert bool(RULES.told(visitor(host, token))) is not operator
+    assert bool(RULES.notice(visitor(host, token))) is not operator
 
 
 def test_visitors_behind_one_proxy_are_not_one_visitor() -> None:
@@ -92,18 +92,18 @@ def test_texts_that_no_path_can_be_are_refused_in_words(
         with pytest.raises(AccessError, match="is no path"):
             RULES.check_paths([text], who)
         for said in (
-            told(BrowseActions(shared_engine, RULES).start(text, who)),
-            told(TrainActions(RULES).find(text, who)),
-            told(
+            notice(BrowseActions(shared_engine, RULES).start(text, who)),
+            notice(TrainActions(RULES).find(text, who)),
+            notice(
                 next(
-                    CompareActions(shared_engine, RULES).run(
+                    CompareActions(Detectors(shared_engine), RULES).run(
                         None, text, "cup", "", "", "", "", "", 0.3, who
                     )
                 )
             ),
-            told(
+            notice(
                 next(
-                    CompareActions(shared_engine, RULES).run(
+                    CompareActions(Detectors(shared_engine), RULES).run(
                         "a.jpg", "", "cup", "", "", "", text, "", 0.3, who
                     )
                 )
@@ -130,7 +130,7 @@ def test_hosts_and_keys_are_the_environments(monkeypatch: pytest.MonkeyPatch) ->
     assert access.connect("http://labels.example", "2" * 40, ELSEWHERE).url.endswith("example")
 
 
-def told(answer: object) -> str:
+def notice(answer: object) -> str:
     """What a handler of the page says, its updates of components left out."""
     return " ".join(part for part in answer if isinstance(part, str))  # type: ignore[attr-defined]
 
@@ -138,17 +138,17 @@ def told(answer: object) -> str:
 def test_compare_reads_folders_and_models_for_who_may_name_them(
     shared_engine: Engine, checkpoint: Path, photos: Path
 ) -> None:
-    closed = CompareActions(shared_engine, RULES)
+    closed = CompareActions(Detectors(shared_engine), RULES)
     photo = str(photos / "coffee.jpg")
 
     def compare(by: CompareActions, who: gr.Request, folder: str, model: str = "") -> list[str]:
         asked = (photo, folder, "cup", "", "", "", "", model, 0.3, who)
-        return [told(answer) for answer in by.run(*asked)]
+        return [notice(answer) for answer in by.run(*asked)]
 
     assert "of 4 photos" in compare(closed, HERE, str(photos))[1]
     assert "may not read" in compare(closed, ELSEWHERE, str(photos))[0]
     assert "may not read" in compare(closed, ELSEWHERE, str(photos / "nowhere"))[0]
-    allowed = CompareActions(shared_engine, Access((photos.resolve(),), TOKEN))
+    allowed = CompareActions(Detectors(shared_engine), Access((photos.resolve(),), TOKEN))
     assert "of 4 photos" in compare(allowed, ELSEWHERE, str(photos))[1]
     (photos / "out.jpg").symlink_to(checkpoint / "config.json")
     assert "may not read" in compare(allowed, ELSEWHERE, str(photos))[0]
@@ -171,19 +171,19 @@ def test_browse_shows_data_sets_to_who_may_name_them(
     folder = str(run.folder)
     closed = BrowseActions(shared_engine, RULES)
     allowed = BrowseActions(shared_engine, Access((photos.resolve(),), TOKEN))
-    assert "may not read" in told(closed.start(str(photos), ELSEWHERE))
+    assert "may not read" in notice(closed.start(str(photos), ELSEWHERE))
     assert closed.earlier(ELSEWHERE).choices == []
     assert len(closed.earlier(HERE).choices) == len(allowed.earlier(ELSEWHERE).choices) == 1
-    assert told(closed.choose(folder, ELSEWHERE)) == ""
-    assert folder in told(closed.choose(folder, HERE))
-    assert folder in told(allowed.choose(folder, ELSEWHERE))
+    assert notice(closed.choose(folder, ELSEWHERE)) == ""
+    assert folder in notice(closed.choose(folder, HERE))
+    assert folder in notice(allowed.choose(folder, ELSEWHERE))
     link = Link("browse", settings={"run": run.folder.name})
-    assert "not aligned on this machine" in told(closed.follow(link, ELSEWHERE))
-    assert "a cup" in told(closed.follow(link, HERE))
+    assert "not aligned on this machine" in notice(closed.follow(link, ELSEWHERE))
+    assert "a cup" in notice(closed.follow(link, HERE))
     # captions that name a photo outside the folder do not show it
     shown = (folder, "", 6.0, False, 0.0, "worst", 1)
-    assert "may not read" in told(allowed.show(*shown, ELSEWHERE))
-    assert "a cat" in told(allowed.show(*shown, HERE))
+    assert "may not read" in notice(allowed.show(*shown, ELSEWHERE))
+    assert "a cat" in notice(allowed.show(*shown, HERE))
 
 
 def test_train_shows_runs_to_who_may_name_them(training_run: Path) -> None:
@@ -199,13 +199,13 @@ def test_train_shows_runs_to_who_may_name_them(training_run: Path) -> None:
         (allowed, ELSEWHERE, False),
     ):
         for said in (
-            told(actions.find(root, who)),
-            told(actions.show(run, None, who)),
+            notice(actions.find(root, who)),
+            notice(actions.show(run, None, who)),
             actions.alignments(run, "latest", who),
-            told(actions.follow(link, who)),
+            notice(actions.follow(link, who)),
         ):
             assert ("may not read" in said) is refused
-    assert "may not read" in told(closed.find("", ELSEWHERE)), "the default folder as well"
+    assert "may not read" in notice(closed.find("", ELSEWHERE)), "the default folder as well"
 
 
 @pytest.fixture
@@ -355,5 +355,5 @@ def test_the_operators_page_keeps_its_token(
     token = served_link.partition("#token=")[2]
     client = Client(served, headers={TOKEN_HEADER: token}, verbose=False)
     photo = handle_file(photos / "coffee.jpg")
-    told = client.predict(photo, "cup", "cat", model_a=str(checkpoint), api_name="/compare")
-    assert "counts" in told
+    notice = client.predict(photo, "cup", "cat", model_a=str(checkpoint), api_name="/compare")
+    assert "counts" in notice

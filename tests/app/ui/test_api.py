@@ -93,7 +93,7 @@ def test_align_returns_scores_phrases_and_evidence(client: Client) -> None:
         photo=photo, caption="", phrases="a cat\na kite", whole=False, api_name="/align"
     )
     assert [p["text"] for p in given["phrases"]] == ["a cat", "a kite"]
-    with pytest.raises(AppError, match="no phrases"):
+    with pytest.raises(AppError, match="No caption yet"):
         client.predict(photo=photo, caption="", api_name="/align")
     with pytest.raises(AppError, match="luck is not in the list"):
         client.predict(photo=photo, caption="a cat", ranking="luck", api_name="/align")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from app.browse.store import About, BrowseRun
+from app.browse.records import About
+from app.browse.store import BrowseRun
 from detclipv2.datasets.captions import Captioned
 from detclipv2.inference.alignment import Alignment, AlignSettings
 from tests.places import DEMO

@@ -11,7 +11,8 @@ import pytest
 import torch
 from playwright.sync_api import BrowserContext, Page, expect
 
-from app.browse.store import About, BrowseRun
+from app.browse.records import About
+from app.browse.store import BrowseRun
 from app.ui.shared.permalink import Link, LinkError, find_photo, keep_photo
 from detclipv2.datasets.captions import Captioned
 from detclipv2.inference.alignment import Alignment, AlignSettings

@@ -19,8 +19,9 @@ from playwright.sync_api import BrowserContext
 
 from app.engine import Engine
 from app.ui.build import build_app
-from app.ui.request_guard import TOKEN_HEADER, RequestGuard, ServedNameError, ServedNames
+from app.ui.request_guard import RequestGuard, ServedNameError, ServedNames
 from app.ui.serve import guarded
+from app.ui.shared.access import TOKEN_HEADER
 from tests.app.ui.visitors import RULES, TOKEN, finished, serving
 from tests.places import DEMO
 

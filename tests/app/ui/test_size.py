@@ -12,11 +12,17 @@ import pytest
 
 from app.browse.job import FOLDER_VARIABLE
 from app.engine import Engine
-from app.ui.align.actions import AlignActions, Looking
+from app.ui.align.actions import AlignActions
+from app.ui.align.endpoints import Endpoints as AlignEndpoints
+from app.ui.align.find import AlignSession
 from app.ui.batch.actions import BatchActions
 from app.ui.browse.actions import BrowseActions
 from app.ui.compare.actions import CompareActions
+from app.ui.compare.endpoints import Endpoints as CompareEndpoints
+from app.ui.compare.find import Detectors
 from app.ui.detect.actions import Actions, Session
+from app.ui.detect.drawings import Drawings
+from app.ui.detect.endpoints import Endpoints
 from app.ui.shared.run_folders import RunFolders
 from tests.app.ui.visitors import HERE, RULES
 from tests.places import DEMO
@@ -48,13 +54,14 @@ def seen(checkpoint: Path) -> Seen:
 
 def detect(engine: Engine, folder: Path) -> None:
     photo = str(folder / "coffee.jpg")
-    Actions(engine, folder / "drawn").detect(
+    Actions(engine, Drawings(folder / "drawn")).detect(
         photo, Session(), "cup", 0.3, 0.6, 100, 1, lambda *_, **__: None
     )
 
 
 def detect_api(engine: Engine, folder: Path) -> None:
-    told, _ = Actions(engine, folder / "drawn").api_detect(str(folder / "coffee.jpg"), "cup")
+    endpoints = Endpoints(engine, Drawings(folder / "drawn"))
+    told, _ = endpoints.detect(str(folder / "coffee.jpg"), "cup")
     assert told["info"]["size"] == SIZE and told["info"]["looks"] == [SIZE]
 
 
@@ -62,7 +69,7 @@ def align(engine: Engine, folder: Path) -> None:
     AlignActions(engine).align(
         str(folder / "coffee.jpg"),
         "a cup",
-        Looking(),
+        AlignSession(),
         "max",
         0.1,
         "text_batch",
@@ -72,16 +79,18 @@ def align(engine: Engine, folder: Path) -> None:
 
 
 def align_api(engine: Engine, folder: Path) -> None:
-    AlignActions(engine).api_align(str(folder / "coffee.jpg"), "a cup")
+    AlignEndpoints(engine).align(str(folder / "coffee.jpg"), "a cup")
 
 
 def compare(engine: Engine, folder: Path) -> None:
     asked = (None, str(folder), "cup", "mug", "", "", "", "", 0.3, HERE, lambda *_, **__: None)
-    assert "photos=1" in str(list(CompareActions(engine, RULES).run(*asked)))
+    assert "photos=1" in str(list(CompareActions(Detectors(engine), RULES).run(*asked)))
 
 
 def compare_api(engine: Engine, folder: Path) -> None:
-    CompareActions(engine, RULES).api_compare(str(folder / "coffee.jpg"), "cup", "mug", HERE)
+    CompareEndpoints(Detectors(engine), RULES).compare(
+        str(folder / "coffee.jpg"), "cup", "mug", HERE
+    )
 
 
 def browse(engine: Engine, folder: Path) -> None:

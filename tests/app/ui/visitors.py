@@ -12,9 +12,8 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 
-from app.ui.request_guard import TOKEN_HEADER
 from app.ui.serve import listen, server
-from app.ui.shared.access import Access
+from app.ui.shared.access import TOKEN_HEADER, Access
 
 TOKEN = "a token of 24 random bytes"
 

@@ -1,4 +1,4 @@
-"""Work that is answered in time: so much at once, the rest is told to come back."""
+"""Requests that are answered in time: so many at once, further ones are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Busy(RuntimeError):
     """There is more to do than will be done in time."""
 
 
-class Work:
+class LimitedPool:
     """Runs requests in threads of their own, so that nothing else waits for them.
 
     Args:
