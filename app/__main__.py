@@ -22,7 +22,7 @@ PASSWORD_VARIABLE = "DETCLIPV2_PASSWORD"
 def build_parser() -> argparse.ArgumentParser:
     """The command line's definition."""
     parser = argparse.ArgumentParser(
-        prog="python -m app", description="The DetCLIPv2 web app, on this machine, offline."
+        prog="detclipv2 app", description="The DetCLIPv2 web app, on this machine, offline."
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to serve (default: %(default)s)"
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except (DetectorError, ValueError) as error:
-        print(f"python -m app: error: {error}", file=sys.stderr)
+        print(f"detclipv2 app: error: {error}", file=sys.stderr)
         return 2
 
 

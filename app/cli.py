@@ -1,4 +1,4 @@
-"""`python -m app.cli COMMAND`: the whole app without a browser.
+"""`detclipv2 COMMAND`, or `python -m app.cli COMMAND`: the page, and all it does without one.
 
 Exit codes: 0 all done · 1 some images, files or classes were left out · 2 nothing could be done ·
 130 stopped with Ctrl-C.
@@ -30,8 +30,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's definition."""
-    parser = _Parser(prog="python -m app.cli", description="DetCLIPv2 on the command line.")
+    parser = _Parser(prog="detclipv2", description="DetCLIPv2 on the command line.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("app", help="serve the page; `detclipv2 app --help` says more")
     detect = commands.add_parser(
         "detect",
         help="find the classes you name in images and folders",
@@ -47,13 +48,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _say(message: str) -> None:
-    print(f"python -m app.cli: {message}", file=sys.stderr)
+    print(f"detclipv2: {message}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse `argv` (default: the process's own) and run; returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["app"]:
+        from app.__main__ import main as serve
+
+        return serve(words[1:])
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = build_parser().parse_args(words)
     except SystemExit as stop:  # --help and usage errors; a caller in Python gets a code, too
         return int(stop.code or 0)
     try:

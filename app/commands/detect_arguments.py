@@ -37,13 +37,13 @@ prompts:
   lists pasted from other tools are read as well; docs/prompts.md has the rules
 
 examples:
-  python -m app.cli detect photos/ --prompts "cat, a red mug" --out result
-  python -m app.cli detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
-  python -m app.cli detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
-  python -m app.cli detect clip.mp4 --every 0.5 --prompts "cat" --run runs/clip --out result
-  python -m app.cli detect --resume runs/cats
-  python -m app.cli detect --resume runs/cats --threshold 0.4 --out result
-  python -m app.cli detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
+  detclipv2 detect photos/ --prompts "cat, a red mug" --out result
+  detclipv2 detect a.jpg b.jpg --prompts-file classes.txt --threshold 0.2 --out result
+  detclipv2 detect photos.zip --prompts "cat" --run runs/cats --format yolo --format csv
+  detclipv2 detect clip.mp4 --every 0.5 --prompts "cat" --run runs/clip --out result
+  detclipv2 detect --resume runs/cats
+  detclipv2 detect --resume runs/cats --threshold 0.4 --out result
+  detclipv2 detect --project 7 --only-unlabelled --prompts "cat" --run runs/project7
 
 exit codes: 0 fine, 1 some images or files failed, 2 nothing could be done, 130 stopped with Ctrl-C
 (what is done is written)

@@ -15,7 +15,7 @@ from detclipv2.checkpoint import load_checkpoint
 
 EXAMPLE = """\
 example:
-  python -m app.cli onnx --prompts "cat, a red mug @0.4" --canvas 448x320 --out cats.onnx
+  detclipv2 onnx --prompts "cat, a red mug @0.4" --canvas 448x320 --out cats.onnx
 
 A canvas shaped like the photos costs least, and gives the same boxes as `detect --size` with its
 long side: the file looks once.

@@ -110,7 +110,7 @@ def test_options_that_cannot_be_are_named(
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     assert main(["--model", str(checkpoint), *options]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("python -m app: error: ") and named in said
+    assert said.startswith("detclipv2 app: error: ") and named in said
 
 
 def test_the_page_reports_nothing_and_loads_nothing_from_elsewhere(shared_engine: Engine) -> None:
