@@ -10,8 +10,8 @@ from torch import Tensor
 
 from detclipv2.inference.images import ImageSource
 from detclipv2.inference.postprocess import MAX_CANDIDATES, Candidates
-from detclipv2.inference.predictor import Prompts
 from detclipv2.inference.score_table import ScoreTable
+from detclipv2.language.prompt_reader import Prompts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks
 

@@ -27,8 +27,8 @@ from detclipv2.inference.postprocess import (
     score_candidates,
     select,
 )
-from detclipv2.inference.predictor import Prompts
 from detclipv2.inference.score_table import ScoreTable
+from detclipv2.language.prompt_reader import Prompts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
 from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
@@ -43,8 +43,8 @@ from detclipv2.inference.postprocess import (
 from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_encoder
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.phrases import Phrase
+from detclipv2.language.prompt_reader import PromptReader, Prompts
 from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
-from detclipv2.language.tower_words import as_the_tower_reads
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks
 
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     from detclipv2.model import DetCLIPv2
 
-Prompts = str | Sequence[str] | Vocabulary
 Source = TypeVar("Source", bound=ImageSource)
 
 
@@ -112,7 +111,7 @@ class Predictor:
         serving.check(model.config)
         self.calibration = Calibration(serving.score_scale, serving.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
-        self._as_read = lru_cache(maxsize=32)(self._read_by_tower)
+        self._reader = PromptReader(self.model)
         self.slot = slot or FairLock()
         self.runtime: Runtime = tower.runtime if isinstance(tower, OpenVINOTower) else "torch"
         self._encoder = MultiScaleEncoder(
@@ -154,8 +153,7 @@ class Predictor:
             VocabularyError: prompts that cannot be used; of a list of names, whose places count,
                 also two that are read alike.
         """
-        by_place = not isinstance(prompts, str | Vocabulary)
-        return self._as_read(read := Vocabulary.coerce(prompts), read.notes, not by_place)
+        return self._reader.vocabulary(prompts)
 
     def predict(
         self,
@@ -177,7 +175,7 @@ class Predictor:
             ImageError: a picture that cannot be used.
             ValueError: a setting out of range.
         """
-        vocabulary, settings = self._of(prompts), replace(settings, **changes)
+        vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
         encoded = self.encode_image(image, settings.size, settings.tiles, settings.looks)
         return self.detect(encoded, vocabulary, settings)
 
@@ -198,7 +196,7 @@ class Predictor:
             on_error: called with a picture that cannot be used and the reason, after which the
                 next follows; without it the ImageError is raised.
         """
-        vocabulary, settings = self._of(prompts), replace(settings, **changes)
+        vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
 
         def run() -> Iterator[tuple[Source, sv.Detections]]:
             for image in images:
@@ -315,18 +313,6 @@ class Predictor:
         )
         boxes = encoded.letterbox.to_original(regions.boxes[anchors])
         return boxes, logits.float().cpu(), regions.localisation[anchors]
-
-    def _of(self, prompts: Prompts) -> Vocabulary:
-        """`vocabulary`, which a caller's own `Vocabulary` has been through."""
-        return prompts if isinstance(prompts, Vocabulary) else self.vocabulary(prompts)
-
-    def _read_by_tower(
-        self, vocabulary: Vocabulary, _notes: tuple[str, ...], merge: bool
-    ) -> Vocabulary:
-        """Cached, by the notes as well: vocabularies are equal without them."""
-        text = self.model.config.text
-        read = self.model.text_encoder.read
-        return as_the_tower_reads(vocabulary, text.template, text.max_tokens, read, merge=merge)
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
         """(K, D) embeddings of K prompts on the CPU, from the caches where they have them.

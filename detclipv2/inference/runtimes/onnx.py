@@ -36,7 +36,8 @@ from detclipv2.regions import PER_PICTURE
 from detclipv2.serving import DEFAULTS
 
 if TYPE_CHECKING:
-    from detclipv2.inference.predictor import Predictor, Prompts
+    from detclipv2.inference.predictor import Predictor
+    from detclipv2.language.prompt_reader import Prompts
 
 OUTPUTS = ("boxes", "scores", "classes")
 _NOTHING = 1e-9  # scores below their class's threshold are zero before suppression
