@@ -134,5 +134,7 @@ def test_everything_that_runs_the_model_shares_one_slot(shared_engine: Engine) -
     assert {f.concurrency_limit for f in running} == {1}
     # the samples' handler is one function with the sample's number filled in
     functions = [getattr(f.fn, "func", f.fn) for f in running]
-    names = {getattr(function, "__name__", "") for function in functions}
-    assert {"detect", "refilter", "edit_thresholds", "pick_sample", "api_detect"} <= names
+    names = {getattr(function, "__qualname__", "") for function in functions}
+    handlers = ("detect", "refilter", "edit_thresholds", "pick_sample")
+    assert {f"Actions.{name}" for name in handlers} <= names
+    assert "Endpoints.detect" in names
