@@ -10,40 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.places import REPO
+from tests.rooms import ROOMS, room_of
 
 HEAVY = {"gradio", "spacy", "transformers", "cv2", "supervision"}
 FORBIDDEN = {"detclipv2": {"app", "train", "gradio"}, "train": {"app", "gradio"}, "app": {"train"}}
-
-_DATA = {"base", "formats"}
-_LABEL_STUDIO = {"labelstudio/api", "labelstudio/learn", "labelstudio/push", "labelstudio/backend"}
-_PAGE = {*_DATA, "runs", "ui/shared"}
-APP_ROOMS: dict[str, set[str]] = {
-    "base": set(),
-    "formats": {"base"},
-    "runs": _DATA,
-    "browse": _DATA,
-    "labelstudio": set(),
-    "labelstudio/api": {*_DATA, "runs"},
-    "labelstudio/learn": {*_DATA, "runs", "labelstudio/api"},
-    "labelstudio/push": {*_DATA, "runs", "labelstudio/api", "labelstudio/learn"},
-    "labelstudio/backend": {*_DATA, "runs", "labelstudio/api", "labelstudio/learn"},
-    "commands": {*_DATA, "runs", *_LABEL_STUDIO},
-    "ui/shared": {*_DATA, "runs", "browse", "labelstudio/api"},
-    "ui/detect": _PAGE,
-    "ui/align": _PAGE,
-    "ui/browse": {*_PAGE, "browse", "ui/align"},
-    "ui/compare": _PAGE,
-    "ui/batch": {*_PAGE, *_LABEL_STUDIO},
-    "ui/labelstudio": {*_PAGE, *_LABEL_STUDIO},
-    "ui/calibrate": {*_PAGE, *_LABEL_STUDIO},
-    "ui/train": _PAGE,
-    "ui": {"base", "ui/shared"},
-    "entry": {"base", "commands", "labelstudio/api", "ui", "ui/detect", "ui/shared"},
-}
-"""Each folder of `app`, and the folders that it may import; "base" is `app` itself without the
-commands that start it, which are "entry"."""
-APP_ROOMS["ui"] |= {room for room in APP_ROOMS if room.startswith("ui/")}
-_ENTRY = {"__main__.py", "cli.py"}
 
 
 def _imports(tree: ast.AST) -> set[str]:
@@ -87,11 +57,14 @@ def _graph(modules: dict[str, Path]) -> dict[str, set[str]]:
     return graph
 
 
-def _room(file: Path) -> str:
-    folder = file.relative_to(REPO / "app").parent.as_posix()
-    if folder == ".":
-        return "entry" if file.name in _ENTRY else "base"
-    return folder
+def _rooms(package: str) -> dict[str, set[str]]:
+    """Room → other rooms that its files import."""
+    modules = _modules(package)
+    rooms: dict[str, set[str]] = {room_of(package, file): set() for file in modules.values()}
+    for module, imported in _graph(modules).items():
+        room = room_of(package, modules[module])
+        rooms[room] |= {room_of(package, modules[other]) for other in imported} - {room}
+    return rooms
 
 
 def _circle(graph: dict[str, set[str]]) -> list[str]:
@@ -155,29 +128,27 @@ def test_only_the_ui_imports_gradio_and_no_network_runs_for_label_studio() -> No
     assert found.stdout.strip() == "set()"
 
 
-def test_rooms_import_as_the_table_says() -> None:
-    modules = _modules("app")
-    rooms = {_room(file) for file in modules.values()}
-    assert rooms == APP_ROOMS.keys(), "every folder has a line in the table"
-    for module, imported in _graph(modules).items():
-        room = _room(modules[module])
-        for other in imported:
-            allowed = _room(modules[other]) in {room, *APP_ROOMS[room]}
-            assert allowed, f"{module} imports {other}, of {_room(modules[other])}"
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_rooms_import_as_the_table_says(package: str) -> None:
+    found = _rooms(package)
+    assert found.keys() == ROOMS[package].keys(), "every folder has a line in the table"
+    for room, others in found.items():
+        assert others <= ROOMS[package][room], f"{room} imports {others - ROOMS[package][room]}"
 
 
-@pytest.mark.parametrize("package", ["app"])
-def test_no_circles_of_files(package: str) -> None:
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_no_circles_of_files_or_rooms(package: str) -> None:
     assert _circle(_graph(_modules(package))) == []
+    assert _circle(_rooms(package)) == []
+    assert _circle(ROOMS[package]) == [], "the table itself"
 
 
-def test_no_circles_of_rooms() -> None:
-    modules = _modules("app")
-    rooms: dict[str, set[str]] = {_room(file): set() for file in modules.values()}
-    for module, imported in _graph(modules).items():
-        room = _room(modules[module])
-        rooms[room] |= {_room(modules[other]) for other in imported} - {room}
-    assert _circle(rooms) == []
+def test_the_papers_code_knows_nothing_beyond_the_paper() -> None:
+    folders = ("detclipv2/nn", "detclipv2/learning", "detclipv2/geometry", "train/tasks")
+    files = [file for folder in folders for file in _files(folder)]
+    for file in [*files, *(REPO / "detclipv2" / name for name in ("model.py", "regions.py"))]:
+        for name in _imports(ast.parse(file.read_text())):
+            assert not name.startswith(("detclipv2.nano", "train.nano")), f"{file} imports {name}"
 
 
 def test_circles_are_found() -> None:

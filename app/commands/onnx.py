@@ -77,7 +77,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     """Write the file, and say how to feed it."""
     from detclipv2 import Predictor
     from detclipv2.checkpoint import CheckpointError
-    from detclipv2.inference.runtimes.onnx import ExportError, export_onnx
+    from detclipv2.inference.onnx_export import ExportError, export_onnx
 
     vocabulary = vocabulary_of(arguments)
     if not arguments.out.parent.is_dir():

@@ -18,8 +18,8 @@ from PIL import Image
 from app.cli import main
 from detclipv2.config import ImageConfig
 from detclipv2.inference.images import letterbox
+from detclipv2.inference.onnx_export import ExportError, _Detector, export_onnx
 from detclipv2.inference.predictor import Predictor
-from detclipv2.inference.runtimes.onnx import ExportError, _Detector, export_onnx
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
 from tests.places import REPO
