@@ -243,7 +243,7 @@ class _Checkpoints:
         self._good, self._bent = checkpoint, folder / "checkpoint"
 
     def __call__(self, given: tuple[str, random.Random]) -> None:
-        from detclipv2.checkpoint import load
+        from detclipv2.checkpoint import load_checkpoint
 
         name, chance = given
         shutil.rmtree(self._bent, ignore_errors=True)
@@ -257,4 +257,4 @@ class _Checkpoints:
         else:
             content = bent_json(json.loads(content), chance)
         file.write_bytes(content)
-        load(self._bent)
+        load_checkpoint(self._bent)

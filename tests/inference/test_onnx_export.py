@@ -97,19 +97,19 @@ def test_thresholds_and_the_number_of_boxes_are_built_in(
     assert len(found) == min(40, len(more))
 
 
-def test_the_readmes_program_runs(
+def test_the_documents_program_runs(
     predictor: Predictor,
     photo: Image.Image,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    readme = (REPO / "docs" / "command_line.md").read_text(encoding="utf-8")
     code = next(part for part in readme.split("```") if "onnxruntime.InferenceSession" in part)
     monkeypatch.chdir(tmp_path)
     photo.save("photo.jpg")
     export_onnx(predictor, "cup", "cats.onnx", canvas=(448, 320), threshold=0.01)
-    exec(compile(code.removeprefix("python\n"), "README.md", "exec"), {})
+    exec(compile(code.removeprefix("python\n"), "command_line.md", "exec"), {})
     assert "[[" in capsys.readouterr().out
 
 

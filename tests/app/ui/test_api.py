@@ -18,7 +18,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from tests.places import DEMO
+from tests.places import DEMO, REPO
 
 COFFEE = DEMO / "coffee.jpg"
 CLOSED = '"additionalProperties": false, "properties"'
@@ -134,11 +134,11 @@ def test_answers_are_as_their_types_say(client: Client) -> None:
 
 
 def test_the_readmes_example_runs(served: str, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (DEMO.parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (REPO / "docs" / "app.md").read_text(encoding="utf-8")
     section = readme.split("## The app as a service")[1]
     code = section.split("```python\n")[1].split("```")[0]
     code = code.replace("http://127.0.0.1:7860/", served).replace('"photo.jpg"', repr(str(COFFEE)))
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "app.md", "exec"), {})
     told = capsys.readouterr().out
     assert "a red mug" in told and "gained" in told
 

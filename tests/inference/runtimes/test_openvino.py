@@ -250,9 +250,7 @@ def test_nothing_is_reported_over_the_network(
 SIGNALLED = """
 import os, signal, sys, threading
 from detclipv2.inference.runtimes.openvino import OpenVINOTower
-from detclipv2.model import DetCLIPv2
-from detclipv2.nano.tower import NanoTower
-from detclipv2.nano.tower import NanoTower
+from detclipv2.checkpoint import load_checkpoint
 
 model = load_checkpoint(sys.argv[1]).for_inference()
 towers = [OpenVINOTower(model) for _ in range(2)]
