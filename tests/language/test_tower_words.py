@@ -23,7 +23,7 @@ def test_a_prompt_longer_than_the_tower_reads_is_said_so(predictor: Predictor) -
     assert vocabulary.names == (f"{LONG} old cat", "dog")
     (note,) = vocabulary.notes
     assert f"the model reads {most} tokens and not '" in note and note.endswith("old cat'")
-    ids, cut = predictor.model.text.read(["cat"])[0]
+    ids, cut = predictor.model.text_encoder.read(["cat"])[0]
     assert cut == "" and len(ids) < most
 
 

@@ -17,7 +17,6 @@ from label_studio_sdk import LabelStudio
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.keys import kind_of_key
 from app.labelstudio.api.payload import to_boxes
-from app.labelstudio.push import plan as plan_module
 from app.labelstudio.push.plan import plan
 from app.labelstudio.push.push import push
 from app.runs.store import Run
@@ -89,7 +88,7 @@ def test_a_write_that_arrives_after_it_was_given_up_leaves_no_double(
     server: Server, connection: Connection, many_run: ManyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, project = many_run(24)
-    monkeypatch.setattr(plan_module, "MAX_COUNT", 3)
+    monkeypatch.setattr("app.labelstudio.push.planned.MAX_COUNT", 3)
     left = ["late"]
 
     def fault(method: str, path: str) -> str:
@@ -225,15 +224,16 @@ def test_killed_twenty_times(
     program = """
 import sys
 from pathlib import Path
-from app.labelstudio.push import plan as module
+from app.labelstudio.push import planned
+from app.labelstudio.push.plan import plan
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.push.push import push
 from app.runs.store import Run
-module.MAX_COUNT = 8
+planned.MAX_COUNT = 8
 connection = Connection(sys.argv[1], sys.argv[2])
 run = Run(Path(sys.argv[3]))
 print("go", flush=True)
-made = module.plan(run, connection, int(sys.argv[4]), old="replace")
+made = plan(run, connection, int(sys.argv[4]), old="replace")
 push(made, connection)
 print("done", flush=True)
 """
