@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,31 +24,22 @@ from tests.places import DEMO, REPO, free_port
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of an environment with our wheel, and our dependencies as they are here."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO],
-        check=True,
-        cwd=folder,
-    )
+    source = folder / "source"  # a build leaves files behind
+    for package in ("app", "detclipv2", "train"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPO / package, source / package, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPO / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    install = ["--python", python, "install", "--no-deps", "--no-index", wheel]
+    subprocess.run([*pip, *install], check=True)
     (own,) = (folder / "env").glob("lib/python*/site-packages")
-    # The dependencies, but not this checkout, which no .pth file of them names.
+    # The dependencies of this environment, but not this checkout, which none of them names.
     (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            folder / "env" / "bin" / "python",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-index",
-            wheel,
-        ],
-        check=True,
-    )
     return folder / "env" / "bin"
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detclipv2 import PRESETS
+from detclipv2.serving import ServingConfig
 from tests.train.loop.test_run import drawn_experiment
 from train import ablate as command
 from train.ablate import fingerprint
@@ -108,7 +110,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "12/224": {"streams.pairs.batches.sizes": [96]},
     "12/256": {"streams.pairs.batches.sizes": [128]},
     "12/384": {"streams.pairs.batches.sizes": [192]},
-    "open/oln": {**_QUALITY, "model.localisation": "both"},
+    "open/oln": {**_QUALITY, "serving.ranking": "both"},
     "open/cleaning drop": {_TASK + "support": 0.02},
     "open/cleaning weigh": {_TASK + "support": 0.02, _TASK + "noise": "weigh"},
     "open/imbalance temperature=0.5": {"temperature": 0.5},
@@ -191,11 +193,11 @@ def test_a_base_without_a_rows_stream_is_refused(tmp_path: Path) -> None:
 
 
 def test_quality_is_learned_only_where_boxes_are(tmp_path: Path) -> None:
-    base = drawn_experiment(tmp_path / "x.json", tmp_path)
+    base = replace(drawn_experiment(tmp_path / "x.json", tmp_path), serving=ServingConfig(size=64))
     changed = differences(describe(base), describe(ROW["open/oln"].experiment(base)))
     assert changed == {
         "model.quality": True,
-        "model.localisation": "both",
+        "serving.ranking": "both",
         "streams.detection.task.quality": 1.0,
     }
 
