@@ -133,9 +133,9 @@ def test_answers_are_as_their_types_say(client: Client) -> None:
     assert "phrases: list[dict(text: str" in returns and "evidence: float" in returns
 
 
-def test_the_readmes_example_runs(served: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_documents_example_runs(served: str, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (REPO / "docs" / "app.md").read_text(encoding="utf-8")
-    section = readme.split("## The app as a service")[1]
+    section = readme.split("## As a service")[1]
     code = section.split("```python\n")[1].split("```")[0]
     code = code.replace("http://127.0.0.1:7860/", served).replace('"photo.jpg"', repr(str(COFFEE)))
     exec(compile(code, "app.md", "exec"), {})

@@ -41,14 +41,14 @@ class Seen:
 @pytest.fixture
 def seen(checkpoint: Path) -> Seen:
     told = Seen(Engine.load(str(checkpoint), size=SIZE))
-    looker = told.engine.predictor._looker
-    tower = looker._tower
+    encoder = told.engine.predictor._encoder
+    tower = encoder._tower
 
     def watched(pixels: Any) -> Any:
         told.sides.append(max(pixels.shape[-2:]))
         return tower(pixels)
 
-    looker._tower = watched
+    encoder._tower = watched
     return told
 
 

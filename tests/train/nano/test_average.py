@@ -65,8 +65,9 @@ def test_a_shortcut_that_others_lack_counts_as_zero_there(tmp_path: Path) -> Non
     for conv in first.image_tower.shortcut.maps:
         torch.nn.init.normal_(conv.weight)  # type: ignore[arg-type]
     middle = average.average([first, plain])
-    assert middle.shortcut is not None
-    for own, half in zip(first.shortcut.maps, middle.shortcut.maps, strict=True):
+    tower = middle.image_tower
+    assert isinstance(tower, NanoTower) and tower.shortcut is not None
+    for own, half in zip(first.image_tower.shortcut.maps, tower.shortcut.maps, strict=True):
         torch.testing.assert_close(half.weight, own.weight / 2)
 
 
