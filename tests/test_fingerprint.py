@@ -86,10 +86,11 @@ def test_weights_are_followed_and_names_are_not() -> None:
     assert text_fingerprint(model) != text
 
 
-def test_runs_of_version_0_1_know_their_checkpoint(tiny_model: DetCLIPv2, tmp_path: Path) -> None:
+def test_runs_of_version_0_1_know_their_checkpoint(tmp_path: Path) -> None:
     stored = json.loads((Path(__file__).parent / "golden/before/run/run.json").read_text())
     from detclipv2.checkpoint import load_checkpoint
 
     predictor = Predictor(load_checkpoint("nano"), cache_dir=tmp_path)
-    assert predictor.fingerprint_v1 == fingerprint_v1(predictor.model) == stored["checkpoint"]
-    assert predictor.fingerprint != predictor.fingerprint_v1
+    assert fingerprint_v1(predictor.model) == stored["checkpoint"]
+    assert predictor.fingerprints == (predictor.fingerprint, stored["checkpoint"])
+    assert predictor.fingerprint != stored["checkpoint"]

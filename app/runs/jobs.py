@@ -79,7 +79,7 @@ def process(
     from detclipv2.inference.images import ImageError
 
     settings = run.settings
-    if detector.fingerprint != settings.checkpoint:
+    if settings.checkpoint not in detector.fingerprints:
         raise RunError(
             f"the run was begun with checkpoint {settings.checkpoint[:8]} and this model is "
             f"{detector.fingerprint[:8]}; load the same one, or start a new run"

@@ -37,6 +37,10 @@ class Detector(Protocol[Encoded]):
         """Hex digits that change whenever its boxes could."""
 
     @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """`fingerprint`, and those that earlier versions gave the same boxes."""
+
+    @property
     def device(self) -> torch.device:
         """Where it runs."""
 

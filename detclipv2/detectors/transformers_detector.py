@@ -135,6 +135,11 @@ class TransformersDetector:
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """`fingerprint` alone."""
+        return (self.fingerprint,)
+
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """The prompts as they are written; how much of them its text tower reads is not told."""
         return Vocabulary.coerce(prompts)

@@ -134,9 +134,9 @@ class Predictor:
         return self._rounded(fingerprint(self.model))
 
     @cached_property
-    def fingerprint_v1(self) -> str:
-        """What `fingerprint` was in version 0.1, for runs of that time."""
-        return self._rounded(fingerprint_v1(self.model))
+    def fingerprints(self) -> tuple[str, ...]:
+        """`fingerprint`, and what it was in version 0.1, which runs of that time carry."""
+        return (self.fingerprint, self._rounded(fingerprint_v1(self.model)))
 
     def _rounded(self, digest: str) -> str:
         if self.runtime != "openvino-bf16":

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from app.runs import sources
+from app.runs.jobs import process
 from app.runs.store import Run
 from detclipv2 import checkpoint
 from detclipv2.assets import FOLDER
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.inference.predictor import Predictor
 
 BEFORE = Path(__file__).parent / "before"
 NANO = FOLDER / "nano"
@@ -32,6 +36,23 @@ def test_a_run_folder_of_version_0_1(tmp_path: Path) -> None:
     ]
     counts = [len(run.detections(row)) for row in rows]
     assert sum(counts) > 0 and run.counts().done == sum(count > 0 for count in counts)
+    run.close()
+
+
+def test_a_run_of_version_0_1_is_resumed(tmp_path: Path) -> None:
+    folder = shutil.copytree(BEFORE / "run", tmp_path / "run")
+    for photo in ("astronaut", "chelsea", "coffee", "rocket"):
+        with sqlite3.connect(folder / "ledger.sqlite") as ledger:
+            place = str(FOLDER / "demo" / f"{photo}.jpg")
+            ledger.execute(
+                "UPDATE images SET place = ?, state = 'pending' WHERE file_name = ?",
+                (place, f"{photo}.jpg"),
+            )
+    run = Run(folder)
+    before = [run.stored(row) for row in run.images()]
+    predictor = Predictor(load_checkpoint("nano"), cache_dir=tmp_path)
+    assert [outcome.state for outcome in process(run, predictor, sources.read)]
+    assert [len(run.stored(row)) for row in run.images()] == [len(boxes) for boxes in before]
     run.close()
 
 

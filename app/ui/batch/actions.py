@@ -171,7 +171,7 @@ class BatchActions:
                 job.resume()
             elif job is None or job.progress().over:
                 run = self.runs.open(name, visitor)
-                if run.settings.checkpoint != self.engine.fingerprint:
+                if run.settings.checkpoint not in self.engine.predictor.fingerprints:
                     raise RunError(
                         f"this run was begun with checkpoint {run.settings.checkpoint[:8]}; start "
                         f"the app with that model ({run.settings.model}) to go on"
