@@ -37,6 +37,7 @@ from train.loop.backprop import Backprop
 from train.loop.distributed import Replica, World, world
 from train.loop.run import Run
 from train.loop.snapshots import write_snapshot
+from train.nano.rank_loss import rank_loss
 from train.profiling.cost import plan
 from train.tasks.boxes import BoxesConfig, BoxesTask
 from train.tasks.pairs import PairsTask
@@ -196,13 +197,20 @@ def tasks(
             continue
         vocabulary = prepared.names if config.negatives == "data" else dictionary.names
         by_name[name] = BoxesTask(
-            replica, experiment.model, encode, dictionary, vocabulary, config, experiment.seed
+            replica,
+            experiment.model,
+            encode,
+            dictionary,
+            vocabulary,
+            config,
+            experiment.seed,
+            rank_loss,
         )
     return lambda batch, backprop: by_name[batch.stream](batch, backprop)
 
 
 def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> None:
-    """A checkpoint folder that `from_pretrained` reads, also of sharded weights."""
+    """A checkpoint folder that `load_checkpoint` reads, also of sharded weights."""
     if not replica.sharded:
         if replica.world.main:
             save_checkpoint(model, folder, {"steps": steps})

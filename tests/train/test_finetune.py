@@ -95,7 +95,8 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
         tuned = load_checkpoint(run / "best").state_dict()
         assert any(not torch.equal(start[n], tuned[n]) for n in start)
         # Warm-up has hardly begun, so the weights are still near where they started.
-        assert torch.allclose(start["head.box.weight"], tuned["head.box.weight"], atol=1e-3)
+        name = "image_tower.head.box.weight"
+        assert torch.allclose(start[name], tuned[name], atol=1e-3)
     before = (out / "drawn" / "log.jsonl").stat().st_size
     finetune.main(words)
     assert (out / "drawn" / "log.jsonl").stat().st_size == before
@@ -120,12 +121,12 @@ def test_sets_are_tuned_from_the_checkpoint_and_judged_once_on_test(
     assert rows[0] == "| set | AP | AP50 | other AP50 | kept: AP50 | kept: other AP50 |"
     assert {row.count("|") for row in rows} == {7}
     start, tuned, mixed = (
-        load_checkpoint(folder).state_dict()["head.box.weight"]
+        load_checkpoint(folder).state_dict()["image_tower.head.box.weight"]
         for folder in (checkpoint, out / "drawn" / "best", out / "drawn" / "kept")
     )
     torch.testing.assert_close(mixed, 0.75 * tuned + 0.25 * start, rtol=2e-3, atol=2e-3)
     finetune.main([*words, "--keep", "0.75"])  # another share is another checkpoint
-    mixed = load_checkpoint(out / "drawn" / "kept").state_dict()["head.box.weight"]
+    mixed = load_checkpoint(out / "drawn" / "kept").state_dict()["image_tower.head.box.weight"]
     torch.testing.assert_close(mixed, 0.25 * tuned + 0.75 * start, rtol=2e-3, atol=2e-3)
     figures = json.loads((out / "drawn" / "figures.json").read_text())
     assert figures["keep"] == 0.75 and "kept_other_ap50" not in figures
@@ -156,7 +157,7 @@ def test_without_the_checkpoint_only_the_backbone_has_learned(tmp_path: Path) ->
     )
     start = load_checkpoint(tmp_path / "start").state_dict()
     tuned = load_checkpoint(tmp_path / "out" / "drawn" / "best").state_dict()
-    imagenet = imagenet_backbone("tf_efficientnet_lite0").state_dict()
+    imagenet = imagenet_backbone(PRESETS["nano"].backbone).state_dict()
     stem = "net.conv_stem.weight"
     assert torch.allclose(tuned[f"image_tower.backbone.{stem}"], imagenet[stem], atol=1e-3)
     name = "image_tower.head.classification_tower.0.weight"

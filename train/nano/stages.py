@@ -169,7 +169,7 @@ def wide(smoke: bool = False) -> Experiment:
 
 
 def ranked(smoke: bool = False) -> Experiment:
-    """Stages 11 and 12: with a loss for the rank of what a phrase names (train.tasks.rank_loss).
+    """Stages 11 and 12: with a loss for the rank of what a phrase names (train.nano.rank_loss).
 
     With twice the weight and half the steps phrases were found as often, but boxes fitted less
     well.

@@ -124,7 +124,11 @@ def plan(experiment: Experiment) -> Plan:
             )
         )
     parameters = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in (
+            *model.image_tower.named_children(),
+            ("text encoder", model.text_encoder),
+        )
     }
     return Plan(parameters, tuple(streams))
 

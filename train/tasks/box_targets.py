@@ -35,6 +35,11 @@ class PhotoTarget:
     unsaid_outside: Tensor
 
 
+def sought(target: PhotoTarget) -> Tensor:
+    """(K,) bool: concepts that name a box, and nothing unboxed in the photo."""
+    return target.positive.any(dim=0) & ~target.unsaid_outside
+
+
 def gather_concepts(views: Sequence[View], negatives: Sequence[str] = ()) -> tuple[str, ...]:
     """The K distinct concepts of a batch, in order of appearance, then the extra negatives."""
     own = (concept for view in views for concept in view.concepts)

@@ -6,7 +6,7 @@ by the count of all processes, so that many processes learn what one would.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +24,17 @@ from detclipv2.regions import Regions
 from train.data.loader import Batch
 from train.loop.backprop import Backprop
 from train.loop.distributed import Replica, own_share
-from train.tasks.box_targets import PhotoTarget, build_targets, fill_concepts, gather_concepts
-from train.tasks.rank_loss import asked, rank_loss
+from train.tasks.box_targets import (
+    PhotoTarget,
+    build_targets,
+    fill_concepts,
+    gather_concepts,
+    sought,
+)
 from train.tasks.text_encoding import Encode
+
+RankingLoss = Callable[[Regions, Tensor, Sequence[PhotoTarget]], Tensor]
+"""Regions of B canvases, (B, A, K) logits, B targets → a sum over what `sought` names."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class BoxesConfig:
 
     Attributes:
         align: weight of the alignment loss.
-        rank: weight of the ranking loss, see `train.tasks.rank_loss`; the paper has none.
+        rank: weight of the ranking loss, see `RankingLoss`; the paper has none.
         giou: weight of the box loss; the paper's α and β resolved as the ATSS defaults.
         centerness: weight of the centerness loss.
         quality: weight of the losses of the foreground and the IoU branch, where the head has them.
@@ -75,6 +83,10 @@ class BoxesTask:
         vocabulary: names that negatives are drawn from.
         config: weights.
         seed: of the negatives.
+        ranking: weighed by `config.rank`; None for none.
+
+    Raises:
+        ValueError: `config.rank` without a ranking loss.
     """
 
     def __init__(
@@ -86,7 +98,11 @@ class BoxesTask:
         vocabulary: Sequence[str],
         config: BoxesConfig,
         seed: int,
+        ranking: RankingLoss | None = None,
     ) -> None:
+        if config.rank and ranking is None:
+            raise ValueError(f"rank={config.rank} needs a ranking loss, for example nano.rank_loss")
+        self._ranking = ranking
         self._replica, self._model, self._encode = replica, model, encode
         self._dictionary, self._vocabulary = dictionary, vocabulary
         self._config, self._seed = config, seed
@@ -111,8 +127,8 @@ class BoxesTask:
                 logits = regions.embeddings @ world.rows(words).T + bias
                 of_these = assigned.part(first, first + size)
                 losses = self._weigh(box_losses(regions, logits, of_these, counts[:3]))
-                if config.rank:
-                    ranks = rank_loss(regions, logits, of_these.targets)
+                if self._ranking and config.rank:
+                    ranks = self._ranking(regions, logits, of_these.targets)
                     losses["rank"] = config.rank * ranks / counts[3].clamp(min=1)
                 # DDP averages over the processes what is to be summed.
                 total = torch.stack(list(losses.values())).sum() * world.size
@@ -168,8 +184,8 @@ class Assigned:
         pairs = zip(self.targets, self.owners, strict=True)
         named = sum(int(target.positive[owner].sum()) for target, owner in pairs)
         central = sum(float(c.sum()) for c in self.central)
-        sought = sum(int(asked(target).sum()) for target in self.targets)
-        return torch.tensor([named, central, sum(map(len, self.anchors)), sought], device=device)
+        concepts = sum(int(sought(target).sum()) for target in self.targets)
+        return torch.tensor([named, central, sum(map(len, self.anchors)), concepts], device=device)
 
     def part(self, first: int, end: int) -> Assigned:
         """That of some of the canvases."""

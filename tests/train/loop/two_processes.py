@@ -22,6 +22,7 @@ from train.data.loader import Batch
 from train.data.transforms import View
 from train.initial_model import blocks_of
 from train.loop.distributed import Parallel, Replica, World, world
+from train.nano.rank_loss import rank_loss
 from train.tasks.boxes import BoxesConfig, BoxesTask
 from train.tasks.pairs import PairsTask
 from train.tasks.pairs_config import PairsConfig
@@ -101,7 +102,9 @@ def gradients(case: str, seed: int, here: World, parallel: Parallel) -> dict[str
     task: BoxesTask | PairsTask
     if isinstance(config, BoxesConfig):
         names = ["tree", "mug", "kite", "sofa", "cup", "train", "bird", "horse", "house", "street"]
-        task = BoxesTask(replica, model.config, list, load_concepts(), names, config, seed=0)
+        task = BoxesTask(
+            replica, model.config, list, load_concepts(), names, config, seed=0, ranking=rank_loss
+        )
     else:
         task = PairsTask(replica, model.config, list, config)
     losses = task(part(here), _Back())

@@ -19,13 +19,14 @@ def test_output_stays_and_the_new_channels_learn(tiny_model: DetCLIPv2) -> None:
     torch.testing.assert_close(after.embeddings, before.embeddings, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(after.centerness, before.centerness, atol=1e-4, rtol=1e-3)
     (after.embeddings.square().sum() + after.boxes.sum()).backward()  # type: ignore[no-untyped-call]
-    for name in ("head.embedding.weight", "head.box.weight"):
+    for name in ("image_tower.head.embedding.weight", "image_tower.head.box.weight"):
         gradient = dict(wide.named_parameters())[name].grad
         assert gradient is not None and gradient[:, 32:].abs().sum() > 0, name
 
 
 def test_the_seed_alone_decides_what_is_new(tiny_model: DetCLIPv2) -> None:
-    one, same, other = (widen(tiny_model, 48, seed).fpn.smooth[0].weight for seed in (1, 1, 2))
+    towers = (widen(tiny_model, 48, seed).image_tower for seed in (1, 1, 2))
+    one, same, other = (tower.fpn.smooth[0].weight for tower in towers)
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert torch.equal(one[:32, :32], other[:32, :32])
 

@@ -12,9 +12,9 @@ from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch
 from train.data.transforms import View
 from train.loop.distributed import Replica, World
-from train.tasks.box_targets import build_targets, gather_concepts
+from train.nano.rank_loss import rank_loss
+from train.tasks.box_targets import build_targets, gather_concepts, sought
 from train.tasks.boxes import BoxesConfig, BoxesTask, assign, box_losses, normalise
-from train.tasks.rank_loss import asked, rank_loss
 
 
 def _view(boxes: list[list[float]], names: list[str], exhaustive: bool = True) -> View:
@@ -59,6 +59,7 @@ def _task(model: DetCLIPv2, config: BoxesConfig, names: list[str] | None = None)
         names or dictionary.names,
         config,
         seed=0,
+        ranking=rank_loss,
     )
 
 
@@ -168,7 +169,7 @@ def test_ranks_teach_the_words_alone_and_ask_only_for_what_is_boxed(model: DetCL
     logits = regions.embeddings @ words.T + bias
     targets = build_targets(views, concepts, load_concepts())
     # One photo is empty, one not exhaustive, and no box fits a speck.
-    assert [asked(t).sum().item() for t in targets] == [0, 0, 1]
+    assert [sought(t).sum().item() for t in targets] == [0, 0, 1]
     nothing = rank_loss(regions, logits, targets)
     assert nothing == 0 and nothing.requires_grad
     targets = build_targets(_VIEWS[:1], _VIEWS[0].concepts, load_concepts())

@@ -154,17 +154,18 @@ def test_every_proposal_score_trains_the_words_and_leaves_the_rest_alone(kind: s
     model = _model(quality=True).eval()
     loss, gradients = _run(model, objectness=kind)
     assert loss.isfinite() and loss > 0
-    assert (gradients["head.embedding.weight"] != 0).any()
-    assert (gradients["text.projection.weight"] != 0).any()
-    for name in ("head.box.weight", "head.centerness.weight", "head.quality.weight", "bias"):
-        assert (gradients[name] == 0).all(), name
+    assert (gradients["image_tower.head.embedding.weight"] != 0).any()
+    assert (gradients["text_encoder.projection.weight"] != 0).any()
+    for name in ("box", "centerness", "quality"):
+        assert (gradients[f"image_tower.head.{name}.weight"] == 0).all(), name
+    assert (gradients["bias"] == 0).all()
     assert all(g.isfinite().all() for g in gradients.values())
 
 
 def test_the_deformable_entry_brings_the_words_gradient_to_the_regression_tower() -> None:
     """Paper §3.3, the module's reason."""
     _, gradients = _run(_model().eval())
-    assert (gradients["head.regression_tower.0.weight"] != 0).any()
+    assert (gradients["image_tower.head.regression_tower.0.weight"] != 0).any()
 
 
 def test_photos_of_equal_text_are_no_negatives_of_each_other() -> None:

@@ -1,4 +1,7 @@
-"""Whether a phrase's best box is the right one: the boxes of a photo against each other."""
+"""Whether a phrase's best box is the right one: the boxes of a photo against each other.
+
+Not in the paper; `train.pretrain` passes it to `BoxesTask`.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,12 @@ from torch import Tensor
 from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.learning.losses import ranking_loss
 from detclipv2.regions import Regions
-from train.tasks.box_targets import PhotoTarget
+from train.tasks.box_targets import PhotoTarget, sought
 
 # Softmax over the fourth power of the scores people see, which are square roots: that of a few
 # strong boxes, not of thousands of weak ones.
 _POWER = 2.0
 _FITS = 0.5  # the IoU from which on recall counts a box as found
-
-
-def asked(target: PhotoTarget) -> Tensor:
-    """(K,) bool: concepts that name a box, and nothing unboxed in the photo."""
-    return target.positive.any(dim=0) & ~target.unsaid_outside
 
 
 def rank_loss(regions: Regions, logits: Tensor, targets: Sequence[PhotoTarget]) -> Tensor:
@@ -39,7 +37,7 @@ def rank_loss(regions: Regions, logits: Tensor, targets: Sequence[PhotoTarget]) 
     if regions.iou is not None:
         place = place + F.logsigmoid(regions.iou.detach().float())
     for index, target in enumerate(targets):
-        columns = asked(target).nonzero().squeeze(1)
+        columns = sought(target).nonzero().squeeze(1)
         if not len(columns):
             continue
         overlap = iou_matrix(regions.boxes[index].detach().float(), target.boxes)  # (A, N)
