@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
     install = ["--python", python, "install", "--no-deps", "--no-index", wheel]
-    subprocess.run([*pip, *install], check=True)
+    subprocess.run([*pip, *install], check=True, env=environment(), cwd=folder)
     (own,) = (folder / "env").glob("lib/python*/site-packages")
     # The dependencies of this environment, but not this checkout, which none of them names.
     (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
