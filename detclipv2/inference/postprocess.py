@@ -51,7 +51,7 @@ class Candidates:
         classes: (N,) long, index among the vocabulary's returned classes.
         vocabulary: what was looked for.
         floor: the threshold below which boxes of classes without their own threshold are missing.
-        soft_nms: see `ModelConfig.soft_nms`.
+        soft_nms: see `ServingConfig.soft_nms`.
     """
 
     boxes: Tensor
@@ -97,7 +97,7 @@ def find_candidates(
         floor: lowest threshold `select` will be asked for, in 0..1.
         most: at most so many of them, the best ones.
         calibration: of the scores; `floor` and thresholds are calibrated ones.
-        soft_nms: see `ModelConfig.soft_nms`.
+        soft_nms: see `ServingConfig.soft_nms`.
     """
     logits = best_per_class(logits, vocabulary)
     count = len(vocabulary.returned)

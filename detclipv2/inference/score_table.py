@@ -40,7 +40,7 @@ class ScoreTable:
         boxes: (A, 4) xyxy in pixels of the upright original, clipped to it.
         scores: (A, K) in 0..1; -1 where a negative is more like the box, or it has no area.
         vocabulary: the K returned classes.
-        soft_nms: see `ModelConfig.soft_nms`.
+        soft_nms: see `ServingConfig.soft_nms`.
     """
 
     boxes: Tensor
