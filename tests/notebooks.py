@@ -67,7 +67,8 @@ def _kept(output: Any) -> Any:
     """An output as it is stored: no progress bars, pictures as JPEG."""
     if output.output_type == "stream":
         return output if output.name == "stdout" else None
-    output.execution_count = None
+    if output.output_type == "execute_result":
+        output.execution_count = None
     picture = output.data.pop("image/png", None)
     if picture:
         small = io.BytesIO()
