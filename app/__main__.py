@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.commands.detection_options import add_detection, detection_settings
+
 if TYPE_CHECKING:
     from app.engine import Engine
+    from detclipv2.serving import DetectSettings
 
 log = logging.getLogger("app")
 
@@ -34,13 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a shipped model's name or a checkpoint folder (default: %(default)s)",
     )
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PX",
-        help="look once at every photo, with this long side, a multiple of 32 (default: the "
-        "model's own looks, which may be several)",
-    )
+    add_detection(parser, "size")
     parser.add_argument(
         "--auth",
         metavar="USER",
@@ -111,7 +108,9 @@ def _run(arguments: argparse.Namespace) -> int:
             f"--port {arguments.port + 1}"
         ) from error
     with sock:
-        page = build_app(_load(arguments.model, arguments.size), Access(folders, token))
+        page = build_app(
+            _load(arguments.model, detection_settings(arguments)), Access(folders, token)
+        )
         app = guarded(page, names, trusted_proxies=arguments.proxies, auth=auth)
 
         def started() -> None:
@@ -159,12 +158,12 @@ def _auth(user: str | None) -> tuple[str, str] | None:
     return user, password
 
 
-def _load(model: str, size: int | None) -> Engine:
+def _load(model: str, defaults: DetectSettings) -> Engine:
     """The engine, measured on a photo."""
     from app.engine import Engine
 
     log.info("Loading %s …", model)
-    engine = Engine.load(model, size=size)
+    engine = Engine.load(model, defaults)
     log.info(
         "Loaded %s (checkpoint %s, %s) on %s by %s.",
         engine.name,

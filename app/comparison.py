@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from app.box import Box
-from app.engine_types import Settings
 from app.photo_cache import open_photo
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.postprocess import candidates_for, select
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS, DetectSettings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -41,16 +41,14 @@ class Side:
         detector: what looks.
         vocabulary: the words.
         template: the sentence round them; None for the detector's own.
-        settings: what filters boxes.
-        size: long side of what the detector sees; None for its own. Detectors of transformers
-            always have their own.
+        settings: what the detector is asked for. Detectors of transformers have a size of their
+            own, always.
     """
 
     detector: Detector[Any]
     vocabulary: Vocabulary
     template: str | None = None
-    settings: Settings = field(default_factory=Settings)
-    size: int | None = None
+    settings: DetectSettings = DEFAULTS
 
     def __post_init__(self) -> None:
         if self.template is None:
@@ -62,8 +60,10 @@ class Side:
 
     def encode(self, image: Image.Image) -> Any:
         """The photo as the detector has it."""
-        size = self.size if isinstance(self.detector, Predictor) else None
-        return self.detector.encode_image(image, size)
+        size, tiles, looks = self.settings.encoding
+        if not isinstance(self.detector, Predictor):
+            size = None
+        return self.detector.encode_image(image, size, tiles, looks)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def compare(paths: Iterable[Path], before: Side, after: Side) -> Iterator[Compar
             yield Comparison(path, (), str(error))
             continue
         encoded = before.encode(image)
-        same = (after.detector, after.size) == (before.detector, before.size)
+        same = after.detector is before.detector and (
+            after.settings.encoding == before.settings.encoding
+        )
         encoded_after = encoded if same else after.encode(image)
         yield Comparison(
             path, tuple(changes(_boxes(before, encoded), _boxes(after, encoded_after)))
@@ -157,11 +159,11 @@ def total(comparisons: Sequence[Comparison]) -> dict[Kind, int]:
 
 def _boxes(side: Side, encoded: Any) -> sv.Detections:
     own: dict[str, Any] = {} if side.template is None else {"template": side.template}
-    threshold, max_boxes = side.settings.threshold, side.settings.max_boxes
+    most = candidates_for(side.settings.max_boxes)
     found = side.detector.candidates(
-        encoded, side.vocabulary, floor=threshold, most=candidates_for(max_boxes), **own
+        encoded, side.vocabulary, floor=side.settings.threshold, most=most, **own
     )
-    return select(found, threshold=threshold, nms_iou=side.settings.nms_iou, max_boxes=max_boxes)
+    return select(found, side.settings)
 
 
 def _named(detections: sv.Detections) -> list[tuple[str, float]]:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.engine_types import Aligned, ClassReport, Result, Settings
+from app.engine_types import Aligned, ClassReport, Result
 from app.lru import LRUCache
 from app.photo_cache import PhotoCache, ReportProgress, open_photo
-from app.selection import shown_boxes
-from detclipv2.detectors.errors import DetectorError
+from app.selection import choose_boxes
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
-from detclipv2.inference.images import PAD_MULTIPLE
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS, DetectSettings, Looks
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
     from detclipv2.inference.score_table import ScoreTable
     from detclipv2.language.phrases import Phrase
 
-
 _VOCABULARIES = 32
 _TABLES = 256 << 20
 """Bytes of scores that are kept; those of 1,203 classes on one photo are 30 MB."""
+_TableKey = tuple[str, str, int | None, int, Looks]
+"""The photo's key, the vocabulary's hash, and what the image tower was asked for."""
 
 
 class Engine:
@@ -45,15 +45,10 @@ class Engine:
     Args:
         predictor: the model on its device.
         name: how users know the model.
-        size: long side in pixels the model sees, a multiple of 32, for one look; None for the
-            model's own looks.
+        defaults: what holds where visitors choose nothing else.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
         weights: the checkpoint folder, an absolute path; empty for a shipped model.
-
-    Attributes:
-        asked_size: `size` as it was asked for, which holds for all that the engine's predictor is
-            handed to; None for the model's own looks.
     """
 
     def __init__(
@@ -61,28 +56,20 @@ class Engine:
         predictor: Predictor,
         *,
         name: str,
-        size: int | None = None,
+        defaults: DetectSettings = DEFAULTS,
         photos: int = 8,
         evidence: float = EVIDENCE,
         weights: str = "",
     ) -> None:
-        own = predictor.model.serving
-        if size is not None and (size < PAD_MULTIPLE or size % PAD_MULTIPLE):
-            near = max(PAD_MULTIPLE, round(size / PAD_MULTIPLE) * PAD_MULTIPLE)
-            raise DetectorError(
-                f"the size must be a multiple of {PAD_MULTIPLE}, got {size}; try {near}"
-            )
         self.predictor = predictor
         self.name = name
         self.weights = weights
-        self.size = own.size if size is None else size
-        self.looks = own.sides if size is None else (size,)
+        self.defaults = defaults
         self.evidence = evidence
-        self.asked_size = size
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
-        self._photos = PhotoCache(predictor, size, photos)
-        self._tables: LRUCache[tuple[str, str, int], ScoreTable] = LRUCache(
+        self._photos = PhotoCache(predictor, photos)
+        self._tables: LRUCache[_TableKey, ScoreTable] = LRUCache(
             4 * photos, weight=lambda table: table.bytes, most=_TABLES
         )
         self._vocabulary = lru_cache(maxsize=_VOCABULARIES)(predictor.vocabulary)
@@ -90,13 +77,17 @@ class Engine:
 
     @classmethod
     def load(
-        cls, model: str, *, size: int | None = None, device: str = "auto", photos: int | None = None
+        cls,
+        model: str,
+        defaults: DetectSettings = DEFAULTS,
+        *,
+        device: str = "auto",
+        photos: int | None = None,
     ) -> Engine:
         """The engine of a shipped model ("nano") or of a checkpoint folder, see `open_predictor`.
 
         Raises:
-            DetectorError: no such model, a damaged one, an impossible size, or one that cannot run
-                on the device.
+            DetectorError: no such model, a damaged one, or one that cannot run on the device.
         """
         from detclipv2.checkpoint import inspect
         from detclipv2.detectors.open import is_shipped, open_predictor
@@ -105,17 +96,23 @@ class Engine:
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
         folder = "" if is_shipped(model) else str(Path(model).resolve())
         name = Path(model).name if Path(model).name not in ("", "..") else Path(folder).name
-        return cls(predictor, name=name, size=size, evidence=float(measured), weights=folder)
+        return cls(
+            predictor, name=name, defaults=defaults, evidence=float(measured), weights=folder
+        )
 
     @property
     def checkpoint(self) -> str:
         """The first 8 hex digits of the weights' digest."""
         return self.fingerprint[:8]
 
+    def sides(self, settings: DetectSettings) -> tuple[int, ...]:
+        """Long sides in pixels of the looks at a large photo, the first one's first."""
+        return self.predictor.model.serving.sides_for(settings)
+
     @property
     def pixels(self) -> str:
         """Long sides of what the model sees, for people: "448 px" or "448 + 640 px"."""
-        return f"{' + '.join(map(str, self.looks))} px"
+        return f"{' + '.join(map(str, self.sides(self.defaults)))} px"
 
     def vocabulary(self, prompts: str | Vocabulary) -> Vocabulary:
         """What the model makes of prompts, which are parsed once; see `Predictor.vocabulary`.
@@ -134,7 +131,7 @@ class Engine:
         self,
         source: str | Path,
         prompts: str | Vocabulary,
-        settings: Settings,
+        settings: DetectSettings,
         progress: ReportProgress | None = None,
     ) -> Result:
         """Find `prompts` in the photo in file `source`.
@@ -149,7 +146,7 @@ class Engine:
         vocabulary = self.vocabulary(prompts)
         with self._lock:
             passes = self.image_passes
-            photo, encoded = self._photos.encode(source, report, settings.tiles)
+            photo, encoded = self._photos.encode(source, report, settings)
             report(0.8, desc="Comparing with your words")
             detections, best = self._choose(photo.key, encoded, vocabulary, settings)
             ran = self.image_passes > passes
@@ -185,7 +182,7 @@ class Engine:
         start = time.perf_counter()
         with self._lock:
             passes = self.image_passes
-            photo, encoded = self._photos.encode_whole(source, report)
+            photo, encoded = self._photos.encode_whole(source, report, self.defaults)
             report(0.7, desc="Comparing phrases with regions")
             found = self.predictor.align(encoded, words, settings, caption=caption, whole=whole)
             maps = self.predictor.similarity_maps(encoded, found.phrases)
@@ -195,18 +192,10 @@ class Engine:
         return Aligned(found, maps, share, photo.key, time.perf_counter() - start, ran)
 
     def predict(
-        self, image: Image.Image, vocabulary: Vocabulary, settings: Settings
+        self, image: Image.Image, vocabulary: Vocabulary, settings: DetectSettings
     ) -> sv.Detections:
         """The boxes of one picture that will not be asked about again; nothing is kept."""
-        return self.predictor.predict(
-            image,
-            vocabulary,
-            threshold=settings.threshold,
-            nms_iou=settings.nms_iou,
-            max_boxes=settings.max_boxes,
-            size=self.asked_size,
-            tiles=settings.tiles,
-        )
+        return self.predictor.predict(image, vocabulary, settings)
 
     def preview(self, source: str | Path) -> tuple[Image.Image, tuple[int, int]]:
         """A copy of the photo of at most `PREVIEW` px, and the original's (width, height)."""
@@ -218,7 +207,7 @@ class Engine:
         """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
         name = Path(source).name
         image = open_photo(source, name)
-        vocabulary, settings = self.vocabulary(prompts), Settings()
+        vocabulary, settings = self.vocabulary(prompts), self.defaults
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
         self.predict(open_photo(source, name), vocabulary, settings)
@@ -230,21 +219,19 @@ class Engine:
         return {
             "model": self.name,
             "checkpoint": self.fingerprint,
-            "size": self.size,
-            "looks": list(self.looks),
+            **self._seen(self.defaults),
             "device": str(self.predictor.device),
             "runtime": self.predictor.runtime,
             "milliseconds_per_photo": self.milliseconds and round(self.milliseconds, 1),
         }
 
-    def describe(self, vocabulary: Vocabulary, settings: Settings) -> dict[str, Any]:
+    def describe(self, vocabulary: Vocabulary, settings: DetectSettings) -> dict[str, Any]:
         """What a dataset must say of how its boxes were made, for COCO's `info`."""
         return {
             "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": self.name,
             "checkpoint": self.fingerprint,
-            "size": self.size,
-            "looks": list(self.looks),
+            **self._seen(settings),
             "prompts": vocabulary.serialise(),
             "vocabulary": vocabulary.hash,
             "notes": list(vocabulary.notes),
@@ -255,13 +242,18 @@ class Engine:
             "runtime": self.predictor.runtime,
         }
 
+    def _seen(self, settings: DetectSettings) -> dict[str, Any]:
+        sides = self.sides(settings)
+        return {"size": sides[0], "looks": list(sides)}
+
     def _choose(
-        self, key: str, encoded: EncodedImage, vocabulary: Vocabulary, settings: Settings
+        self, key: str, encoded: EncodedImage, vocabulary: Vocabulary, settings: DetectSettings
     ) -> tuple[sv.Detections, tuple[float | None, ...]]:
         """Detections, and each class's best score before any threshold."""
         bare = vocabulary.without_thresholds()
-        table = self._tables.get((key, bare.hash, settings.tiles))
+        asked = key, bare.hash, *settings.encoding
+        table = self._tables.get(asked)
         if table is None:
             table = self.predictor.score_table(encoded, bare)
-            self._tables.put((key, bare.hash, settings.tiles), table)
-        return shown_boxes(table, vocabulary, settings), table.best
+            self._tables.put(asked, table)
+        return choose_boxes(table, vocabulary, settings), table.best

@@ -1,4 +1,4 @@
-"""What is asked of the engine and what it answers: settings in, results out."""
+"""What the engine answers."""
 
 from __future__ import annotations
 
@@ -7,42 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detclipv2.detectors.errors import DetectorError
-from detclipv2.serving import MAX_TILES
-
 if TYPE_CHECKING:
     import supervision as sv
     from torch import Tensor
 
     from detclipv2.inference.alignment import Alignment
     from detclipv2.language.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a photo is looked at, and what filters candidates.
-
-    Attributes:
-        threshold: lowest score, in 0…1.
-        nms_iou: of two boxes of a class that overlap by more, in 0…1, the weaker goes.
-        max_boxes: boxes an image.
-        tiles: above 1 so many tiles along the long side are looked at, too.
-    """
-
-    threshold: float = 0.3
-    nms_iou: float = 0.6
-    max_boxes: int = 100
-    tiles: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise DetectorError(f"the threshold must lie in 0…1, got {self.threshold}; try 0.3")
-        if not 0 <= self.nms_iou <= 1:
-            raise DetectorError(f"the NMS IoU must lie in 0…1, got {self.nms_iou}; try 0.6")
-        if self.max_boxes < 1:
-            raise DetectorError(f"the number of boxes must be 1 or more, got {self.max_boxes}")
-        if not 1 <= self.tiles <= MAX_TILES:
-            raise DetectorError(f"tiles must lie in 1…{MAX_TILES}, got {self.tiles}; try 2")
+    from detclipv2.serving import DetectSettings
 
 
 @dataclass(frozen=True)
@@ -70,7 +41,7 @@ class Result:
     detections: sv.Detections
     classes: tuple[ClassReport, ...]
     vocabulary: Vocabulary
-    settings: Settings
+    settings: DetectSettings
     size: tuple[int, int]
     key: str
     seconds: float

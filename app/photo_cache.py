@@ -12,6 +12,7 @@ from PIL import Image
 
 from app.lru import LRUCache
 from detclipv2.inference.images import ImageError, open_image
+from detclipv2.serving import DetectSettings, Looks
 
 if TYPE_CHECKING:
     from detclipv2.inference.encoded_image import EncodedImage
@@ -21,9 +22,11 @@ PREVIEW = 1280
 """Long side in pixels of the picture the page shows; drawing it stays quick for any photo."""
 ReportProgress = Callable[..., object]
 """Called with a share of 0…1 and `desc`, what happens next; gr.Progress is one."""
-_WHOLE_ONLY = 0
-"""The key of an encoding without tiles and without the closer looks of a second size."""
+_FIRST_LOOK = 0
+"""In place of the tiles: an encoding without closer looks."""
 _FILES_PER_PHOTO = 4
+_Encoding = tuple[int | None, int, Looks]
+"""See `DetectSettings.encoding`."""
 _FileState = tuple[str, int, int, int, int]
 """Path, inode, times of change of content and of inode, size: another one is read again."""
 
@@ -54,13 +57,13 @@ class CachedPhoto:
         key: hex digits of its content.
         preview: a copy of at most `PREVIEW` px.
         size: the original's (width, height).
-        encoded: what the image tower gave, by tiles.
+        encoded: what the image tower gave, by what it was asked for.
     """
 
     key: str
     preview: Image.Image
     size: tuple[int, int]
-    encoded: dict[int, EncodedImage] = field(default_factory=dict)
+    encoded: dict[_Encoding, EncodedImage] = field(default_factory=dict)
 
 
 class PhotoCache:
@@ -71,13 +74,11 @@ class PhotoCache:
 
     Args:
         predictor: encodes them.
-        size: for `Predictor.encode_image`.
         capacity: how many are kept.
     """
 
-    def __init__(self, predictor: Predictor, size: int | None, capacity: int) -> None:
+    def __init__(self, predictor: Predictor, capacity: int) -> None:
         self._predictor = predictor
-        self._size = size
         self._keys: LRUCache[_FileState, str] = LRUCache(capacity * _FILES_PER_PHOTO)
         self._photos: LRUCache[str, CachedPhoto] = LRUCache(capacity)
         self._decoded: tuple[str, Image.Image] | None = None
@@ -104,28 +105,31 @@ class PhotoCache:
         return photo
 
     def encode(
-        self, source: str | Path, report: ReportProgress, tiles: int
+        self, source: str | Path, report: ReportProgress, settings: DetectSettings
     ) -> tuple[CachedPhoto, EncodedImage]:
-        """A photo and what `Predictor.encode_image` gives of it, with so many tiles."""
+        """A photo and what `Predictor.encode_image` gives of it with these settings."""
         report(0.1, desc="Reading the photo")
-        photo = self.get(source)
-        if tiles not in photo.encoded:
-            report(0.3, desc="Looking at the photo" if tiles == 1 else "Looking closely")
+        photo, encoding = self.get(source), settings.encoding
+        if encoding not in photo.encoded:
+            report(0.3, desc="Looking at the photo" if settings.tiles == 1 else "Looking closely")
             image = self._in_full(photo, source)
-            photo.encoded[tiles] = self._predictor.encode_image(image, self._size, tiles)
-        return photo, photo.encoded[tiles]
+            photo.encoded[encoding] = self._predictor.encode_image(image, *encoding)
+        return photo, photo.encoded[encoding]
 
     def encode_whole(
-        self, source: str | Path, report: ReportProgress
+        self, source: str | Path, report: ReportProgress, settings: DetectSettings
     ) -> tuple[CachedPhoto, EncodedImage]:
         """A photo and an encoding of it, without closer looks unless there has been one."""
         report(0.1, desc="Reading the photo")
-        photo = self.get(source)
-        if not photo.encoded:
-            report(0.3, desc="Looking at the photo")
-            image = self._in_full(photo, source)
-            photo.encoded[_WHOLE_ONLY] = self._predictor.first_look(image, self._size)
-        return photo, next(iter(photo.encoded.values()))
+        photo, (size, _, looks) = self.get(source), settings.encoding
+        for (other_size, _, other_looks), encoded in photo.encoded.items():
+            if (other_size, other_looks) == (size, looks):
+                return photo, encoded
+        report(0.3, desc="Looking at the photo")
+        image = self._in_full(photo, source)
+        encoded = self._predictor.first_look(image, size, looks)
+        photo.encoded[size, _FIRST_LOOK, looks] = encoded
+        return photo, encoded
 
     def _open(self, content: bytes, name: str) -> CachedPhoto:
         key = hashlib.sha256(content).hexdigest()[:16]

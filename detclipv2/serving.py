@@ -104,10 +104,16 @@ class ServingConfig:
         further = (self.size // 2 if self.half else 0, self.second)
         return (self.size, *(side for side in further if side))
 
+    def sides_for(self, settings: DetectSettings) -> tuple[int, ...]:
+        """Long sides of the looks at a large photo that a caller has chosen, without tiles."""
+        if settings.size is not None:
+            return (settings.size,)
+        return self.sides if settings.looks == "thorough" else (self.size,)
+
 
 @dataclass(frozen=True)
 class DetectSettings:
-    """What a caller chooses for a detection.
+    """What a caller chooses for a detection; the one home of its defaults and ranges.
 
     Attributes:
         threshold: lowest score of classes without a threshold of their own, in 0..1.
@@ -127,19 +133,38 @@ class DetectSettings:
     looks: Looks = "thorough"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must lie in 0..1, got {self.threshold!r}; try 0.3")
-        if not 0 <= self.nms_iou <= 1:
-            raise ValueError(f"nms_iou must lie in 0..1, got {self.nms_iou!r}; try 0.6")
+        check_share("threshold", self.threshold)
+        check_share("nms_iou", self.nms_iou)
         if self.max_boxes < 1:
-            raise ValueError(f"max_boxes must be at least 1, got {self.max_boxes!r}; try 100")
+            raise ValueError(f"max_boxes must be at least 1, got {self.max_boxes!r}")
         if self.size is not None and (self.size < 32 or self.size % 32):
-            raise ValueError(f"size must be a positive multiple of 32, got {self.size!r}; try 448")
+            near = max(32, round(self.size / 32) * 32)
+            raise ValueError(
+                f"size must be a positive multiple of 32, got {self.size!r}; try {near}"
+            )
         whole = isinstance(self.tiles, int) and not isinstance(self.tiles, bool)
         if not whole or not 1 <= self.tiles <= MAX_TILES:
             raise ValueError(f"tiles must lie in 1..{MAX_TILES}, got {self.tiles!r}; try 2")
         if self.looks not in get_args(Looks):
             raise ValueError(f"looks must be one of {get_args(Looks)}, got {self.looks!r}")
+
+    @property
+    def encoding(self) -> tuple[int | None, int, Looks]:
+        """What the image tower is asked for: `size`, `tiles` and `looks`.
+
+        Photos that are encoded alike differ in nothing else.
+        """
+        return self.size, self.tiles, self.looks
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a score or an overlap out of range.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in 0..1, got {value!r}")
 
 
 class DetectChanges(TypedDict, total=False):

@@ -18,6 +18,7 @@ from app.browse.store import BrowseRun
 from detclipv2.datasets.captions import find_captions
 from detclipv2.inference.images import ImageError
 from detclipv2.language.phrases import noun_phrases_of
+from detclipv2.serving import DEFAULTS, DetectSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +43,15 @@ def runs_folder() -> Path:
 
 
 def run_of(
-    source: Path, checkpoint: str, folder: Path | None = None, size: int | None = None
+    source: Path, checkpoint: str, folder: Path | None = None, settings: DetectSettings = DEFAULTS
 ) -> BrowseRun:
     """The run of a data set under a checkpoint: always the same folder, so that it goes on.
 
-    Photos that are looked at in another `size` than the model's own make a run of their own.
+    Photos that are looked at otherwise than the model does by itself make a run of their own.
     """
-    own_size = f"\0{size}" if size else ""
-    digest = hashlib.sha256(f"{source.resolve()}\0{checkpoint}{own_size}".encode()).hexdigest()[:16]
+    unusual = (str(v) for v in (settings.size, settings.looks) if v not in (None, "thorough"))
+    key = "\0".join((str(source.resolve()), checkpoint, *unusual))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return BrowseRun.make((folder or runs_folder()) / digest)
 
 
@@ -77,10 +79,11 @@ class BrowseJob:
         source: Path,
         predictor: Predictor,
         model: str,
-        size: int | None = None,
+        settings: DetectSettings = DEFAULTS,
     ) -> None:
         self.run, self.error = run, ""
-        self._source, self._predictor, self._model, self._size = source, predictor, model, size
+        self._source, self._predictor, self._model = source, predictor, model
+        self._size, self._looks = settings.size, settings.looks
         self._stop = threading.Event()
         self._done, self._began = 0, time.monotonic()
         self._thread = threading.Thread(target=self._work, daemon=True, name="browse")
@@ -150,7 +153,7 @@ class BrowseJob:
             self.run.write_state(number, "empty", "the caption names nothing")
             return
         try:
-            encoded = self._predictor.first_look(photo.read(), self._size)
+            encoded = self._predictor.first_look(photo.read(), self._size, self._looks)
             found = self._predictor.align(encoded, phrases, caption=photo.caption)
         except (ImageError, OSError, ValueError) as error:
             self.run.write_state(number, "failed", str(error)[:300])

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from app.commands.detection_options import add_detection
 from app.formats.vocabulary_files import read_vocabulary
 from app.labelstudio.push.task_file import FORMAT as LABEL_STUDIO
 from app.runs import sources
 from app.runs.export import FORMATS
-from app.runs.settings import FLOOR, THRESHOLD
 from app.runs.video import EVERY
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import FLOOR
 
 MODEL = "nano"
 """The model when none is named."""
-
-DETECTION_FLAGS = {
-    "threshold": "--threshold",
-    "floor": "--floor",
-    "nms_iou": "--nms",
-    "max_boxes": "--max-boxes",
-    "size": "--size",
-    "tiles": "--tiles",
-}
-"""What says how boxes are made: its name in `RunSettings`, and its flag."""
+FLOOR_FLAG = "--floor"
 
 EXAMPLES = """\
 prompts:
@@ -128,46 +119,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="with --resume: try failed images again"
     )
+    add_detection(parser)
     parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="lowest score that is kept, 0 to 1; a class's own @T goes first "
-        f"(default: {THRESHOLD})",
-    )
-    parser.add_argument(
-        "--floor",
+        FLOOR_FLAG,
         type=float,
         metavar="T",
         help=f"lowest score a run folder stores for later thresholds (default: {FLOOR})",
     )
     parser.add_argument(
-        "--nms",
-        type=float,
-        metavar="IOU",
-        dest="nms_iou",
-        help="of two boxes of one class that overlap more, the weaker goes (default: 0.6)",
-    )
-    parser.add_argument("--max-boxes", type=int, metavar="N", help="boxes an image (default: 100)")
-    parser.add_argument(
         "--model",
         metavar="NAME",
         help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
         "run's)",
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PX",
-        help="look once, with this long side, a multiple of 32; larger finds smaller things and "
-        "takes longer (default: the model's own looks, which may be several)",
-    )
-    parser.add_argument(
-        "--tiles",
-        type=int,
-        metavar="N",
-        help="look at N overlapping tiles along the long side as well, for small things; 2 are "
-        "about 4 looks more (default: 1, the whole picture only)",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="with --out: write only detections.json"
@@ -183,9 +146,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-unlabelled", action="store_true", help="with --project: tasks without annotations"
     )
-
-
-def detection_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What of `LOOK` was written; the rest has its default, or with --resume the run's value."""
-    written = {name: getattr(arguments, name) for name in DETECTION_FLAGS}
-    return {name: value for name, value in written.items() if value is not None}

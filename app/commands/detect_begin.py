@@ -7,21 +7,17 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from app.commands.detect_arguments import (
-    DETECTION_FLAGS,
-    MODEL,
-    UsageError,
-    detection_options,
-    vocabulary_of,
-)
+from app.commands.detect_arguments import FLOOR_FLAG, MODEL, UsageError, vocabulary_of
+from app.commands.detection_options import OPTIONS, detection_changes, detection_settings
 from app.commands.vocabulary_notes import print_vocabulary
 from app.runs import sources
 from app.runs.files import readable
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
+from detclipv2.serving import FLOOR, DetectSettings
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -39,7 +35,7 @@ def resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     _check_unchanged(arguments, run)
     # Of all its images, so that it ends as if it had never stopped.
     whole = run.counts().total
-    engine = _load(arguments.model or _model_of(run), run.settings.size, whole)
+    engine = _load(arguments.model or _model_of(run), run.settings.detection, whole)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
@@ -65,9 +61,13 @@ def _model_of(run: Run) -> str:
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
     """A run's boxes are all made in one way; a threshold only filters them."""
     begun = run.settings
-    options = detection_options(arguments)
-    asked = {DETECTION_FLAGS[name]: (options[name], getattr(begun, name)) for name in options}
-    asked.pop("--threshold", None)
+    asked: dict[str, tuple[Any, Any]] = {
+        OPTIONS[name][0]: (value, getattr(begun.detection, name))
+        for name, value in detection_changes(arguments).items()
+        if name != "threshold"
+    }
+    if arguments.floor is not None:
+        asked[FLOOR_FLAG] = arguments.floor, begun.floor
     project = arguments.project
     if project is not None and not begun.source.endswith(f"project {project}"):
         asked["--project"] = project, begun.source
@@ -82,10 +82,6 @@ def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
 
 def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
     """A new run, in a folder that `stack` removes if nobody named one; cheap mistakes go first."""
-    from app.engine_types import Settings
-    from detclipv2.detectors.errors import DetectorError
-    from detclipv2.language.vocabulary import VocabularyError
-
     if arguments.out is None and arguments.run is None:
         raise UsageError("one of the arguments --out --run --resume is required")
     if arguments.prompts is None and arguments.prompts_file is None:
@@ -99,20 +95,19 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
             f"{arguments.run} holds a run already; go on with --resume {arguments.run}"
         )
     images = _images(arguments)
-    options = detection_options(arguments)
     try:
         vocabulary = vocabulary_of(arguments)
-        Settings(**{name: options[name] for name in options.keys() - {"size", "floor"}})
-    except (VocabularyError, DetectorError) as error:
+        asked = detection_settings(arguments)
+    except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
-    engine = _load(arguments.model or MODEL, arguments.size, len(images))
+    engine = _load(arguments.model or MODEL, asked, len(images))
     vocabulary = engine.predictor.vocabulary(vocabulary)
     print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
     source = readable(" ".join(arguments.paths))
     settings = settings_of(
         engine,
         vocabulary.serialise(),
-        **options,
+        floor=FLOOR if arguments.floor is None else arguments.floor,
         source=source or f"Label Studio project {arguments.project}",
     )
     folder = arguments.run
@@ -121,12 +116,12 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     return Run.create(folder, settings, images), engine
 
 
-def _load(model: str, size: int | None, photos: int) -> Engine:
+def _load(model: str, settings: DetectSettings, photos: int) -> Engine:
     from app.engine import Engine
     from detclipv2.detectors.errors import DetectorError
 
     try:
-        return Engine.load(model, size=size, photos=photos)
+        return Engine.load(model, settings, photos=photos)
     except DetectorError as error:
         raise UsageError(f"{error}; name the checkpoint with --model") from error
 

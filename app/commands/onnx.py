@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.commands.detect_arguments import MODEL, UsageError, add_prompts, vocabulary_of
+from app.commands.detection_options import add_detection, detection_settings
 from app.commands.vocabulary_notes import print_vocabulary
-from app.engine_types import Settings
 from app.runs.files import readable
 from detclipv2.checkpoint import load_checkpoint
 
@@ -24,7 +24,6 @@ long side: the file looks once.
 
 def add_command(commands: Any) -> None:
     """Define `onnx` among the sub-commands."""
-    usual = Settings()
     parser = commands.add_parser(
         "onnx",
         help="write the detector for the classes you name as an ONNX file",
@@ -48,28 +47,7 @@ def add_command(commands: Any) -> None:
         help="width and height of the input in pixels, multiples of 32 (default: a square of the "
         "model's own size)",
     )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=usual.threshold,
-        metavar="T",
-        help="lowest score that is kept; a class's own @T goes first (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--nms",
-        type=float,
-        default=usual.nms_iou,
-        metavar="IOU",
-        dest="nms_iou",
-        help="of two boxes of one class that overlap more, the weaker goes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-boxes",
-        type=int,
-        default=usual.max_boxes,
-        metavar="N",
-        help="boxes an image (default: %(default)s)",
-    )
+    add_detection(parser, "threshold", "nms_iou", "max_boxes")
     parser.set_defaults(act=run_onnx)
 
 
@@ -90,10 +68,8 @@ def run_onnx(arguments: argparse.Namespace) -> int:
             predictor,
             vocabulary,
             arguments.out,
+            detection_settings(arguments),
             canvas=arguments.canvas,
-            threshold=arguments.threshold,
-            nms_iou=arguments.nms_iou,
-            max_boxes=arguments.max_boxes,
         )
     except CheckpointError as error:
         raise UsageError(f"{error}; name the checkpoint with --model") from error

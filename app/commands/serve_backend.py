@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from app.commands.detection_options import add_detection, detection_settings
 from app.commands.server_options import connect, root_of
 from app.labelstudio.api.environment import DOCUMENT_ROOT
-from app.runs.settings import THRESHOLD
 
 
 def add_backend(commands: Any) -> None:
@@ -26,17 +26,7 @@ def add_backend(commands: Any) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
-    serve.add_argument("--size", type=int, metavar="PX", help="look once, with this long side")
-    serve.add_argument(
-        "--tiles",
-        type=int,
-        default=1,
-        metavar="N",
-        help="look at N tiles along the long side as well, for small things",
-    )
-    serve.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="T", help="default: %(default)s"
-    )
+    add_detection(serve)
     serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
     serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
     serve.add_argument(
@@ -79,29 +69,19 @@ def run_backend(arguments: argparse.Namespace) -> int:
     from app.labelstudio.backend.learned_state import LearnedState, state_file
     from app.labelstudio.backend.service import Backend
     from app.labelstudio.backend.webhooks import WebhookSigner
-    from detclipv2.inference.multi_scale.tiles import lay_tiles
 
     def load() -> Any:
         from app.engine import Engine
 
-        return Engine.load(arguments.model, size=arguments.size).predictor
+        return Engine.load(arguments.model, settings).predictor
 
-    login = _login(arguments)
-    lay_tiles((1, 1), arguments.tiles)  # refuses a number that cannot be
+    login, settings = _login(arguments), detection_settings(arguments)
     connection = connect(arguments)
     images = TaskImages(connection, document_root=root_of(arguments))
     state = LearnedState(arguments.state or state_file(connection.url), connection.url)
     for project in arguments.forget_prompt:
         state.keep_prompt(project, None)
-    backend = Backend(
-        load,
-        images,
-        connection,
-        threshold=arguments.threshold,
-        size=arguments.size,
-        tiles=arguments.tiles,
-        state=state,
-    )
+    backend = Backend(load, images, connection, settings=settings, state=state)
     signer = None if login is None else WebhookSigner(connection, login)
     if login is None:
         print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,10 @@ def describe(run: Run) -> dict[str, Any]:
         "date_created": settings.created,
         "model": settings.model,
         "checkpoint": settings.checkpoint,
-        "size": settings.size,
-        "tiles": settings.tiles,
         "prompts": view.prompts,
         "vocabulary": view.vocabulary.hash,
+        **asdict(settings.detection),
         "threshold": view.threshold,
-        "nms_iou": settings.nms_iou,
         "max_boxes": view.max_boxes,
     }
 

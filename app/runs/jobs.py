@@ -12,15 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.engine_types import Settings
 from app.photo_cache import open_photo
 from app.progress import OnProgress, ignore_progress
 from app.runs.files import SourceError
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FLOOR
 from app.runs.store import Run
-from app.selection import stored_boxes
+from app.selection import choose_boxes
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -51,15 +50,14 @@ def detect_to_store(
     detector: Detector[Any],
     image: Image.Image,
     vocabulary: Vocabulary,
-    settings: Settings,
+    settings: DetectSettings,
     *,
     floor: float,
-    size: int | None,
 ) -> sv.Detections:
-    """All boxes of a picture that a run stores; see `stored_boxes`."""
-    encoded = detector.encode_image(image, size, settings.tiles)
+    """All boxes of a picture that a run stores; see `choose_boxes`."""
+    encoded = detector.encode_image(image, *settings.encoding)
     table = detector.score_table(encoded, vocabulary.without_thresholds())
-    return stored_boxes(table, vocabulary, settings, floor)
+    return choose_boxes(table, vocabulary, settings, floor)
 
 
 def process(
@@ -100,12 +98,7 @@ def process(
                 continue
             try:
                 found = detect_to_store(
-                    detector,
-                    image,
-                    vocabulary,
-                    settings.detection,
-                    floor=settings.lowest,
-                    size=settings.size,
+                    detector, image, vocabulary, settings.detection, floor=settings.lowest
                 )
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
@@ -126,8 +119,7 @@ def estimate(
     detector: Detector[Any],
     read: Reader,
     vocabulary: Vocabulary,
-    size: int | None = None,
-    tiles: int = 1,
+    settings: DetectSettings = DEFAULTS,
     samples: int = 3,
     on_progress: OnProgress = ignore_progress,
 ) -> float:
@@ -152,7 +144,7 @@ def estimate(
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        detect_to_store(detector, image, vocabulary, Settings(tiles=tiles), floor=FLOOR, size=size)
+        detect_to_store(detector, image, vocabulary, settings, floor=FLOOR)
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")

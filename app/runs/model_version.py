@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from detclipv2.serving import DetectSettings
+
 NAME = "detclipv2"
-_USUAL_THRESHOLD, _USUAL_NMS_IOU, _USUAL_MAX_BOXES = 0.3, 0.6, 100
-"""Left out of a version. They are part of what versions on servers mean, so they never change,
-whatever the settings' defaults become."""
+USUAL = DetectSettings(
+    threshold=0.3, nms_iou=0.6, max_boxes=100, size=None, tiles=1, looks="thorough"
+)
+"""Left out of a version, and what a run was made with where its file lacks a field. It is part of
+what versions on servers mean, so it never changes, whatever the settings' defaults become; a new
+field of the settings gets the value that says "as before"."""
+_MARKS = {
+    "size": "+s{}",
+    "tiles": "+t{}",
+    "looks": "+{}",
+    "threshold": "@{:.6g}",
+    "nms_iou": "+n{:.6g}",
+    "max_boxes": "+m{}",
+}
+"""How a version names what is not as usual, in this order."""
 _TEXT = re.compile(rf"{NAME}-(?P<model>.*)@(?P<checkpoint>[^@+]*)\+v(?P<vocabulary>[^@+]*)")
 
 
@@ -20,34 +34,22 @@ class ModelVersion:
         model: the detector's name.
         checkpoint: hex digest of its weights; the first 8 digits count.
         vocabulary: hex digest of the words and their thresholds; likewise.
-        size: long side of the network's input, None for the model's own sizes.
-        tiles: along the long side, beside the whole picture.
-        threshold: of classes without their own.
-        nms_iou: above it the weaker of two boxes of a class is removed.
-        max_boxes: an image.
+        settings: what the detector was asked for.
     """
 
     model: str
     checkpoint: str
     vocabulary: str
-    size: int | None = None
-    tiles: int = 1
-    threshold: float = _USUAL_THRESHOLD
-    nms_iou: float = _USUAL_NMS_IOU
-    max_boxes: int = _USUAL_MAX_BOXES
+    settings: DetectSettings = USUAL
 
     def __str__(self) -> str:
         """`detclipv2-nano@01234567+v89abcdef`, then what is not as usual.
 
-        `+s` long side, `+t` tiles, `@` threshold, `+n` overlap, `+m` boxes.
+        `+s` long side, `+t` tiles, `+fast` for one look, `@` threshold, `+n` overlap, `+m` boxes.
         """
-        return (
-            f"{NAME}-{self.model}@{self.checkpoint[:8]}+v{self.vocabulary[:8]}"
-            + (f"+s{self.size}" if self.size else "")
-            + (f"+t{self.tiles}" if self.tiles > 1 else "")
-            + (f"@{self.threshold:.6g}" if self.threshold != _USUAL_THRESHOLD else "")
-            + (f"+n{self.nms_iou:.6g}" if self.nms_iou != _USUAL_NMS_IOU else "")
-            + (f"+m{self.max_boxes}" if self.max_boxes != _USUAL_MAX_BOXES else "")
+        values = ((mark, getattr(self.settings, name), name) for name, mark in _MARKS.items())
+        return f"{NAME}-{self.model}@{self.checkpoint[:8]}+v{self.vocabulary[:8]}" + "".join(
+            mark.format(value) for mark, value, name in values if value != getattr(USUAL, name)
         )
 
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from app.engine_types import Settings
+from app.runs.model_version import USUAL
 from app.runs.records import RunError
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
-from detclipv2.serving import MAX_TILES
+from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, check_share
 
 if TYPE_CHECKING:
     from app.engine import Engine
 
 FORMAT = 1
 """Of the settings' file."""
-THRESHOLD = 0.3
-"""Lowest score of classes without a threshold of their own, unless somebody says otherwise."""
-FLOOR = 0.05
-"""Lowest score that is stored unless a threshold lies lower."""
+DETECTION = frozenset(field.name for field in fields(DetectSettings))
+"""Keys of the settings' file that are fields of `RunSettings.detection`."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,7 @@ class RunSettings:
         checkpoint: hex digest of its weights.
         weights: the checkpoint folder, as an absolute path; empty for a shipped model.
         prompts: the written vocabulary.
-        threshold: lowest score of classes without their own, in 0..1.
-        nms_iou: of two boxes of one class that overlap more, the weaker went.
-        max_boxes: boxes an image that are shown, the best ones.
-        size: long side of the network's input, None for the model's own.
-        tiles: above 1 so many tiles along the long side were looked at, too.
+        detection: what the detector was asked for; in the file its fields stand among the others.
         floor: lowest score that is stored.
         source: where the images came from, in the user's words.
         created: when, ISO 8601 UTC.
@@ -49,11 +43,7 @@ class RunSettings:
     model: str
     checkpoint: str
     prompts: str
-    threshold: float = THRESHOLD
-    nms_iou: float = 0.6
-    max_boxes: int = 100
-    size: int | None = None
-    tiles: int = 1
+    detection: DetectSettings = DEFAULTS
     floor: float = FLOOR
     source: str = ""
     created: str = ""
@@ -62,13 +52,10 @@ class RunSettings:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "nms_iou", "floor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise RunError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        if self.max_boxes < 1:
-            raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
-        if not 1 <= self.tiles <= MAX_TILES:
-            raise RunError(f"tiles must lie in 1..{MAX_TILES}, got {self.tiles}; try 2")
+        try:
+            check_share("floor", self.floor)
+        except ValueError as error:
+            raise RunError(str(error)) from error
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -76,20 +63,23 @@ class RunSettings:
         return _parsed(self.prompts)
 
     @property
-    def detection(self) -> Settings:
-        """What the detector is asked for."""
-        return Settings(self.threshold, self.nms_iou, self.max_boxes, self.tiles)
-
-    @property
     def lowest(self) -> float:
         """Lowest score that is stored: the floor, unless a threshold lies lower."""
-        return min((self.floor, self.threshold, *self.vocabulary.thresholds.values()))
+        return min((self.floor, self.detection.threshold, *self.vocabulary.thresholds.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `read_settings` reads them from the file."""
+        own = asdict(self)
+        return {"format": FORMAT, **own.pop("detection"), **own, "vocabulary": self.vocabulary.hash}
 
 
 @lru_cache(maxsize=64)
 def _parsed(prompts: str) -> Vocabulary:
     """Settings and views of many runs have the same prompts."""
-    return Vocabulary.deserialise(prompts)
+    try:
+        return Vocabulary.deserialise(prompts)
+    except VocabularyError as error:
+        raise RunError(f"prompts: {error}") from error
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -109,8 +99,12 @@ def read_settings(path: Path) -> RunSettings:
         raise RunError(f"{path} was written by another version; use the version that made it")
     version = stored.pop("vocabulary", None)
     try:
-        settings = _checked(RunSettings, stored)
-    except RunError as error:
+        own = {key: value for key, value in stored.items() if key not in DETECTION}
+        # a field that the file lacks is younger than the run, which was made as was usual
+        asked = asdict(USUAL) | {key: stored[key] for key in DETECTION & stored.keys()}
+        settings = _checked(RunSettings, own, detection=_checked(DetectSettings, asked))
+        settings.vocabulary  # noqa: B018 - read, to find out whether it can be
+    except ValueError as error:
         raise RunError(f"{path}: {error}; put back what the run wrote") from error
     if settings.vocabulary.hash != version:
         raise RunError(
@@ -125,7 +119,9 @@ def view_from(stored: Any) -> View:
     Raises:
         RunError: as `read_settings`.
     """
-    return _checked(View, stored)
+    view = _checked(View, stored)
+    view.vocabulary  # noqa: B018 - likewise
+    return view
 
 
 Stored = TypeVar("Stored")
@@ -135,13 +131,16 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "int | None": (int, NoneType),
     "dict[str, str]": (dict,),
+    "Looks": (str,),
 }
 
 
-def _checked(kind: type[Stored], stored: Any) -> Stored:
+def _checked(kind: type[Stored], stored: Any, **given: Any) -> Stored:
+    """What a file holds of a dataclass, whose other fields are `given`."""
     if not isinstance(stored, dict):
         raise RunError(f"it holds {type(stored).__name__} where a map of settings should be")
-    declared = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    every = fields(kind)  # type: ignore[arg-type]
+    declared = {field.name: field for field in every if field.name not in given}
     if unknown := stored.keys() - declared.keys():
         raise RunError(f"the key {min(unknown, key=str)!r} is not known; remove it")
     for name, field_ in declared.items():
@@ -152,12 +151,7 @@ def _checked(kind: type[Stored], stored: Any) -> Stored:
         value, kinds = stored[name], _KINDS[str(field_.type)]
         if not isinstance(value, kinds) or (isinstance(value, bool)):
             raise RunError(f"{name} is {value!r:.60}, not {field_.type}")
-    try:
-        made = kind(**stored)
-        made.vocabulary  # type: ignore[attr-defined]  # noqa: B018
-    except VocabularyError as error:
-        raise RunError(f"prompts: {error}") from error
-    return made
+    return kind(**stored, **given)
 
 
 @dataclass(frozen=True)
@@ -169,10 +163,10 @@ class View:
     max_boxes: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise RunError(f"threshold must lie in 0..1, got {self.threshold:g}")
-        if self.max_boxes < 1:
-            raise RunError(f"max_boxes must be 1 or more, got {self.max_boxes}")
+        try:
+            DetectSettings(threshold=self.threshold, max_boxes=self.max_boxes)
+        except ValueError as error:
+            raise RunError(str(error)) from error
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -194,10 +188,7 @@ def check_view(view: View, settings: RunSettings) -> None:
     Raises:
         RunError: the words differ, or a threshold lies below what was stored.
     """
-    try:
-        vocabulary = view.vocabulary
-    except VocabularyError as error:
-        raise RunError(str(error)) from error
+    vocabulary = view.vocabulary
     if vocabulary.without_thresholds() != settings.vocabulary.without_thresholds():
         raise RunError("other words need a new run; only thresholds can change in a finished one")
     floor = settings.lowest
@@ -209,18 +200,38 @@ def check_view(view: View, settings: RunSettings) -> None:
             )
 
 
-def settings_of(engine: Engine, prompts: str, **settings: Any) -> RunSettings:
-    """The settings of a run that begins now with this engine, at the engine's size."""
+def settings_of(
+    engine: Engine,
+    prompts: str,
+    *,
+    floor: float = FLOOR,
+    source: str = "",
+    begun_by: str = "",
+    **changes: Unpack[DetectChanges],
+) -> RunSettings:
+    """The settings of a run that begins now with this engine.
+
+    Args:
+        engine: looks at the images.
+        prompts: see `RunSettings`, as are `floor`, `source` and `begun_by`.
+        changes: what is asked for otherwise than by the engine's defaults.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
     from datetime import UTC, datetime
 
     return RunSettings(
         engine.name,
         engine.fingerprint,
         prompts,
-        weights=engine.weights,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
-        **{"size": engine.asked_size, **settings},
+        replace(engine.defaults, **changes),
+        floor,
+        source,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        begun_by,
+        engine.weights,
+        _versions(),
     )
 
 

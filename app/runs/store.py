@@ -22,7 +22,7 @@ from app.formats.atomic import write_json
 from app.runs.ledger import connect, create
 from app.runs.model_version import ModelVersion
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
-from app.runs.settings import FORMAT, RunSettings, View, check_view, read_settings, view_from
+from app.runs.settings import RunSettings, View, check_view, read_settings, view_from
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -39,8 +39,8 @@ class Run:
         self.settings = read_settings(folder / SETTINGS_FILE)
         self._lock = Lock()
         self._db = connect(folder / _LEDGER)
-        begun = self.settings
-        self._view = "", View(begun.prompts, begun.threshold, begun.max_boxes)
+        begun = self.settings.detection
+        self._view = "", View(self.settings.prompts, begun.threshold, begun.max_boxes)
 
     @classmethod
     def create(cls, folder: Path, settings: RunSettings, images: Iterable[ImageRef]) -> Run:
@@ -54,7 +54,7 @@ class Run:
         if (folder / SETTINGS_FILE).exists():
             raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        vocabulary = settings.vocabulary
+        stored = settings.to_dict()  # refuses prompts that cannot be read
         with closing(create(folder / _LEDGER)) as db, db:
             try:
                 db.executemany(
@@ -65,7 +65,6 @@ class Run:
                 raise RunError(f"two images have the same name: {error}") from error
             if not db.execute("SELECT count(*) FROM images").fetchone()[0]:
                 raise RunError("there are no images to look at")
-        stored = {"format": FORMAT, **asdict(settings), "vocabulary": vocabulary.hash}
         write_json(folder / SETTINGS_FILE, stored, private=True)
         return cls(folder)
 
@@ -90,11 +89,7 @@ class Run:
                 settings.model,
                 settings.checkpoint,
                 view.vocabulary.hash,
-                settings.size,
-                settings.tiles,
-                view.threshold,
-                settings.nms_iou,
-                view.max_boxes,
+                replace(settings.detection, threshold=view.threshold, max_boxes=view.max_boxes),
             )
         )
 

@@ -22,7 +22,6 @@ from detclipv2.inference.postprocess import (
     MAX_CANDIDATES,
     Candidates,
     candidates_for,
-    check_settings,
     propose,
     score_candidates,
     select,
@@ -31,7 +30,7 @@ from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.prompt_reader import Prompts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
-from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks
+from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks, check_share
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -196,7 +195,7 @@ class TransformersDetector:
         most: int = MAX_CANDIDATES,
     ) -> Candidates:
         """See `Predictor.candidates`."""
-        check_settings(floor)
+        check_share("floor", floor)
         vocabulary = Vocabulary.coerce(prompts)
         boxes, scores = self.score(encoded, vocabulary.texts)
         return score_candidates(boxes, scores, vocabulary, floor=floor, most=most)
@@ -217,12 +216,7 @@ class TransformersDetector:
         settings = replace(settings, **changes)
         most = candidates_for(settings.max_boxes)
         found = self.candidates(encoded, prompts, floor=settings.threshold, most=most)
-        return select(
-            found,
-            threshold=settings.threshold,
-            nms_iou=settings.nms_iou,
-            max_boxes=settings.max_boxes,
-        )
+        return select(found, settings)
 
     def predict(
         self,
@@ -233,14 +227,14 @@ class TransformersDetector:
     ) -> sv.Detections:
         """See `Predictor.predict`."""
         vocabulary, settings = self.vocabulary(prompts), replace(settings, **changes)
-        encoded = self.encode_image(image, settings.size, settings.tiles, settings.looks)
+        encoded = self.encode_image(image, *settings.encoding)
         return self.detect(encoded, vocabulary, settings)
 
     def propose(
         self, encoded: EncodedTensors, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes
     ) -> sv.Detections:
         """See `Predictor.propose`."""
-        check_settings(0, max_boxes=max_boxes)
+        DetectSettings(max_boxes=max_boxes)  # refuses one out of range
         boxes, scores = self.score(encoded, Vocabulary.coerce(prompts).texts)
         return propose(boxes, scores.amax(dim=1), encoded.size, max_boxes)
 

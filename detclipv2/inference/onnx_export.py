@@ -16,24 +16,20 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from detclipv2.geometry.nms import soften
 from detclipv2.inference.images import PAD_MULTIPLE
-from detclipv2.inference.postprocess import (
-    ANCHOR_SHARE,
-    candidates_for,
-    check_settings,
-    class_thresholds,
-)
+from detclipv2.inference.postprocess import ANCHOR_SHARE, candidates_for, class_thresholds
 from detclipv2.inference.runtimes.traceable import TraceableTower
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.regions import PER_PICTURE
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
 
 if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor
@@ -52,11 +48,10 @@ def export_onnx(
     predictor: Predictor,
     prompts: Prompts,
     file: str | Path,
+    settings: DetectSettings = DEFAULTS,
     *,
     canvas: tuple[int, int] | None = None,
-    threshold: float = DEFAULTS.threshold,
-    nms_iou: float = DEFAULTS.nms_iou,
-    max_boxes: int = DEFAULTS.max_boxes,
+    **changes: Unpack[DetectChanges],
 ) -> tuple[int, int]:
     """Write the graph that finds `prompts`; returns the canvas.
 
@@ -67,12 +62,14 @@ def export_onnx(
 
     Args:
         predictor: the model, and the cache of its text embeddings.
-        prompts: as for `Predictor.predict`, as are `threshold`, `nms_iou` and `max_boxes`.
+        prompts: as for `Predictor.predict`.
         file: where to write.
+        settings: threshold and suppression.
         canvas: width and height, multiples of 32; None for a square of the model's own size. The
             head's norms see all of it, so only a canvas as `letterbox` makes it, without room to
             spare, gives the boxes of `Predictor.predict` with its long side as `size`; the file
             looks once.
+        changes: fields of `settings` by name.
 
     Raises:
         VocabularyError: prompts that cannot be used.
@@ -80,15 +77,14 @@ def export_onnx(
         ExportError: the packages that write ONNX are missing or refuse.
         OSError: the file cannot be written.
     """
-    vocabulary = Vocabulary.coerce(prompts)
-    check_settings(threshold, nms_iou, max_boxes)
+    vocabulary, settings = Vocabulary.coerce(prompts), replace(settings, **changes)
     side = predictor.model.serving.size
     width, height = canvas or (side, side)
     if min(width, height) < PAD_MULTIPLE or width % PAD_MULTIPLE or height % PAD_MULTIPLE:
         raise ValueError(
             f"canvas must be multiples of {PAD_MULTIPLE} pixels, got {width} × {height}"
         )
-    detector = _Detector(predictor, vocabulary, threshold, nms_iou, max_boxes)
+    detector = _Detector(predictor, vocabulary, settings)
     example = (torch.zeros(height, width, 3, dtype=torch.uint8), torch.tensor([height, width]))
     with _quietly():
         try:
@@ -112,9 +108,9 @@ def export_onnx(
         checkpoint=predictor.fingerprint,
         model=predictor.name,
         prompts=vocabulary.serialise(),
-        threshold=f"{threshold:g}",
-        nms_iou=f"{nms_iou:g}",
-        max_boxes=str(max_boxes),
+        threshold=f"{settings.threshold:g}",
+        nms_iou=f"{settings.nms_iou:g}",
+        max_boxes=str(settings.max_boxes),
     )
     target = Path(file)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".onnx-") as folder:
@@ -135,12 +131,7 @@ class _Detector(nn.Module):
     _std: Tensor
 
     def __init__(
-        self,
-        predictor: Predictor,
-        vocabulary: Vocabulary,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: int,
+        self, predictor: Predictor, vocabulary: Vocabulary, settings: DetectSettings
     ) -> None:
         super().__init__()
         model = predictor.model
@@ -148,7 +139,7 @@ class _Detector(nn.Module):
         self._tower = copy.deepcopy(TraceableTower(model.for_inference())).cpu()
         config = model.config
         self._calibration, self._soft_nms = predictor.calibration, model.serving.soft_nms
-        self._nms_iou, self._max_boxes = nms_iou, max_boxes
+        self._nms_iou, self._max_boxes = settings.nms_iou, settings.max_boxes
         self._count = len(vocabulary.returned)
         with torch.no_grad():
             words = model.words(predictor.encode_texts(vocabulary.texts).to(model.bias.device))
@@ -156,7 +147,7 @@ class _Detector(nn.Module):
             "_words": words.T.cpu(),
             "_bias": model.bias.detach().cpu(),
             "_texts": _texts_of_classes(vocabulary),
-            "_thresholds": class_thresholds(vocabulary, threshold),
+            "_thresholds": class_thresholds(vocabulary, settings.threshold),
             "_mean": torch.tensor(config.image.mean).reshape(3, 1, 1),
             "_std": torch.tensor(config.image.std).reshape(3, 1, 1),
         }

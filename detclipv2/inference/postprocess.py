@@ -11,9 +11,8 @@ negative takes boxes away, which is its purpose.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from detclipv2.geometry.boxes import clip
 from detclipv2.geometry.nms import batched_nms, nms, soften
 from detclipv2.inference.calibration import Calibration
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -192,42 +191,44 @@ def _rank(
 
 
 def select(
-    candidates: Candidates,
-    *,
-    threshold: float | Sequence[float] = DEFAULTS.threshold,
-    nms_iou: float = DEFAULTS.nms_iou,
-    max_boxes: int = DEFAULTS.max_boxes,
+    candidates: Candidates, settings: DetectSettings = DEFAULTS, **changes: Unpack[DetectChanges]
 ) -> sv.Detections:
     """Detections of one picture by falling score; raising a threshold only ever removes boxes.
 
     Args:
         candidates: what `find_candidates` kept.
-        threshold: lowest score of classes that have no threshold of their own, or one threshold a
-            returned class, which then counts instead of the class's own.
-        nms_iou: a box overlapping a better one of its class by more than this goes.
-        max_boxes: at most this many boxes, the best ones.
+        settings: threshold and suppression.
+        changes: fields of `settings` by name.
 
     Returns:
         Boxes in pixels of the upright original; `class_id` indexes `vocabulary.names`, and
         `data["class_name"]` holds those names, also (empty) when nothing was found.
-    """
-    import supervision as sv
 
-    check_settings(threshold, nms_iou, max_boxes)
-    thresholds = class_thresholds(candidates.vocabulary, threshold)
+    Raises:
+        ValueError: a setting out of range, or a threshold below the candidates' floor.
+    """
+    settings = replace(settings, **changes)
+    thresholds = class_thresholds(candidates.vocabulary, settings.threshold)
     lowest = class_thresholds(candidates.vocabulary, candidates.floor).clamp(max=candidates.floor)
     if (thresholds < lowest).any():
         raise ValueError(
             f"threshold {float(thresholds.min()):g} is below the floor {candidates.floor:g} of "
             "these candidates; find them again with a lower floor"
         )
+    return suppress(candidates, thresholds, settings)
+
+
+def suppress(candidates: Candidates, thresholds: Tensor, settings: DetectSettings) -> sv.Detections:
+    """`select` with the threshold of every returned class, (K,), none below the floor."""
+    import supervision as sv
+
     passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
     boxes, scores = candidates.boxes[passing], candidates.scores[passing]
     classes = candidates.classes[passing]
-    kept = batched_nms(boxes, scores, classes, nms_iou)
+    kept = batched_nms(boxes, scores, classes, settings.nms_iou)
     scores[kept] = soften(boxes[kept], scores[kept], classes[kept], candidates.soft_nms)
     kept = kept[scores[kept] >= thresholds[classes[kept]]]
-    kept = kept[scores[kept].argsort(descending=True, stable=True)][:max_boxes]
+    kept = kept[scores[kept].argsort(descending=True, stable=True)][: settings.max_boxes]
     class_id = classes[kept].numpy()
     return sv.Detections(
         xyxy=boxes[kept].numpy(),
@@ -237,30 +238,8 @@ def select(
     )
 
 
-def check_settings(
-    threshold: float | Sequence[float],
-    nms_iou: float = DEFAULTS.nms_iou,
-    max_boxes: int = DEFAULTS.max_boxes,
-) -> None:
-    """Refuse settings out of range, naming them."""
-    for value in [threshold] if isinstance(threshold, int | float) else threshold:
-        if not 0 <= value <= 1:
-            raise ValueError(f"threshold must lie in 0..1, got {value!r}")
-    if not 0 <= nms_iou <= 1:
-        raise ValueError(f"nms_iou must lie in 0..1, got {nms_iou!r}")
-    if max_boxes < 1:
-        raise ValueError(f"max_boxes must be at least 1, got {max_boxes!r}")
-
-
-def class_thresholds(vocabulary: Vocabulary, threshold: float | Sequence[float]) -> Tensor:
-    """(K,) the threshold of every returned class."""
-    if not isinstance(threshold, int | float):
-        if len(threshold) != len(vocabulary.returned):
-            raise ValueError(
-                f"{len(threshold)} thresholds for {len(vocabulary.returned)} classes; give one a "
-                "class or a single number"
-            )
-        return torch.tensor([float(value) for value in threshold])
+def class_thresholds(vocabulary: Vocabulary, threshold: float) -> Tensor:
+    """(K,) the threshold of every returned class: its own, else `threshold`."""
     thresholds = torch.full((len(vocabulary.returned),), float(threshold))
     thresholds[list(vocabulary.thresholds)] = torch.tensor(list(vocabulary.thresholds.values()))
     return thresholds

@@ -34,7 +34,6 @@ from detclipv2.inference.postprocess import (
     MAX_CANDIDATES,
     Candidates,
     candidates_for,
-    check_settings,
     choose_anchors,
     find_candidates,
     propose,
@@ -46,7 +45,7 @@ from detclipv2.language.phrases import Phrase
 from detclipv2.language.prompt_reader import PromptReader, Prompts
 from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks
+from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks, check_share
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -176,7 +175,7 @@ class Predictor:
             ValueError: a setting out of range.
         """
         vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
-        encoded = self.encode_image(image, settings.size, settings.tiles, settings.looks)
+        encoded = self.encode_image(image, *settings.encoding)
         return self.detect(encoded, vocabulary, settings)
 
     def predict_many(
@@ -224,14 +223,17 @@ class Predictor:
         """
         return self._encoder.closely(open_image(image), size, tiles, looks)
 
-    def first_look(self, image: ImageSource, size: int | None = None) -> EncodedImage:
+    def first_look(
+        self, image: ImageSource, size: int | None = None, looks: Looks = "thorough"
+    ) -> EncodedImage:
         """`encode_image` without any closer look, sooner; that is all `align` needs.
 
         Args:
             image: as for `predict`.
             size: see `DetectSettings`.
+            looks: see `DetectSettings`.
         """
-        return self._encoder.first(open_image(image), size)
+        return self._encoder.first(open_image(image), size, looks)
 
     def detect(
         self,
@@ -244,12 +246,7 @@ class Predictor:
         settings = replace(settings, **changes)
         most = candidates_for(settings.max_boxes)
         found = self.candidates(encoded, prompts, floor=settings.threshold, most=most)
-        return select(
-            found,
-            threshold=settings.threshold,
-            nms_iou=settings.nms_iou,
-            max_boxes=settings.max_boxes,
-        )
+        return select(found, settings)
 
     def candidates(
         self,
@@ -270,7 +267,7 @@ class Predictor:
             template: the sentence round each text, "{}" for its place; None for the model's own.
         """
         vocabulary = Vocabulary.coerce(prompts)
-        check_settings(floor)
+        check_share("floor", floor)
         with torch.inference_mode():
             return find_candidates(
                 *self._compared(encoded, vocabulary, floor, template),
@@ -348,7 +345,7 @@ class Predictor:
         What a box holds matters less here than that it holds one whole thing: it is ranked by
         `Regions.objectness`, where detections are by `Regions.localisation`.
         """
-        check_settings(0, max_boxes=max_boxes)
+        DetectSettings(max_boxes=max_boxes)  # refuses one out of range
         best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         scores = (best * encoded.regions.objectness).sqrt()

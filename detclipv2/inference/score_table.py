@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 from torch import Tensor
@@ -16,12 +15,11 @@ from detclipv2.inference.postprocess import (
     Candidates,
     best_per_class,
     candidates_for,
-    check_settings,
     class_thresholds,
-    select,
+    suppress,
 )
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -101,17 +99,38 @@ class ScoreTable:
         return tuple(None if best < 0 else best for best in self.scores.amax(dim=0).tolist())
 
     def candidates(
-        self, threshold: float | Sequence[float], most: int, vocabulary: Vocabulary | None = None
+        self, threshold: float, most: int, vocabulary: Vocabulary | None = None
     ) -> Candidates:
         """The `most` best boxes above their class's threshold, by falling score.
 
         Args:
-            threshold: as for `select`.
+            threshold: lowest score of classes without a threshold of their own, in 0..1.
             most: at most so many boxes.
             vocabulary: the same classes with other thresholds of their own; the table's by default.
         """
         asked = vocabulary or self.vocabulary
-        thresholds = class_thresholds(asked, threshold)
+        return self._above(class_thresholds(asked, threshold), most, asked)
+
+    def select(
+        self,
+        settings: DetectSettings = DEFAULTS,
+        *,
+        vocabulary: Vocabulary | None = None,
+        **changes: Unpack[DetectChanges],
+    ) -> sv.Detections:
+        """What `Predictor.detect` gives with these settings.
+
+        Args:
+            settings: threshold and suppression.
+            vocabulary: as for `candidates`.
+            changes: fields of `settings` by name.
+        """
+        settings, asked = replace(settings, **changes), vocabulary or self.vocabulary
+        thresholds = class_thresholds(asked, settings.threshold)
+        found = self._above(thresholds, candidates_for(settings.max_boxes), asked)
+        return suppress(found, thresholds, settings)
+
+    def _above(self, thresholds: Tensor, most: int, vocabulary: Vocabulary) -> Candidates:
         best = self._at_hand
         passing = best[self._flat[best] >= thresholds[best % len(thresholds)]]
         if len(passing) < most and len(best) < len(self._flat):
@@ -123,26 +142,8 @@ class ScoreTable:
         anchors, classes = found // len(thresholds), found % len(thresholds)
         floor = float(thresholds.min())
         return Candidates(
-            self.boxes[anchors], self._flat[found], classes, asked, floor, self.soft_nms
+            self.boxes[anchors], self._flat[found], classes, vocabulary, floor, self.soft_nms
         )
-
-    def select(
-        self,
-        *,
-        threshold: float | Sequence[float] = DEFAULTS.threshold,
-        nms_iou: float = DEFAULTS.nms_iou,
-        max_boxes: int = DEFAULTS.max_boxes,
-        vocabulary: Vocabulary | None = None,
-    ) -> sv.Detections:
-        """What `Predictor.detect` gives with these settings.
-
-        Args:
-            threshold: as for `postprocess.select`, as are `nms_iou` and `max_boxes`.
-            vocabulary: as for `candidates`.
-        """
-        check_settings(threshold, nms_iou, max_boxes)
-        found = self.candidates(threshold, candidates_for(max_boxes), vocabulary)
-        return select(found, threshold=threshold, nms_iou=nms_iou, max_boxes=max_boxes)
 
     @property
     def _flat(self) -> Tensor:

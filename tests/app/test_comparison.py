@@ -11,7 +11,6 @@ from PIL import Image
 
 from app.comparison import Change, Comparison, Side, changes, compare, total
 from app.engine import Engine
-from app.engine_types import Settings
 from app.ui.compare.actions import CompareActions
 from app.ui.compare.find import Detectors
 from app.ui.compare.picture import picture, place_labels
@@ -21,10 +20,11 @@ from detclipv2.detectors.open import open_detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
+from detclipv2.serving import DetectSettings
 from tests.app.ui.visitors import HERE, RULES
 from tests.places import DEMO
 
-LOW = Settings(threshold=0.02)
+LOW = DetectSettings(threshold=0.02)
 
 
 def boxes(*rows: tuple[list[float], str, float]) -> sv.Detections:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from app.engine import Engine
-from app.engine_types import Settings
 from app.ui.shared.html import shows_at
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
 from detclipv2.model import DetCLIPv2
+from detclipv2.serving import DetectSettings
 from tests.places import DEMO
 
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
@@ -27,21 +27,21 @@ COFFEE = DEMO / "coffee.jpg"
 
 
 def test_thresholds_and_words_follow_without_another_image_pass(engine: Engine) -> None:
-    first = engine.detect(COFFEE, "cup, spoon", Settings(LOW))
+    first = engine.detect(COFFEE, "cup, spoon", DetectSettings(LOW))
     assert first.image_ran
     assert engine.image_passes == 1
     for prompts, settings in (
-        ("cup, spoon", Settings(0.2)),
-        ("cup @0.9, spoon", Settings(LOW)),
-        ("cup, spoon", Settings(LOW, nms_iou=0.3, max_boxes=3)),
-        ("saucer, !table", Settings(LOW)),
+        ("cup, spoon", DetectSettings(0.2)),
+        ("cup @0.9, spoon", DetectSettings(LOW)),
+        ("cup, spoon", DetectSettings(LOW, nms_iou=0.3, max_boxes=3)),
+        ("saucer, !table", DetectSettings(LOW)),
     ):
         assert not engine.detect(COFFEE, prompts, settings).image_ran
     assert engine.image_passes == 1
 
 
 def test_a_closer_look_is_kept_beside_the_first(engine: Engine) -> None:
-    far, near = Settings(LOW, max_boxes=300), Settings(LOW, max_boxes=300, tiles=2)
+    far, near = DetectSettings(LOW, max_boxes=300), DetectSettings(LOW, max_boxes=300, tiles=2)
     first = engine.detect(COFFEE, "cup", far)
     closer = engine.detect(COFFEE, "cup", near)
     assert closer.image_ran
@@ -63,7 +63,7 @@ def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine)
     assert looking.pixels == f"{serving.size} + {serving.second} px"
     assert looking.align(COFFEE, ["cup"]).image_ran
     assert looking.image_passes == 1
-    vocabulary, settings = Vocabulary.of(["cup"]), Settings(LOW)
+    vocabulary, settings = Vocabulary.of(["cup"]), DetectSettings(LOW)
     found = looking.detect(COFFEE, vocabulary, settings)
     assert looking.image_passes == 3
     fresh = looking.predictor.predict(COFFEE, vocabulary, threshold=LOW)
@@ -74,7 +74,7 @@ def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine)
     assert looking.image_passes == passes
     for told in (looking.facts(), looking.describe(vocabulary, settings)):
         assert (told["size"], told["looks"]) == (serving.size, [serving.size, serving.second])
-    once = Engine(looking.predictor, name="once", size=serving.size)
+    once = Engine(looking.predictor, name="once", defaults=DetectSettings(size=serving.size))
     assert once.pixels == f"{serving.size} px"
     assert once.facts()["looks"] == [serving.size]
 
@@ -82,20 +82,22 @@ def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine)
 def test_moved_thresholds_run_no_model_at_all(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = engine.detect(COFFEE, "cup, spoon", Settings(LOW))
+    before = engine.detect(COFFEE, "cup, spoon", DetectSettings(LOW))
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the model ran")
 
     for part in ("encode_image", "encode_text", "similarity"):
         monkeypatch.setattr(DetCLIPv2, part, refuse)
-    after = engine.detect(COFFEE, "cup, spoon @0.15", Settings(0.1))
+    after = engine.detect(COFFEE, "cup, spoon @0.15", DetectSettings(0.1))
     assert 0 < len(after.detections) < len(before.detections)
 
 
 def test_filtering_what_is_kept_equals_asking_anew(engine: Engine, checkpoint: Path) -> None:
-    engine.detect(COFFEE, "cup, spoon", Settings(0.5))
-    kept = engine.detect(COFFEE, "cup, spoon @0.05, !table", Settings(LOW, 0.5, 20)).detections
+    engine.detect(COFFEE, "cup, spoon", DetectSettings(0.5))
+    kept = engine.detect(
+        COFFEE, "cup, spoon @0.05, !table", DetectSettings(LOW, 0.5, 20)
+    ).detections
     fresh = Engine.load(str(checkpoint)).predictor.predict(
         COFFEE, "cup, spoon @0.05, !table", threshold=LOW, nms_iou=0.5, max_boxes=20
     )
@@ -107,34 +109,34 @@ def test_filtering_what_is_kept_equals_asking_anew(engine: Engine, checkpoint: P
 
 def test_many_classes_crowd_no_class_out(engine: Engine) -> None:
     words = Vocabulary.of([f"thing number {i}" for i in range(60)])
-    result = engine.detect(COFFEE, words, Settings(LOW, max_boxes=300))
+    result = engine.detect(COFFEE, words, DetectSettings(LOW, max_boxes=300))
     fresh = engine.predictor.predict(COFFEE, words, threshold=LOW, max_boxes=300)
     np.testing.assert_array_equal(result.detections.xyxy, fresh.xyxy)
     assert all(c.best is not None for c in result.classes)
-    alone = engine.detect(COFFEE, Vocabulary.of(["thing number 7"]), Settings(LOW))
+    alone = engine.detect(COFFEE, Vocabulary.of(["thing number 7"]), DetectSettings(LOW))
     assert result.classes[7].best == pytest.approx(alone.classes[0].best, abs=1e-6)
 
 
 def test_the_named_threshold_shows_the_best_box(shared_engine: Engine) -> None:
-    nothing = shared_engine.detect(COFFEE, "cup, spoon", Settings(1.0))
+    nothing = shared_engine.detect(COFFEE, "cup, spoon", DetectSettings(1.0))
     assert len(nothing.detections) == 0
     for report in nothing.classes:
         assert report.best is not None
         at = shows_at(report.best)
-        shown = shared_engine.detect(COFFEE, "cup, spoon", Settings(at)).classes
+        shown = shared_engine.detect(COFFEE, "cup, spoon", DetectSettings(at)).classes
         assert next(c.boxes for c in shown if c.name == report.name) >= 1
-        above = shared_engine.detect(COFFEE, "cup, spoon", Settings(at + 0.01)).classes
+        above = shared_engine.detect(COFFEE, "cup, spoon", DetectSettings(at + 0.01)).classes
         assert next(c.boxes for c in above if c.name == report.name) == 0
 
 
 def test_photos_are_known_by_content_not_by_name(engine: Engine, tmp_path: Path) -> None:
     same = tmp_path / "other name.jpg"
     shutil.copy(COFFEE, same)
-    engine.detect(COFFEE, "cup", Settings(LOW))
-    engine.detect(same, "cup", Settings(LOW))
+    engine.detect(COFFEE, "cup", DetectSettings(LOW))
+    engine.detect(same, "cup", DetectSettings(LOW))
     assert engine.image_passes == 1
     shutil.copy(DEMO / "rocket.jpg", same)
-    assert engine.detect(same, "cup", Settings(LOW)).size == (640, 427)
+    assert engine.detect(same, "cup", DetectSettings(LOW)).size == (640, 427)
     assert engine.image_passes == 2
 
 
@@ -144,15 +146,15 @@ def test_old_photos_are_forgotten(
     small = Engine(engine.predictor, name="tiny", photos=2)
     photos = [make_image(f"{i}.png", colour=(40 * i, 0, 0)) for i in range(3)]
     for photo in photos:
-        small.detect(photo, "cup", Settings(LOW))
+        small.detect(photo, "cup", DetectSettings(LOW))
     passes = small.image_passes
-    assert not small.detect(photos[2], "cup", Settings(LOW)).image_ran
-    assert small.detect(photos[0], "cup", Settings(LOW)).image_ran
+    assert not small.detect(photos[2], "cup", DetectSettings(LOW)).image_ran
+    assert small.detect(photos[0], "cup", DetectSettings(LOW)).image_ran
     assert small.image_passes == passes + 1
 
 
 def test_a_class_report_counts_what_is_shown(shared_engine: Engine) -> None:
-    result = shared_engine.detect(COFFEE, "cup, spoon @0.1, !table", Settings(LOW))
+    result = shared_engine.detect(COFFEE, "cup, spoon @0.1, !table", DetectSettings(LOW))
     assert [c.name for c in result.classes] == ["cup", "spoon"]
     assert [c.threshold for c in result.classes] == [None, 0.1]
     assert result.detections.class_id is not None
@@ -170,7 +172,7 @@ def test_the_preview_scales_with_its_boxes(
     preview, size = shared_engine.preview(photo)
     assert size == (2560, 640)
     assert preview.size == (1280, 320)
-    result = shared_engine.detect(photo, "cup", Settings(LOW))
+    result = shared_engine.detect(photo, "cup", DetectSettings(LOW))
     np.testing.assert_allclose(result.scaled_to(preview.size).xyxy * 2, result.detections.xyxy)
 
 
@@ -178,7 +180,7 @@ def test_requests_from_many_threads_agree(engine: Engine) -> None:
     found: list[int] = []
 
     def ask() -> None:
-        found.append(len(engine.detect(COFFEE, "cup, spoon", Settings(LOW)).detections))
+        found.append(len(engine.detect(COFFEE, "cup, spoon", DetectSettings(LOW)).detections))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -194,21 +196,21 @@ def test_errors_name_the_value_and_the_fix(shared_engine: Engine, tmp_path: Path
     torn = tmp_path / "torn.jpg"
     torn.write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
     with pytest.raises(ImageError, match=r"^torn\.jpg"):
-        shared_engine.detect(torn, "cup", Settings())
+        shared_engine.detect(torn, "cup", DetectSettings())
     with pytest.raises(ImageError, match="gone"):
-        shared_engine.detect(tmp_path / "gone.jpg", "cup", Settings())
+        shared_engine.detect(tmp_path / "gone.jpg", "cup", DetectSettings())
     with pytest.raises(VocabularyError):
-        shared_engine.detect(COFFEE, "cup @2", Settings())
-    with pytest.raises(DetectorError, match=r"got 1\.5; try"):
-        Settings(1.5)
-    with pytest.raises(DetectorError, match="IoU"):
-        Settings(nms_iou=-1)
-    with pytest.raises(DetectorError, match="boxes"):
-        Settings(max_boxes=0)
-    with pytest.raises(DetectorError, match=r"tiles .* got 9"):
-        Settings(tiles=9)
-    with pytest.raises(DetectorError, match="got 100; try 96"):
-        Engine(shared_engine.predictor, name="tiny", size=100)
+        shared_engine.detect(COFFEE, "cup @2", DetectSettings())
+    with pytest.raises(ValueError, match=r"threshold .* got 1\.5"):
+        DetectSettings(1.5)
+    with pytest.raises(ValueError, match="nms_iou"):
+        DetectSettings(nms_iou=-1)
+    with pytest.raises(ValueError, match="boxes"):
+        DetectSettings(max_boxes=0)
+    with pytest.raises(ValueError, match=r"tiles .* got 9"):
+        DetectSettings(tiles=9)
+    with pytest.raises(ValueError, match="got 100; try 96"):
+        DetectSettings(size=100)
     with pytest.raises(DetectorError, match="no checkpoint 'nowhere'"):
         Engine.load("nowhere")
 
@@ -219,7 +221,7 @@ def test_progress_is_told_also_to_something_that_counts_as_false(engine: Engine)
             self.append((share, desc))
 
     told = Told()
-    engine.detect(COFFEE, "cup", Settings(LOW), progress=told)
+    engine.detect(COFFEE, "cup", DetectSettings(LOW), progress=told)
     assert [desc for _, desc in told][:2] == ["Reading the photo", "Looking at the photo"]
     assert [share for share, _ in told] == sorted(share for share, _ in told)
 

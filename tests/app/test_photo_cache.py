@@ -12,10 +12,10 @@ from PIL import Image
 
 from app import photo_cache
 from app.engine import Engine
-from app.engine_types import Settings
 from app.photo_cache import open_photo
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
 from tests.places import DEMO
 
 
@@ -45,14 +45,14 @@ def test_a_moved_threshold_reads_nothing_again(
     engine = Engine.load(str(checkpoint))
     photo = str(photos / "coffee.jpg")
     words = "cup\na spoon"
-    engine.detect(photo, words, Settings(0.3))
+    engine.detect(photo, words, DetectSettings(0.3))
     engine.preview(photo)
     before, passes = counted.copy(), engine.image_passes
     assert (before["decoded"], before["parsed"]) == (1, 1)
-    engine.detect(photo, words, Settings(0.1))
+    engine.detect(photo, words, DetectSettings(0.1))
     engine.preview(photo)
     assert counted == before and engine.image_passes == passes
-    engine.detect(photo, words, Settings(0.1, tiles=2))
+    engine.detect(photo, words, DetectSettings(0.1, tiles=2))
     assert counted["decoded"] == 1, "the last photo is kept in full size"
 
 
@@ -70,8 +70,8 @@ def test_a_file_that_changed_is_read_anew(checkpoint: Path, tmp_path: Path) -> N
 def test_another_file_with_the_same_content_runs_no_tower(checkpoint: Path, tmp_path: Path) -> None:
     engine, copy = Engine.load(str(checkpoint)), tmp_path / "copy.jpg"
     copy.write_bytes((DEMO / "coffee.jpg").read_bytes())
-    assert engine.detect(DEMO / "coffee.jpg", "cup", Settings()).image_ran
-    assert not engine.detect(copy, "cup", Settings()).image_ran
+    assert engine.detect(DEMO / "coffee.jpg", "cup", DetectSettings()).image_ran
+    assert not engine.detect(copy, "cup", DetectSettings()).image_ran
 
 
 def test_errors_name_the_file_without_its_folders(checkpoint: Path, tmp_path: Path) -> None:

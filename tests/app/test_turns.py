@@ -14,9 +14,9 @@ import pytest
 from app.browse.job import BrowseJob, run_of
 from app.comparison import Side, compare
 from app.engine import Engine
-from app.engine_types import Settings
 from detclipv2.detectors.open import open_detector
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
 from tests.places import DEMO
 
 WORDS = Vocabulary.parse("cup, cat")
@@ -74,7 +74,7 @@ def test_a_single_photo_waits_for_two_others_at_most(
         passes = []
         for photo in mine:
             before = engine.image_passes
-            assert engine.detect(photo, WORDS, Settings()).image_ran
+            assert engine.detect(photo, WORDS, DetectSettings()).image_ran
             passes.append(engine.image_passes - before)
     assert median(passes) <= 3, passes  # its own, the one at work, one that came before
 

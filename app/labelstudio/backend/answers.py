@@ -36,13 +36,9 @@ class Answers:
 
     Args:
         images: reads the tasks' images.
-        size: long side the model sees, None for its own.
-        tiles: above 1 so many tiles along the long side are looked at, too.
     """
 
     images: TaskImages
-    size: int | None = None
-    tiles: int = 1
 
     def inside(
         self,
@@ -73,7 +69,7 @@ class Answers:
             w, h = picture.width / 100, picture.height / 100
             around = Box(name, region.box.score, (x1 * w, y1 * h, x2 * w, y2 * h))
             alone = Vocabulary((ConceptClass(name, words[name].aliases),))
-            box = detect_inside(detector, picture, alone, around, self.size) or around
+            box = detect_inside(detector, picture, alone, around, query.settings) or around
             target = Target(control.name, control.image.name, control.shape)
             result += regions_of([box], picture.size, {name: (target, name)}, key[1])
         return prediction(result, query.version) if result else []
@@ -91,9 +87,7 @@ class Answers:
             picture = self._open(task, url)
             if picture is None:
                 return []
-            boxes = detect(
-                detector, picture, query.vocabulary, query.threshold, self.size, self.tiles
-            )
+            boxes = detect(detector, picture, query.vocabulary, query.settings)
             result += regions_of(boxes, picture.size, where[name], item)
         return prediction(result, query.version) if places else []
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.box import Box, Corners
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,17 +23,11 @@ _SMALLEST = 4
 
 
 def detect(
-    detector: Detector[Any],
-    picture: Image.Image,
-    vocabulary: Vocabulary,
-    threshold: float,
-    size: int | None,
-    tiles: int,
+    detector: Detector[Any], picture: Image.Image, vocabulary: Vocabulary, settings: DetectSettings
 ) -> list[Box]:
     """The boxes of a photo, best first, in its pixels."""
-    encoded = detector.encode_image(picture, size, tiles)
-    found = detector.detect(encoded, vocabulary, threshold=threshold)
-    return Box.from_detections(found)
+    encoded = detector.encode_image(picture, *settings.encoding)
+    return Box.from_detections(detector.detect(encoded, vocabulary, settings))
 
 
 def detect_inside(
@@ -39,7 +35,7 @@ def detect_inside(
     picture: Image.Image,
     vocabulary: Vocabulary,
     drawn: Box,
-    size: int | None,
+    settings: DetectSettings,
 ) -> Box | None:
     """The thing that a labeler drew a rectangle around; None when nothing like it is there.
 
@@ -51,7 +47,7 @@ def detect_inside(
         picture: upright.
         vocabulary: what is looked for, one class; others compete.
         drawn: the rectangle and its label, in pixels of the picture.
-        size: long side the model sees, None for its own.
+        settings: of whole photos.
     """
     x1, y1, x2, y2 = drawn.xyxy
     across, down = (x2 - x1) * _MARGIN, (y2 - y1) * _MARGIN
@@ -64,7 +60,8 @@ def detect_inside(
     if part[2] - part[0] < _SMALLEST or part[3] - part[1] < _SMALLEST:
         return None
     best: tuple[float, Box] | None = None
-    for box in detect(detector, picture.crop(part), vocabulary, _LOWEST, size, 1):
+    closely = replace(settings, threshold=_LOWEST, tiles=1)
+    for box in detect(detector, picture.crop(part), vocabulary, closely):
         a, b, c, d = box.xyxy
         moved = (a + part[0], b + part[1], c + part[0], d + part[1])
         centre = (moved[0] + moved[2]) / 2, (moved[1] + moved[3]) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.labelstudio.api.config_xml import ConfigError
@@ -11,8 +11,8 @@ from app.labelstudio.backend.label_config import ConfigLabels, prompted, read_la
 from app.labelstudio.backend.learned_state import LearnedState
 from app.labelstudio.learn.calibrate import with_thresholds
 from app.runs.model_version import ModelVersion
-from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import Vocabulary, VocabularyError
+from detclipv2.serving import DEFAULTS, DetectSettings
 
 if TYPE_CHECKING:
     from detclipv2.detectors.protocol import Detector
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Query:
-    """What a request asks for: the words, the lowest score, the version that says so."""
+    """What a request asks for: the words, the settings, the version that says so."""
 
     vocabulary: Vocabulary
-    threshold: float
+    settings: DetectSettings
     version: str
 
 
@@ -35,15 +35,11 @@ class Queries:
 
     Attributes:
         state: typed prompts and learned thresholds.
-        threshold: lowest score unless the configuration says otherwise.
-        size: long side the model sees, None for its own.
-        tiles: above 1 so many tiles along the long side are looked at, too.
+        settings: what the detector is asked for; a configuration may have another threshold.
     """
 
     state: LearnedState
-    threshold: float = THRESHOLD
-    size: int | None = None
-    tiles: int = 1
+    settings: DetectSettings = DEFAULTS
 
     def of(
         self, detector: Detector[Any] | None, project: str, config: str, typed: str = ""
@@ -61,7 +57,9 @@ class Queries:
             VocabularyError: what was typed cannot be used, or its labels.
         """
         labels = read_labels(config)
-        threshold = self.threshold if labels.threshold is None else labels.threshold
+        settings = self.settings
+        if labels.threshold is not None:
+            settings = replace(settings, threshold=labels.threshold)
         if typed:
             vocabulary = prompted(typed, config, labels)
         elif (remembered := self._remembered(project, config, labels)) is not None:
@@ -76,11 +74,9 @@ class Queries:
             detector.name if detector else "model",
             detector.fingerprint if detector else "loading",
             vocabulary.hash,
-            self.size,
-            self.tiles,
-            threshold,
+            settings,
         )
-        return Query(vocabulary, threshold, str(version))
+        return Query(vocabulary, settings, str(version))
 
     def _remembered(self, project: str, config: str, labels: ConfigLabels) -> Vocabulary | None:
         """What was typed before under the same labels, if it still can be used."""

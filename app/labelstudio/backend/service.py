@@ -25,8 +25,8 @@ from app.labelstudio.backend.prompts import Queries
 from app.labelstudio.learn.proposals import proposals_of
 from app.labelstudio.learn.pull import pull
 from app.runs.model_version import NAME
-from app.runs.settings import THRESHOLD
 from detclipv2.language.vocabulary import VocabularyError
+from detclipv2.serving import DEFAULTS, DetectSettings
 
 if TYPE_CHECKING:
     from detclipv2.detectors.protocol import Detector
@@ -47,9 +47,7 @@ class Backend:
         load: loads the detector; called in a thread of its own.
         images: reads the tasks' images.
         connection: where labels are fetched from when Label Studio's “Start training” asks for it.
-        threshold: lowest score unless the configuration says otherwise.
-        size: long side the model sees, None for its own.
-        tiles: above 1 so many tiles along the long side are looked at, too.
+        settings: what the detector is asked for; a configuration may have another threshold.
         state: what labelers taught it before; None begins with nothing and keeps nothing.
     """
 
@@ -59,18 +57,16 @@ class Backend:
         images: TaskImages,
         connection: Connection,
         *,
-        threshold: float = THRESHOLD,
-        size: int | None = None,
-        tiles: int = 1,
+        settings: DetectSettings = DEFAULTS,
         state: LearnedState | None = None,
     ) -> None:
-        self._answers = Answers(images, size, tiles)
+        self._answers = Answers(images)
         self._connection = connection
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
         self._state = state or LearnedState()
-        self._queries = Queries(self._state, threshold, size, tiles)
+        self._queries = Queries(self._state, settings)
         self._training: set[str] = set()
         self._training_lock = threading.Lock()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()

@@ -11,6 +11,7 @@ from app.ui.align.find import AlignOptions, AlignSession, find
 from app.ui.shared import api as answers
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
+from detclipv2.inference.alignment import AlignSettings
 from detclipv2.language.phrases import Phrase
 
 
@@ -30,10 +31,10 @@ class Endpoints:
         caption: str,
         phrases: str = "",
         whole: bool = True,
-        matching: str = "max",
-        temperature: float = 0.1,
-        ranking: str = "text_batch",
-        regions: float = 100,
+        matching: str = AlignSettings.matching,
+        temperature: float = AlignSettings.temperature,
+        ranking: str = AlignSettings.objectness,
+        regions: float = AlignSettings.regions,
     ) -> answers.Aligned:
         """Align a caption's noun phrases, or phrases given one a line, with a photo's regions.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,8 +102,7 @@ class BatchActions:
                 self.engine.predictor,
                 read,
                 vocabulary,
-                self.engine.asked_size,
-                tiles=form.tiles,
+                replace(self.engine.defaults, tiles=form.tiles),
                 on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:

@@ -35,7 +35,7 @@ class BatchForm:
         unlabelled: only its tasks without labels.
         hosts: that addresses may name.
         prompts: the words.
-        tiles: see `Settings`.
+        tiles: see `DetectSettings`.
     """
 
     files: list[str] | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gradio as gr
 
 from app.engine import Engine
-from app.engine_types import Settings
 from app.runs.video import EVERY
 from app.ui.batch.actions import BatchActions
 from app.ui.batch.export import FORMAT_NAMES
@@ -19,6 +18,7 @@ from app.ui.shared.projects import listed, picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
 from app.ui.shared.tiles import tiles_choice
+from detclipv2.serving import DEFAULTS, FLOOR
 
 
 def build(
@@ -72,9 +72,9 @@ def build(
             )
             vocabulary_chips.build(prompts, "batch-prompts", engine.vocabulary)
             threshold = gr.Slider(
-                0.05,
+                FLOOR,
                 1,
-                Settings().threshold,
+                DEFAULTS.threshold,
                 step=0.01,
                 label="Threshold",
                 elem_id="batch-threshold",
@@ -110,7 +110,7 @@ def build(
             shown_from = gr.Slider(
                 0,
                 1,
-                Settings().threshold,
+                DEFAULTS.threshold,
                 step=0.01,
                 label="Another threshold for this run",
                 elem_id="batch-shown",

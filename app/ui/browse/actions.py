@@ -90,9 +90,9 @@ class BrowseActions:
         with self._lock:
             if self._job is not None and self._job.running:
                 return _refuse("Another data set is being aligned; cancel it or wait for its end.")
-            size = self.engine.asked_size
-            run = run_of(path, self.engine.fingerprint, size=size)
-            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, size)
+            settings = self.engine.defaults
+            run = run_of(path, self.engine.fingerprint, settings=settings)
+            self._job = BrowseJob(run, path, self.engine.predictor, self.engine.name, settings)
             self._job.start()
         return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from app.comparison import Comparison, Side, compare
-from app.engine_types import Settings
 from app.ui.compare.find import CompareInputs, Detectors, prepare
 from app.ui.compare.picture import picture
 from app.ui.compare.table import NO_ROW, Compared, summary
@@ -22,6 +21,7 @@ from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.shared.stopping import PROGRESS
 from app.ui.shared.toasts import toast
 from app.ui.shared.trouble import Trouble
+from detclipv2.serving import DEFAULTS
 
 # Seconds. A page that is told of every photo has no time for a click on Cancel.
 _SHOWN_EVERY = 0.3
@@ -145,7 +145,7 @@ class CompareActions:
             str(settings.get("words_b", "")),
             *(str(text) for text in _two(settings.get("templates"))),
             *(str(text) for text in _two(settings.get("models"))),
-            float(settings.get("threshold", Settings().threshold)),
+            float(settings.get("threshold", DEFAULTS.threshold)),
         )
         if path is None and not folder:
             return (*shown, render.status("error", NOT_HERE), gr.skip())

@@ -12,6 +12,7 @@ from app.ui.shared import api as answers
 from app.ui.shared.access import Access
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
+from detclipv2.serving import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Endpoints:
         template_b: str = "",
         model_a: str = "",
         model_b: str = "",
-        threshold: float = 0.3,
+        threshold: float = DEFAULTS.threshold,
     ) -> answers.Compared:
         """Compare two vocabularies, templates or checkpoints on a photo.
 

@@ -6,13 +6,12 @@ No gradio here.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.comparison import Side
 from app.engine import Engine
-from app.engine_types import Settings
 from app.runs.files import SourceError
 from app.runs.sources import find_images
 from app.ui.shared.permissions import Permissions
@@ -132,6 +131,5 @@ def _side(detectors: Detectors, inputs: CompareInputs, name: str, words: str, in
         detector,
         vocabulary,
         inputs.templates[index].strip() or None,
-        Settings(inputs.threshold),
-        detectors.engine.asked_size,
+        replace(detectors.engine.defaults, threshold=inputs.threshold),
     )

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from app.engine import Engine
-from app.engine_types import Settings
 from app.ui.compare.actions import CompareActions, CompareOutputs
 from app.ui.compare.endpoints import Endpoints
 from app.ui.compare.find import Detectors
@@ -21,8 +20,9 @@ from app.ui.shared.api import answer
 from app.ui.shared.events import LONG, MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
 from app.ui.shared.photo import DEMO, Photo
+from detclipv2.serving import DEFAULTS
 
-_EXAMPLE = ("astronaut.jpg", "person, orange suit", "people, orange suit, face", 0.3)
+_EXAMPLE = ("astronaut.jpg", "person, orange suit", "people, orange suit, face", DEFAULTS.threshold)
 
 
 def build(engine: Engine, access: Access, folder: Path) -> Followed:
@@ -48,12 +48,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                 placeholder="/home/me/photos",
             )
             threshold = gr.Slider(
-                0,
-                1,
-                Settings().threshold,
-                step=0.01,
-                label="Threshold",
-                elem_id="compare-threshold",
+                0, 1, DEFAULTS.threshold, step=0.01, label="Threshold", elem_id="compare-threshold"
             )
         words, templates, models = [], [], []
         for side, hint in (("a", "cup, table"), ("b", "Empty: the words of A")):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from app.engine import Engine
-from app.engine_types import Result, Settings
+from app.engine_types import Result
 from app.formats.atomic import write_json
 from app.formats.image_kinds import BROWSER_KINDS, is_kind
 from app.ui.detect.drawings import Drawings
-from app.ui.detect.find import DetectInputs, coco_of, find
+from app.ui.detect.find import DetectControls, DetectInputs, coco_of, find
 from app.ui.shared import html as render
 from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
@@ -84,69 +84,42 @@ class Actions:
         photo: str | None,
         session: Session,
         prompts: str,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: float,
-        tiles: int,
+        *controls: Any,
         progress: gr.Progress | None = PROGRESS,
     ) -> DetectOutputs:
         """Find the prompts in the photo and show them."""
         source = self._source(photo, session)
-        inputs = DetectInputs(source, prompts, threshold, nms_iou, max_boxes, tiles)
+        inputs = DetectInputs(source, prompts, DetectControls(*controls))
         found = find(self.engine, inputs, progress)
         if isinstance(found, Trouble):
             return self._show_trouble(found, photo, source)
         assert source is not None
         return self._show_result(found, source)
 
-    def refilter(
-        self,
-        session: Session,
-        prompts: str,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: float,
-        tiles: int,
-    ) -> DetectOutputs:
+    def refilter(self, session: Session, prompts: str, *controls: Any) -> DetectOutputs:
         """Apply moved sliders to the result on screen; does nothing before the first one."""
         if session.source is None or session.result is None or not prompts.strip():
             return DetectOutputs()
-        return self.detect(
-            session.source, session, prompts, threshold, nms_iou, max_boxes, tiles, None
-        )
+        return self.detect(session.source, session, prompts, *controls, progress=None)
 
     def edit_thresholds(
-        self,
-        rows: list[list[Any]],
-        session: Session,
-        prompts: str,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: float,
-        tiles: int,
+        self, rows: list[list[Any]], session: Session, prompts: str, *controls: Any
     ) -> DetectOutputs:
         """Write an edited table's thresholds into the prompts, their one home, and apply them."""
         try:
             text = with_thresholds(prompts, rows)
         except VocabularyError as error:
             return self._show_trouble(Trouble(str(error)), session.source, session.source)
-        shown = self.refilter(session, text, threshold, nms_iou, max_boxes, tiles)
+        shown = self.refilter(session, text, *controls)
         return shown._replace(prompts=text)
 
     def pick_sample(
-        self,
-        index: int,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: float,
-        tiles: int,
-        progress: gr.Progress = PROGRESS,
+        self, index: int, *controls: Any, progress: gr.Progress = PROGRESS
     ) -> DetectOutputs:
         """Show a shipped photo with its own prompts and detect at once."""
         name, prompts = SAMPLES[index]
-        shown = self.detect(
-            str(DEMO / name), Session(), prompts, threshold, nms_iou, max_boxes, tiles, progress
-        )
+        photo = str(DEMO / name)
+        shown = self.detect(photo, Session(), prompts, *controls, progress=progress)
         return shown._replace(prompts=prompts)
 
     def new_photo(self, photo: str | None) -> DetectOutputs:
@@ -178,40 +151,24 @@ class Actions:
         result, source = _on_screen(session)
         return self.drawings.in_full(source, result)
 
-    def link(
-        self,
-        session: Session,
-        prompts: str,
-        threshold: float,
-        nms_iou: float,
-        max_boxes: float,
-        tiles: int,
-    ) -> str:
+    def link(self, session: Session, prompts: str, *controls: Any) -> str:
         """The query of a link to what is on screen."""
         _, source = _on_screen(session)
-        settings = {
-            "threshold": threshold,
-            "nms_iou": nms_iou,
-            "max_boxes": int(max_boxes),
-            "tiles": int(tiles),
-        }
+        settings = asdict(DetectControls(*controls).settings(self.engine.defaults))
         return Link("detect", keep_photo(source), prompts, settings).query()
 
     def follow(self, link: Link, _visitor: gr.Request) -> Sequence[Any]:
-        """The tab as a link describes it: the sliders, then `DetectOutputs`."""
-        usual, linked = Settings(), link.settings
-        sliders = (
-            float(linked.get("threshold", usual.threshold)),
-            float(linked.get("nms_iou", usual.nms_iou)),
-            float(linked.get("max_boxes", usual.max_boxes)),
-            int(linked.get("tiles", usual.tiles)),
-        )
+        """The tab as a link describes it: the controls, then `DetectOutputs`."""
+        usual = DetectControls.of(self.engine.defaults)
+        linked = {name: link.settings[name] for name in usual._fields if name in link.settings}
+        asked = usual._replace(**linked).settings(self.engine.defaults)
+        controls = DetectControls.of(asked)
         path = find_photo(link.photo)
         if path is None:
             shown = DetectOutputs(status=render.status("error", NOT_HERE))
         else:
-            shown = self.detect(str(path), Session(), link.words, *sliders)
-        return [*sliders, *shown._replace(prompts=link.words)]
+            shown = self.detect(str(path), Session(), link.words, *controls)
+        return [*controls, *shown._replace(prompts=link.words)]
 
     def _source(self, photo: str | None, session: Session) -> str | None:
         # the panel may show our own drawing of the photo; the photo itself is in the session

@@ -7,10 +7,11 @@ from typing import cast
 
 from app.engine import Engine
 from app.ui.detect.drawings import Drawings
-from app.ui.detect.find import DetectInputs, coco_of, find
+from app.ui.detect.find import DetectControls, DetectInputs, coco_of, find
 from app.ui.shared import api as answers
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
+from detclipv2.serving import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Endpoints:
         self,
         photo: str | None,
         prompts: str,
-        threshold: float = 0.3,
-        nms_iou: float = 0.6,
-        max_boxes: float = 100,
-        tiles: int = 1,
+        threshold: float = DEFAULTS.threshold,
+        nms_iou: float = DEFAULTS.nms_iou,
+        max_boxes: float = DEFAULTS.max_boxes,
+        tiles: int = DEFAULTS.tiles,
     ) -> tuple[answers.Detected, str]:
         """Find the prompts in a photo, with tiles > 1 also in so many tiles along its long side.
 
         Returns the boxes as COCO JSON and the drawn picture.
         """
-        inputs = DetectInputs(photo, prompts, threshold, nms_iou, max_boxes, tiles)
-        found = find(self.engine, inputs)
+        controls = DetectControls(threshold, nms_iou, max_boxes, tiles)
+        found = find(self.engine, DetectInputs(photo, prompts, controls))
         if isinstance(found, Trouble):
             raise refusal(found.message)
         assert photo is not None

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.engine import Engine
-from app.engine_types import Result, Settings
+from app.engine_types import Result
 from app.formats.coco import CocoDataset
 from app.photo_cache import ReportProgress
 from app.ui.shared.trouble import Trouble
 from detclipv2.detectors.errors import DetectorError
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import VocabularyError
+from detclipv2.serving import DetectSettings
+
+
+class DetectControls(NamedTuple):
+    """The controls of `DetectSettings`: components of the page, or what they say."""
+
+    threshold: Any
+    nms_iou: Any
+    max_boxes: Any
+    tiles: Any
+
+    def settings(self, defaults: DetectSettings) -> DetectSettings:
+        """As settings of the model; what has no control is as in `defaults`.
+
+        Raises:
+            ValueError: one out of range.
+        """
+        return replace(
+            defaults,
+            threshold=float(self.threshold),
+            nms_iou=float(self.nms_iou),
+            max_boxes=int(self.max_boxes),
+            tiles=int(self.tiles),
+        )
+
+    @classmethod
+    def of(cls, settings: DetectSettings) -> DetectControls:
+        """The controls at these settings."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
 
 
 @dataclass(frozen=True)
@@ -23,18 +52,12 @@ class DetectInputs:
     Attributes:
         photo: the photo's file; None without one.
         prompts: the words.
-        threshold: see `Settings`, as are the following.
-        nms_iou: likewise.
-        max_boxes: a slider's number.
-        tiles: likewise.
+        controls: the settings.
     """
 
     photo: str | None
     prompts: str
-    threshold: float = Settings.threshold
-    nms_iou: float = Settings.nms_iou
-    max_boxes: float = Settings.max_boxes
-    tiles: int = Settings.tiles
+    controls: DetectControls
 
 
 def find(
@@ -46,9 +69,10 @@ def find(
     if inputs.photo is None:
         return Trouble("No photo yet. Upload, drop or paste one, or pick a sample.")
     try:
-        settings = Settings(
-            inputs.threshold, inputs.nms_iou, int(inputs.max_boxes), int(inputs.tiles)
-        )
+        settings = inputs.controls.settings(engine.defaults)
+    except (TypeError, ValueError) as error:
+        return Trouble(str(error))
+    try:
         return engine.detect(inputs.photo, inputs.prompts, settings, progress=progress)
     except (ImageError, VocabularyError, DetectorError) as error:
         return Trouble(str(error))

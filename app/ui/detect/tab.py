@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,11 +11,11 @@ from gradio.events import api
 from PIL import Image
 
 from app.engine import Engine
-from app.engine_types import Settings
 from app.formats.drawing import encode
 from app.ui.detect.actions import SAMPLES, Actions, DetectOutputs, Session
 from app.ui.detect.drawings import Drawings
 from app.ui.detect.endpoints import Endpoints
+from app.ui.detect.find import DetectControls
 from app.ui.shared import api as answers
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips, vocabulary_editor
@@ -26,6 +25,7 @@ from app.ui.shared.links import Followed, copies_link
 from app.ui.shared.photo import DEMO, Photo, cache_folder
 from app.ui.shared.tiles import tiles_choice
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS
 
 SYNTAX = """\
 Separate classes with **commas** or **new lines**. Any words will do.
@@ -55,7 +55,6 @@ class DetectParts:
 
 def build(engine: Engine) -> DetectParts:
     """Lay the tab out inside the current gr.Blocks and connect it to `engine`."""
-    defaults = Settings()
     session = gr.State(Session())
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=340):
@@ -102,7 +101,7 @@ def build(engine: Engine) -> DetectParts:
             threshold = gr.Slider(
                 0,
                 1,
-                defaults.threshold,
+                DEFAULTS.threshold,
                 step=0.01,
                 label="Threshold",
                 elem_id="threshold",
@@ -113,14 +112,14 @@ def build(engine: Engine) -> DetectParts:
                 nms = gr.Slider(
                     0.05,
                     1,
-                    defaults.nms_iou,
+                    DEFAULTS.nms_iou,
                     step=0.05,
                     label="NMS IoU",
                     elem_id="nms",
                     info="Of two boxes of one class that overlap more than this, the weaker goes.",
                 )
                 most = gr.Slider(
-                    1, 300, defaults.max_boxes, step=1, label="Most boxes", elem_id="max-boxes"
+                    1, 300, DEFAULTS.max_boxes, step=1, label="Most boxes", elem_id="max-boxes"
                 )
             with gr.Column(visible=False, min_width=0) as per_class:
                 classes = gr.Dataframe(
@@ -158,7 +157,7 @@ def build(engine: Engine) -> DetectParts:
 
     drawings = Drawings(folder)
     actions = Actions(engine, drawings)
-    sliders: list[gr.Slider | gr.Radio] = [threshold, nms, most, tiles]
+    controls = DetectControls(threshold, nms, most, tiles)
     outputs = DetectOutputs(
         photo=photo,
         status=status,
@@ -171,20 +170,20 @@ def build(engine: Engine) -> DetectParts:
     )
     shown = list(outputs)
     # first, so that no handler of the page takes their names
-    _api(Endpoints(engine, drawings), photo, prompts, sliders)
+    _api(Endpoints(engine, drawings), photo, prompts, controls)
     gr.on(
         [button.click, prompts.submit],
         actions.detect,
-        [photo, session, prompts, *sliders],
+        [photo, session, prompts, *controls],
         shown,
         show_progress_on=[photo],
         **MODEL,
         **PRIVATE,
     )
     gr.on(
-        [slider.input for slider in sliders],
+        [control.input for control in controls],
         actions.refilter,
-        [session, prompts, *sliders],
+        [session, prompts, *controls],
         shown,
         trigger_mode="always_last",
         show_progress="hidden",
@@ -193,7 +192,7 @@ def build(engine: Engine) -> DetectParts:
     )
     classes.input(
         actions.edit_thresholds,
-        [classes, session, prompts, *sliders],
+        [classes, session, prompts, *controls],
         shown,
         trigger_mode="always_last",
         show_progress="hidden",
@@ -203,7 +202,7 @@ def build(engine: Engine) -> DetectParts:
     for index, sample in enumerate(samples):
         sample.click(
             partial(actions.pick_sample, index),
-            sliders,
+            list(controls),
             shown,
             show_progress_on=[photo],
             **MODEL,
@@ -219,18 +218,16 @@ def build(engine: Engine) -> DetectParts:
         source.click(make, session, target, show_progress_on=[source], **PRIVATE).success(
             None, js=render.click_on(name), **PRIVATE
         )
-    copies_link(link_button.click, actions.link, [session, prompts, *sliders])
-    return DetectParts(prompts, Followed("detect", actions.follow, [*sliders, *shown]))
+    copies_link(link_button.click, actions.link, [session, prompts, *controls])
+    return DetectParts(prompts, Followed("detect", actions.follow, [*controls, *shown]))
 
 
-def _api(
-    endpoints: Endpoints, photo: Photo, prompts: gr.Textbox, sliders: Sequence[gr.Slider | gr.Radio]
-) -> None:
+def _api(endpoints: Endpoints, photo: Photo, prompts: gr.Textbox, controls: DetectControls) -> None:
     """The endpoints for gradio_client: /detect and /info."""
     coco = answer(answers.Detected, "detections (COCO)")
     picture = gr.File(label="picture", visible=False)
     gr.Button(visible=False).click(
-        endpoints.detect, [photo, prompts, *sliders], [coco, picture], api_name="detect", **MODEL
+        endpoints.detect, [photo, prompts, *controls], [coco, picture], api_name="detect", **MODEL
     )
     api(endpoints.info, api_name="info")
 

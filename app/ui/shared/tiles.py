@@ -6,7 +6,7 @@ import gradio as gr
 
 
 def tiles_choice(name: str) -> gr.Radio:
-    """The choice of how closely photos are looked at; its value is `Settings.tiles`."""
+    """The choice of how closely photos are looked at; its value is `DetectSettings.tiles`."""
     return gr.Radio(
         [("none", 1), ("2", 2), ("3", 3), ("4", 4)],
         value=1,

@@ -19,7 +19,7 @@ from faster_coco_eval import COCO
 from PIL import Image
 
 from app import cli
-from app.commands.detect_arguments import detection_options
+from app.commands.detection_options import detection_changes
 from app.engine import Engine
 from app.formats.names import picture_names
 from tests.places import REPO
@@ -213,7 +213,7 @@ def test_help_shows_the_prompt_syntax(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_parser_has_no_surprising_defaults() -> None:
     arguments = cli.build_parser().parse_args(["detect", "x", "--prompts", "c", "--out", "o"])
     assert isinstance(arguments, argparse.Namespace)
-    assert detection_options(arguments) == {} and arguments.model is None, (
+    assert detection_changes(arguments) == {} and arguments.model is None, (
         "a resumed run has its own"
     )
 

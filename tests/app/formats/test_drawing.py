@@ -8,11 +8,12 @@ import supervision as sv
 from PIL import Image
 
 from app.engine import Engine
-from app.engine_types import ClassReport, Result, Settings
+from app.engine_types import ClassReport, Result
 from app.formats import drawing as render
 from app.ui.shared import html as page
 from app.ui.shared.vocabulary_rows import with_thresholds
 from detclipv2.language.vocabulary import ConceptClass, Vocabulary, VocabularyError
+from detclipv2.serving import DetectSettings
 from tests.places import DEMO
 
 LOW = 0.02  # a threshold that the scores of a random tiny model pass
@@ -68,7 +69,7 @@ def test_users_words_are_escaped(shared_engine: Engine) -> None:
     words = Vocabulary((ConceptClass("<script>x</script>"), ConceptClass("<em>y", threshold=1.0)))
     assert "<script" not in page.status("error", evil, [evil])
     for threshold in (LOW, 1.0):
-        result = shared_engine.detect(DEMO / "coffee.jpg", words, Settings(threshold))
+        result = shared_engine.detect(DEMO / "coffee.jpg", words, DetectSettings(threshold))
         html = page.summary(result)
         assert "&lt;script&gt;" in html
         assert "<script" not in html
@@ -85,7 +86,7 @@ def test_the_advised_threshold_is_a_step_of_the_slider(
 
 
 def told(shared_engine: Engine, words: str, threshold: float) -> str:
-    return page.summary(shared_engine.detect(DEMO / "coffee.jpg", words, Settings(threshold)))
+    return page.summary(shared_engine.detect(DEMO / "coffee.jpg", words, DetectSettings(threshold)))
 
 
 def test_classes_that_the_slider_does_not_move_are_named(shared_engine: Engine) -> None:
@@ -99,7 +100,9 @@ def test_a_threshold_of_nothing_is_no_advice() -> None:
         report = ClassReport("cup", None, 0, best)
         empty = sv.Detections.empty()
         return page.nothing_found(
-            Result(empty, (report,), Vocabulary.of(["cup"]), Settings(), (9, 9), "", 0.1, True)
+            Result(
+                empty, (report,), Vocabulary.of(["cup"]), DetectSettings(), (9, 9), "", 0.1, True
+            )
         )
 
     assert "shown when the threshold is 0.25" in nothing(0.25)

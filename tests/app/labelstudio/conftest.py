@@ -29,6 +29,7 @@ from app.labelstudio.api.images import images_of_project
 from app.runs.records import ImageRef
 from app.runs.settings import RunSettings, settings_of
 from app.runs.store import Run
+from detclipv2.serving import DetectSettings
 from tests.app.labelstudio.desk import CONFIG, Desk
 from tests.app.labelstudio.proxy import mounted
 from tests.app.ui.visitors import HERE
@@ -261,7 +262,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         weaker: float = 0.4,
         **settings: Any,
     ) -> Run:
-        chosen = RunSettings("nano", "0123456789abcdef", prompts, **settings)
+        chosen = RunSettings("nano", "0123456789abcdef", prompts, DetectSettings(**settings))
         run = Run.create(tmp_path / name, chosen, images)
         for row in run.images():
             found = sv.Detections(

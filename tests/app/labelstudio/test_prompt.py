@@ -19,6 +19,7 @@ from app.labelstudio.backend.http import build_backend
 from app.labelstudio.backend.learned_state import LearnedState
 from app.labelstudio.backend.service import Backend
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DEFAULTS, DetectSettings
 from tests.app.labelstudio.conftest import APART, CONFIG, PROMPTED, typed
 from tests.app.labelstudio.desk import Desk
 from tests.app.labelstudio.test_usable_reviews import inline, loaded
@@ -34,7 +35,13 @@ NOTES = CONFIG.replace(
 def live(engine: Engine, state: LearnedState | None = None) -> Backend:
     connection = Desk().connect()
     images = TaskImages(connection)
-    made = Backend(lambda: engine.predictor, images, connection, threshold=0.02, state=state)
+    made = Backend(
+        lambda: engine.predictor,
+        images,
+        connection,
+        settings=DetectSettings(threshold=0.02),
+        state=state,
+    )
     list(made.predict([], CONFIG, "0"))
     return made
 
@@ -206,7 +213,7 @@ class Finds:
 def inside(detector: Finds, x1: float, y1: float, x2: float, y2: float) -> Box | None:
     picture = Image.new("RGB", (400, 300))
     around = Box("cat", 0.0, (x1, y1, x2, y2))
-    return detect_inside(detector, picture, Vocabulary.parse("cat"), around, None)  # type: ignore[arg-type]
+    return detect_inside(detector, picture, Vocabulary.parse("cat"), around, DEFAULTS)  # type: ignore[arg-type]
 
 
 def test_what_lies_in_the_rectangle_and_fills_it_best_is_chosen() -> None:

@@ -11,6 +11,7 @@ from app.engine import Engine
 from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.image_reader import TaskImages
 from app.labelstudio.backend.service import Backend
+from detclipv2.serving import DetectSettings
 from tests.app.labelstudio.conftest import EMAIL, PASSWORD, PROMPTED, Server
 from tests.app.labelstudio.test_backend_door import serving
 from tests.app.labelstudio.test_usable_reviews import inline
@@ -36,7 +37,12 @@ def signed_in(browser: BrowserContext, server: Server) -> Page:
 def test_a_labeler_reads_why_a_prompt_is_not_followed(
     browser: BrowserContext, server: Server, connection: Connection, engine: Engine
 ) -> None:
-    backend = Backend(lambda: engine.predictor, TaskImages(connection), connection, threshold=0.02)
+    backend = Backend(
+        lambda: engine.predictor,
+        TaskImages(connection),
+        connection,
+        settings=DetectSettings(threshold=0.02),
+    )
     list(backend.predict([], SMART, "0"))
     project = connection.write(
         "POST", "/api/projects/", json={"title": "prompts", "label_config": SMART}

@@ -95,17 +95,23 @@ def test_thresholds_change_without_the_model(run: Run, engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("looked", "suffix"),
-    [({"tiles": 2}, "+t2"), ({"size": 640}, "+s640"), ({"size": 640, "tiles": 3}, "+s640+t3")],
+    [
+        ({"tiles": 2}, "+t2"),
+        ({"size": 640}, "+s640"),
+        ({"size": 640, "tiles": 3}, "+s640+t3"),
+        ({"looks": "fast"}, "+fast"),
+    ],
 )
 def test_another_look_is_another_version(
     run: Run, engine: Engine, photos: Path, tmp_path: Path, looked: dict[str, int], suffix: str
 ) -> None:
-    settings = replace(run.settings, **looked)
+    begun = run.settings
+    settings = replace(begun, detection=replace(begun.detection, **looked))
     close = Run.create(tmp_path / "close", settings, sources.find_images([photos]))
     plain, at, threshold = run.model_version.rpartition("@")
     assert close.model_version == f"{plain}{suffix}{at}{threshold}"
-    with pytest.raises(RunError, match=r"tiles .* got 0"):
-        replace(run.settings, tiles=0)
+    with pytest.raises(ValueError, match=r"tiles .* got 0"):
+        replace(begun.detection, tiles=0)
 
 
 def test_a_run_is_never_overwritten_and_has_one_worker(

@@ -12,9 +12,10 @@ from app.engine_types import Result
 from app.ui.detect.actions import Actions, DetectOutputs, Session
 from app.ui.detect.drawings import Drawings
 from app.ui.detect.endpoints import Endpoints
-from app.ui.detect.find import DetectInputs, find
+from app.ui.detect.find import DetectControls, DetectInputs, find
 from app.ui.shared.events import SKIP
 from app.ui.shared.trouble import Trouble
+from detclipv2.serving import DEFAULTS
 
 LOW = (0.02, 0.6, 100, 1)
 
@@ -26,12 +27,13 @@ def photo(photos: Path) -> str:
 
 @pytest.mark.parametrize(
     ("prompts", "threshold", "why"),
-    [("", 0.3, "No words yet"), ("cup", 7, "must lie in 0…1"), ("cup @x, @", 0.3, "@")],
+    [("", 0.3, "No words yet"), ("cup", 7, "threshold must lie in 0..1"), ("cup @x, @", 0.3, "@")],
 )
 def test_page_and_endpoint_say_the_same(
     shared_engine: Engine, photo: str, tmp_path: Path, prompts: str, threshold: float, why: str
 ) -> None:
-    found = find(shared_engine, DetectInputs(photo, prompts, threshold))
+    controls = DetectControls.of(DEFAULTS)._replace(threshold=threshold)
+    found = find(shared_engine, DetectInputs(photo, prompts, controls))
     assert isinstance(found, Trouble) and why in found.message
     drawings = Drawings(tmp_path / "drawn")
     with pytest.raises(gr.Error) as raised:
@@ -50,13 +52,13 @@ def test_an_endpoint_draws_one_picture(shared_engine: Engine, photo: str, tmp_pa
 
 def test_handlers_name_what_they_set(shared_engine: Engine, photo: str, tmp_path: Path) -> None:
     actions = Actions(shared_engine, Drawings(tmp_path / "drawn"))
-    shown = actions.detect(photo, Session(), "cup", *LOW, None)
+    shown = actions.detect(photo, Session(), "cup", *LOW, progress=None)
     assert isinstance(shown.session.result, Result) and shown.prompts == SKIP
     assert shown.class_column.visible and Path(shown.photo).name == "boxes.jpg"
     # the panel shows our drawing now: the photo itself is looked at again, not the drawing
-    again = actions.detect(shown.photo, shown.session, "cup", *LOW, None)
+    again = actions.detect(shown.photo, shown.session, "cup", *LOW, progress=None)
     assert again.session.source == photo
-    wrong = actions.detect(shown.photo, shown.session, "", *LOW, None)
+    wrong = actions.detect(shown.photo, shown.session, "", *LOW, progress=None)
     assert wrong.photo == photo and "No words yet" in wrong.status
     assert not wrong.results.visible and wrong.boxes == SKIP
     assert actions.refilter(Session(), "cup", *LOW) == DetectOutputs()

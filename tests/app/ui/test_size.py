@@ -24,6 +24,7 @@ from app.ui.detect.actions import Actions, Session
 from app.ui.detect.drawings import Drawings
 from app.ui.detect.endpoints import Endpoints
 from app.ui.shared.run_folders import RunFolders
+from detclipv2.serving import DetectSettings
 from tests.app.ui.visitors import HERE, RULES
 from tests.places import DEMO
 
@@ -40,7 +41,7 @@ class Seen:
 
 @pytest.fixture
 def seen(checkpoint: Path) -> Seen:
-    told = Seen(Engine.load(str(checkpoint), size=SIZE))
+    told = Seen(Engine.load(str(checkpoint), DetectSettings(size=SIZE)))
     encoder = told.engine.predictor._encoder
     tower = encoder._tower
 
@@ -55,7 +56,7 @@ def seen(checkpoint: Path) -> Seen:
 def detect(engine: Engine, folder: Path) -> None:
     photo = str(folder / "coffee.jpg")
     Actions(engine, Drawings(folder / "drawn")).detect(
-        photo, Session(), "cup", 0.3, 0.6, 100, 1, lambda *_, **__: None
+        photo, Session(), "cup", 0.3, 0.6, 100, 1, progress=lambda *_, **__: None
     )
 
 
@@ -115,7 +116,7 @@ def run(engine: Engine, folder: Path) -> None:
         None, photo, 1, None, False, "", "cup", 1, 0.3, "sized", None, HERE, lambda *_, **__: None
     )
     assert batch.runs.jobs["sized"].wait(60)
-    assert batch.runs.open("sized", HERE).settings.size == SIZE
+    assert batch.runs.open("sized", HERE).settings.detection.size == SIZE
 
 
 @pytest.mark.parametrize(
