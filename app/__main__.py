@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a shipped model's name or a checkpoint folder (default: %(default)s)",
     )
-    add_detection(parser, "size")
+    add_detection(parser, "size", "looks")
     parser.add_argument(
         "--auth",
         metavar="USER",
@@ -178,6 +178,12 @@ def _load(model: str, defaults: DetectSettings) -> Engine:
     name, prompts = SAMPLES[0]
     milliseconds = engine.measure(DEMO / name, prompts)
     log.info("A photo takes %.0f ms here (%s after one warm-up).", milliseconds, name)
+    if engine.has_looks:
+        log.info(
+            "The image tower alone: %.0f ms with fast looks, %.0f ms with thorough ones.",
+            engine.milliseconds_of("fast"),
+            engine.milliseconds_of("thorough"),
+        )
     return engine
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -105,14 +106,28 @@ class Engine:
         """The first 8 hex digits of the weights' digest."""
         return self.fingerprint[:8]
 
-    def sides(self, settings: DetectSettings) -> tuple[int, ...]:
-        """Long sides in pixels of the looks at a large photo, the first one's first."""
+    def sides(self, looks: Looks | None = None) -> tuple[int, ...]:
+        """Long sides in pixels of the looks at a large photo, the first one's first.
+
+        Args:
+            looks: which ones; None for the engine's defaults.
+        """
+        settings = self.defaults if looks is None else replace(self.defaults, looks=looks)
         return self.predictor.model.serving.sides_for(settings)
+
+    @property
+    def has_looks(self) -> bool:
+        """Whether fast and thorough looks differ."""
+        return self.sides("fast") != self.sides("thorough")
+
+    def milliseconds_of(self, looks: Looks) -> float | None:
+        """The image tower's time for a photo on this machine; None before it was measured."""
+        return self._photos.times.milliseconds(looks)
 
     @property
     def pixels(self) -> str:
         """Long sides of what the model sees, for people: "448 px" or "448 + 640 px"."""
-        return f"{' + '.join(map(str, self.sides(self.defaults)))} px"
+        return f"{' + '.join(map(str, self.sides()))} px"
 
     def vocabulary(self, prompts: str | Vocabulary) -> Vocabulary:
         """What the model makes of prompts, which are parsed once; see `Predictor.vocabulary`.
@@ -204,9 +219,16 @@ class Engine:
         return photo.preview, photo.size
 
     def measure(self, source: str | Path, prompts: str) -> float:
-        """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`."""
+        """Milliseconds from file to boxes, after one warm-up; kept as `milliseconds`.
+
+        Where fast and thorough looks differ, the image tower is measured with both.
+        """
         name = Path(source).name
         image = open_photo(source, name)
+        if self.has_looks:
+            for looks in get_args(Looks):
+                for _ in range(2):
+                    self._photos.encode_image(image, replace(self.defaults, looks=looks))
         vocabulary, settings = self.vocabulary(prompts), self.defaults
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
@@ -223,6 +245,9 @@ class Engine:
             "device": str(self.predictor.device),
             "runtime": self.predictor.runtime,
             "milliseconds_per_photo": self.milliseconds and round(self.milliseconds, 1),
+            "milliseconds_of_looks": {
+                looks: self.milliseconds_of(looks) for looks in get_args(Looks)
+            },
         }
 
     def describe(self, vocabulary: Vocabulary, settings: DetectSettings) -> dict[str, Any]:
@@ -243,7 +268,7 @@ class Engine:
         }
 
     def _seen(self, settings: DetectSettings) -> dict[str, Any]:
-        sides = self.sides(settings)
+        sides = self.predictor.model.serving.sides_for(settings)
         return {"size": sides[0], "looks": list(sides)}
 
     def _choose(

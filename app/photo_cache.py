@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from app.look_times import LookTimes
 from app.lru import LRUCache
 from detclipv2.inference.images import ImageError, open_image
 from detclipv2.serving import DetectSettings, Looks
@@ -75,9 +77,13 @@ class PhotoCache:
     Args:
         predictor: encodes them.
         capacity: how many are kept.
+
+    Attributes:
+        times: how long the image tower took.
     """
 
     def __init__(self, predictor: Predictor, capacity: int) -> None:
+        self.times = LookTimes()
         self._predictor = predictor
         self._keys: LRUCache[_FileState, str] = LRUCache(capacity * _FILES_PER_PHOTO)
         self._photos: LRUCache[str, CachedPhoto] = LRUCache(capacity)
@@ -112,9 +118,15 @@ class PhotoCache:
         photo, encoding = self.get(source), settings.encoding
         if encoding not in photo.encoded:
             report(0.3, desc="Looking at the photo" if settings.tiles == 1 else "Looking closely")
-            image = self._in_full(photo, source)
-            photo.encoded[encoding] = self._predictor.encode_image(image, *encoding)
+            photo.encoded[encoding] = self.encode_image(self._in_full(photo, source), settings)
         return photo, photo.encoded[encoding]
+
+    def encode_image(self, image: Image.Image, settings: DetectSettings) -> EncodedImage:
+        """What `Predictor.encode_image` gives of a picture that is not kept; its time is."""
+        start = time.perf_counter()
+        encoded = self._predictor.encode_image(image, *settings.encoding)
+        self.times.add(settings, time.perf_counter() - start)
+        return encoded
 
     def encode_whole(
         self, source: str | Path, report: ReportProgress, settings: DetectSettings

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ import pytest
 from PIL import Image
 
 from app.engine import Engine
+from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
+from detclipv2.serving import ServingConfig
 from tests.places import REPO
 from train.loop.snapshots import write_snapshot
 
@@ -222,3 +225,12 @@ def page(browser: BrowserContext, served: str, served_link: str) -> Iterator[Pag
     yield page
     page.close()
     assert wrong == []
+
+
+@pytest.fixture
+def looking_engine(tiny_model: DetCLIPv2) -> Engine:
+    """An engine with empty caches whose model looks three times at a photo."""
+    serving = ServingConfig(size=64, half=0.25, second=128)
+    thrice = DetCLIPv2(replace(tiny_model.config, similarity="dot"), serving=serving)
+    thrice.load_state_dict(tiny_model.state_dict())
+    return Engine(Predictor(thrice.eval(), device="cpu"), name="thrice")

@@ -21,7 +21,7 @@ from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
 from detclipv2.serving import DetectSettings
-from tests.app.ui.visitors import HERE, RULES
+from tests.app.ui.visitors import HERE, LOOKS, RULES
 from tests.places import DEMO
 
 LOW = DetectSettings(threshold=0.02)
@@ -183,7 +183,7 @@ def test_a_threshold_that_changes_nothing_says_so(shared_engine: Engine) -> None
     actions, said = CompareActions(Detectors(shared_engine), RULES), "Every class has its own @"
 
     def told(words_a: str, words_b: str) -> str:
-        asked = (str(DEMO / "coffee.jpg"), "", words_a, words_b, "", "", "", "", 0.3, HERE)
+        asked = (str(DEMO / "coffee.jpg"), "", words_a, words_b, "", "", "", "", *LOOKS, 0.3, HERE)
         return str(list(actions.run(*asked, lambda *_, **__: None)))
 
     assert said in told("cup @0.2", "mug @0.3")

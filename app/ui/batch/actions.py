@@ -27,6 +27,7 @@ from app.ui.shared.run_folders import UPLOADS, RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
 from app.ui.shared.toasts import toast, warn
 from app.ui.shared.trouble import TROUBLE
+from detclipv2.serving import Looks
 
 
 class StartOutputs(NamedTuple):
@@ -81,12 +82,13 @@ class BatchActions:
         hosts: str,
         prompts: str,
         tiles: int,
+        looks: Looks,
         connection: Connection | None,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> str:
         """How many photos there are and how long they will take, measured on three of them."""
-        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, int(tiles))
+        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, tiles, looks)
         try:
             vocabulary = self.engine.vocabulary(prompts)
             read = self.reader(hosts, connection, visitor)
@@ -102,7 +104,7 @@ class BatchActions:
                 self.engine.predictor,
                 read,
                 vocabulary,
-                replace(self.engine.defaults, tiles=form.tiles),
+                replace(self.engine.defaults, tiles=form.tiles, looks=form.looks),
                 on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:
@@ -119,6 +121,7 @@ class BatchActions:
         hosts: str,
         prompts: str,
         tiles: int,
+        looks: Looks,
         threshold: float,
         name: str,
         connection: Connection | None,
@@ -126,7 +129,7 @@ class BatchActions:
         progress: gr.Progress = PROGRESS,
     ) -> StartOutputs:
         """Begin a run."""
-        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, int(tiles))
+        form = BatchForm(files, places, every, project, unlabelled, hosts, prompts, tiles, looks)
         try:
             with self.runs.new(name) as folder:
                 vocabulary = self.engine.vocabulary(prompts)
@@ -143,6 +146,7 @@ class BatchActions:
                     vocabulary.serialise(),
                     threshold=threshold,
                     tiles=form.tiles,
+                    looks=form.looks,
                     source=form.source,
                     begun_by=self.access.origin(visitor),
                 )

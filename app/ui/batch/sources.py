@@ -19,6 +19,7 @@ from app.ui.shared.access import AccessError
 from app.ui.shared.permissions import Permissions
 from app.ui.shared.projects import Project, number
 from app.ui.shared.run_folders import keep_uploads
+from detclipv2.serving import Looks
 
 Reader = Callable[[ImageRef], bytes]
 
@@ -35,7 +36,7 @@ class BatchForm:
         unlabelled: only its tasks without labels.
         hosts: that addresses may name.
         prompts: the words.
-        tiles: see `DetectSettings`.
+        tiles: see `DetectSettings`, as is `looks`.
     """
 
     files: list[str] | None
@@ -46,6 +47,7 @@ class BatchForm:
     hosts: str
     prompts: str
     tiles: int
+    looks: Looks
 
     @property
     def source(self) -> str:

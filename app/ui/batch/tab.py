@@ -13,6 +13,7 @@ from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips
 from app.ui.shared.access import Access
 from app.ui.shared.events import LONG, MODEL, PRIVATE, SERVER
+from app.ui.shared.looks import looks_choice
 from app.ui.shared.photo import cache_folder
 from app.ui.shared.projects import listed, picker
 from app.ui.shared.run_folders import RunFolders
@@ -80,6 +81,7 @@ def build(
                 elem_id="batch-threshold",
                 info="Lower boxes are kept, so it can change later.",
             )
+            looks = looks_choice(engine, "batch-looks")
             tiles = tiles_choice("batch-tiles")
             name = gr.Textbox(
                 value="", label="Name of the run (optional)", elem_id="batch-name", max_lines=1
@@ -161,7 +163,7 @@ def build(
                 elem_id="batch-photo",
                 buttons=["fullscreen"],
             )
-    form = [files, places, every, project, unlabelled, hosts, prompts, tiles]
+    form = [files, places, every, project, unlabelled, hosts, prompts, tiles, looks]
     stoppable(
         actions.stops,
         measure.click,

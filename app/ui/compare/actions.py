@@ -21,7 +21,7 @@ from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
 from app.ui.shared.stopping import PROGRESS
 from app.ui.shared.toasts import toast
 from app.ui.shared.trouble import Trouble
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, Looks
 
 # Seconds. A page that is told of every photo has no time for a click on Cancel.
 _SHOWN_EVERY = 0.3
@@ -65,6 +65,8 @@ class CompareActions:
         template_b: str,
         model_a: str,
         model_b: str,
+        looks_a: Looks,
+        looks_b: Looks,
         threshold: float,
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
@@ -78,6 +80,7 @@ class CompareActions:
             (words_a, words_b),
             (template_a, template_b),
             (model_a, model_b),
+            (looks_a, looks_b),
             threshold,
         )
         progress(0.0, desc="Loading")
@@ -114,6 +117,8 @@ class CompareActions:
         template_b: str,
         model_a: str,
         model_b: str,
+        looks_a: Looks,
+        looks_b: Looks,
         threshold: float,
     ) -> str:
         """The query of a link to this comparison."""
@@ -128,6 +133,7 @@ class CompareActions:
                 "words_b": words_b,
                 "templates": [template_a, template_b],
                 "models": [model_a, model_b],
+                "looks": [looks_a, looks_b],
                 "threshold": threshold,
                 "row": compared.row,
             },
@@ -135,7 +141,7 @@ class CompareActions:
 
     def follow(self, link: Link, _visitor: gr.Request) -> Sequence[Any]:
         """The tab as a link describes it: the controls, the status, and what sets it going."""
-        settings = link.settings
+        settings, usual = link.settings, self.detectors.engine.defaults.looks
         folder = str(settings.get("folder", ""))
         path = None if folder else find_photo(link.photo)
         shown = (
@@ -145,6 +151,7 @@ class CompareActions:
             str(settings.get("words_b", "")),
             *(str(text) for text in _two(settings.get("templates"))),
             *(str(text) for text in _two(settings.get("models"))),
+            *(text or usual for text in _two(settings.get("looks"))),
             float(settings.get("threshold", DEFAULTS.threshold)),
         )
         if path is None and not folder:

@@ -12,7 +12,7 @@ from app.ui.shared import api as answers
 from app.ui.shared.access import Access
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, Looks
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,22 @@ class Endpoints:
         template_b: str = "",
         model_a: str = "",
         model_b: str = "",
+        looks_a: Looks = DEFAULTS.looks,
+        looks_b: Looks = DEFAULTS.looks,
         threshold: float = DEFAULTS.threshold,
     ) -> answers.Compared:
-        """Compare two vocabularies, templates or checkpoints on a photo.
+        """Compare two vocabularies, templates, checkpoints or looks on a photo.
 
         Returns every box of either side with what it is on each, as JSON.
         """
         inputs = CompareInputs(
-            photo, "", (words_a, words_b), (template_a, template_b), (model_a, model_b), threshold
+            photo,
+            "",
+            (words_a, words_b),
+            (template_a, template_b),
+            (model_a, model_b),
+            (looks_a, looks_b),
+            threshold,
         )
         prepared = prepare(self.detectors, inputs, self.access.permissions(visitor))
         if isinstance(prepared, Trouble):

@@ -20,6 +20,7 @@ from detclipv2.detectors.errors import DetectorError
 from detclipv2.detectors.open import is_shipped, open_detector
 from detclipv2.detectors.protocol import Detector
 from detclipv2.language.vocabulary import VocabularyError
+from detclipv2.serving import Looks
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class CompareInputs:
         words: of side A and B; an empty B has those of A.
         templates: sentences round the words; empty for the detector's own.
         models: names or folders; empty for the app's own.
+        looks: see `DetectSettings`.
         threshold: lowest score.
     """
 
@@ -40,6 +42,7 @@ class CompareInputs:
     words: tuple[str, str]
     templates: tuple[str, str]
     models: tuple[str, str]
+    looks: tuple[Looks, Looks]
     threshold: float
 
     @property
@@ -131,5 +134,5 @@ def _side(detectors: Detectors, inputs: CompareInputs, name: str, words: str, in
         detector,
         vocabulary,
         inputs.templates[index].strip() or None,
-        replace(detectors.engine.defaults, threshold=inputs.threshold),
+        replace(detectors.engine.defaults, threshold=inputs.threshold, looks=inputs.looks[index]),
     )

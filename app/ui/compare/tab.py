@@ -1,4 +1,4 @@
-"""The Compare tab: two vocabularies, templates or checkpoints on a photo or a folder."""
+"""The Compare tab: two vocabularies, templates, checkpoints or looks, on photos."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from app.ui.shared.access import Access
 from app.ui.shared.api import answer
 from app.ui.shared.events import LONG, MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
+from app.ui.shared.looks import looks_choice
 from app.ui.shared.photo import DEMO, Photo
 from detclipv2.serving import DEFAULTS
 
@@ -50,7 +51,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
             threshold = gr.Slider(
                 0, 1, DEFAULTS.threshold, step=0.01, label="Threshold", elem_id="compare-threshold"
             )
-        words, templates, models = [], [], []
+        words, templates, models, looks = [], [], [], []
         for side, hint in (("a", "cup, table"), ("b", "Empty: the words of A")):
             with gr.Column(scale=1, min_width=280):
                 words.append(
@@ -63,7 +64,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                     )
                 )
                 vocabulary_chips.build(words[-1], f"compare-words-{side}", engine.vocabulary)
-                with gr.Accordion("Template and model", open=False):
+                with gr.Accordion("Template, model and looks", open=False):
                     templates.append(
                         gr.Textbox(
                             "",
@@ -83,6 +84,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
                             info="Ours, or a transformers zero-shot detector's folder.",
                         )
                     )
+                    looks.append(looks_choice(engine, f"compare-looks-{side}"))
     with gr.Row(equal_height=False):  # below, since a table needs more than a third of the page
         for side, text in zip("ab", words, strict=True):
             with gr.Column(min_width=320):
@@ -112,7 +114,7 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
 
     detectors = Detectors(engine)
     actions = CompareActions(detectors, access)
-    asked = [*words, *templates, *models, threshold]
+    asked = [*words, *templates, *models, *looks, threshold]
     outputs = list(CompareOutputs(status, table, shown, compared))
     _api(Endpoints(detectors, access), photo, asked)
     everything = [photo, place, *asked]

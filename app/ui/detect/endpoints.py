@@ -11,7 +11,7 @@ from app.ui.detect.find import DetectControls, DetectInputs, coco_of, find
 from app.ui.shared import api as answers
 from app.ui.shared.toasts import refusal
 from app.ui.shared.trouble import Trouble
-from detclipv2.serving import DEFAULTS
+from detclipv2.serving import DEFAULTS, Looks
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Endpoints:
         nms_iou: float = DEFAULTS.nms_iou,
         max_boxes: float = DEFAULTS.max_boxes,
         tiles: int = DEFAULTS.tiles,
+        looks: Looks = DEFAULTS.looks,
     ) -> tuple[answers.Detected, str]:
-        """Find the prompts in a photo, with tiles > 1 also in so many tiles along its long side.
+        """Find the prompts in a photo, with tiles > 1 also in that many tiles along its long side.
 
+        Looks "fast" looks once at the photo, "thorough" as often as the model can.
         Returns the boxes as COCO JSON and the drawn picture.
         """
-        controls = DetectControls(threshold, nms_iou, max_boxes, tiles)
+        controls = DetectControls(threshold, nms_iou, max_boxes, tiles, looks)
         found = find(self.engine, DetectInputs(photo, prompts, controls))
         if isinstance(found, Trouble):
             raise refusal(found.message)

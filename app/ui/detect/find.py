@@ -24,6 +24,7 @@ class DetectControls(NamedTuple):
     nms_iou: Any
     max_boxes: Any
     tiles: Any
+    looks: Any
 
     def settings(self, defaults: DetectSettings) -> DetectSettings:
         """As settings of the model; what has no control is as in `defaults`.
@@ -37,6 +38,7 @@ class DetectControls(NamedTuple):
             nms_iou=float(self.nms_iou),
             max_boxes=int(self.max_boxes),
             tiles=int(self.tiles),
+            looks=self.looks,
         )
 
     @classmethod

@@ -22,6 +22,7 @@ from app.ui.shared import vocabulary_chips, vocabulary_editor
 from app.ui.shared.api import answer
 from app.ui.shared.events import MODEL, PRIVATE
 from app.ui.shared.links import Followed, copies_link
+from app.ui.shared.looks import looks_choice
 from app.ui.shared.photo import DEMO, Photo, cache_folder
 from app.ui.shared.tiles import tiles_choice
 from detclipv2.language.vocabulary import Vocabulary
@@ -107,6 +108,7 @@ def build(engine: Engine) -> DetectParts:
                 elem_id="threshold",
                 info="Boxes below this score are hidden; moving it does not run the model again.",
             )
+            looks = looks_choice(engine, "looks")
             with gr.Accordion("Small things, overlap, number of boxes", open=False):
                 tiles = tiles_choice("tiles")
                 nms = gr.Slider(
@@ -157,7 +159,7 @@ def build(engine: Engine) -> DetectParts:
 
     drawings = Drawings(folder)
     actions = Actions(engine, drawings)
-    controls = DetectControls(threshold, nms, most, tiles)
+    controls = DetectControls(threshold, nms, most, tiles, looks)
     outputs = DetectOutputs(
         photo=photo,
         status=status,

@@ -50,7 +50,8 @@ class Detected(TypedDict):
 
 class Model(TypedDict):
     """/info: name, hex digest of the weights, long side of what it sees in pixels, those of all its
-    looks at a photo, device, and what runs the image tower there."""
+    looks at a photo, device, what runs the image tower there, milliseconds of a photo from file to
+    boxes, and of the image tower alone by fast and thorough looks; None where not measured yet."""
 
     model: str
     checkpoint: str
@@ -59,6 +60,7 @@ class Model(TypedDict):
     device: str
     runtime: str
     milliseconds_per_photo: float | None
+    milliseconds_of_looks: dict[str, float | None]
 
 
 class AlignedPhrase(TypedDict):

@@ -88,7 +88,9 @@ def test_estimate_and_export_stop(
         shared_engine, RunFolders(run.folder.parent, RULES), RULES, tmp_path / "x"
     )
     bar: Any = Bar(actions.stops, at=10)
-    said = actions.estimate(None, "", 1, project, True, "", "cat", 1, connection, VISITOR, bar)
+    said = actions.estimate(
+        None, "", 1, project, True, "", "cat", 1, "fast", connection, VISITOR, bar
+    )
     assert "Stopped after 10 of 25" in said
     bar = Bar(actions.export_stops)
     actions.export(run.folder.name, 0.3, "COCO", connection, VISITOR, bar)

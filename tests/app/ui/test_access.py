@@ -38,7 +38,7 @@ from app.ui.shared.permalink import Link
 from app.ui.shared.run_folders import RUNS_VARIABLE, UPLOADS, RunFolders
 from app.ui.train.actions import TrainActions
 from detclipv2.datasets.captions import Captioned
-from tests.app.ui.visitors import ELSEWHERE, HERE, RULES, TOKEN, visitor
+from tests.app.ui.visitors import ELSEWHERE, HERE, LOOKS, RULES, TOKEN, visitor
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_texts_that_no_path_can_be_are_refused_in_words(
             notice(
                 next(
                     CompareActions(Detectors(shared_engine), RULES).run(
-                        None, text, "cup", "", "", "", "", "", 0.3, who
+                        None, text, "cup", "", "", "", "", "", *LOOKS, 0.3, who
                     )
                 )
             ),
             notice(
                 next(
                     CompareActions(Detectors(shared_engine), RULES).run(
-                        "a.jpg", "", "cup", "", "", "", text, "", 0.3, who
+                        "a.jpg", "", "cup", "", "", "", text, "", *LOOKS, 0.3, who
                     )
                 )
             ),
@@ -142,7 +142,7 @@ def test_compare_reads_folders_and_models_for_who_may_name_them(
     photo = str(photos / "coffee.jpg")
 
     def compare(by: CompareActions, who: gr.Request, folder: str, model: str = "") -> list[str]:
-        asked = (photo, folder, "cup", "", "", "", "", model, 0.3, who)
+        asked = (photo, folder, "cup", "", "", "", "", model, *LOOKS, 0.3, who)
         return [notice(answer) for answer in by.run(*asked)]
 
     assert "of 4 photos" in compare(closed, HERE, str(photos))[1]
@@ -254,7 +254,19 @@ def test_who_uploads_from_elsewhere_sees_their_run(
     monkeypatch.setattr(BatchActions, "_work", lambda _, run, read: run.close())
     for who, name in ((ELSEWHERE, "theirs"), (HERE, "ours")):
         batch.start(
-            [str(photos / "coffee.jpg")], "", 1, None, False, "", "cup", 1, 0.3, name, None, who
+            [str(photos / "coffee.jpg")],
+            "",
+            1,
+            None,
+            False,
+            "",
+            "cup",
+            1,
+            LOOKS[0],
+            0.3,
+            name,
+            None,
+            who,
         )
     assert batch.runs.names(ELSEWHERE) == ["theirs"]
     assert set(batch.runs.names(HERE)) == {"theirs", "ours"}

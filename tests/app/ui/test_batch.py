@@ -51,7 +51,9 @@ def test_a_start_that_fails_leaves_the_faster_one_alone(
 
     def start() -> tuple[Any, ...]:
         places = str(photos / "sub")
-        return actions.start(None, places, 1, None, False, "", "cat", 1, 0.3, "cats", None, HERE)
+        return actions.start(
+            None, places, 1, None, False, "", "cat", 1, "fast", 0.3, "cats", None, HERE
+        )
 
     def slow(paths: list[str], every: float) -> list[ImageRef]:
         if started:

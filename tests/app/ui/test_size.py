@@ -25,7 +25,7 @@ from app.ui.detect.drawings import Drawings
 from app.ui.detect.endpoints import Endpoints
 from app.ui.shared.run_folders import RunFolders
 from detclipv2.serving import DetectSettings
-from tests.app.ui.visitors import HERE, RULES
+from tests.app.ui.visitors import HERE, LOOKS, RULES
 from tests.places import DEMO
 
 SIZE = 96
@@ -56,7 +56,7 @@ def seen(checkpoint: Path) -> Seen:
 def detect(engine: Engine, folder: Path) -> None:
     photo = str(folder / "coffee.jpg")
     Actions(engine, Drawings(folder / "drawn")).detect(
-        photo, Session(), "cup", 0.3, 0.6, 100, 1, progress=lambda *_, **__: None
+        photo, Session(), "cup", 0.3, 0.6, 100, 1, "thorough", progress=lambda *_, **__: None
     )
 
 
@@ -84,7 +84,20 @@ def align_api(engine: Engine, folder: Path) -> None:
 
 
 def compare(engine: Engine, folder: Path) -> None:
-    asked = (None, str(folder), "cup", "mug", "", "", "", "", 0.3, HERE, lambda *_, **__: None)
+    asked = (
+        None,
+        str(folder),
+        "cup",
+        "mug",
+        "",
+        "",
+        "",
+        "",
+        *LOOKS,
+        0.3,
+        HERE,
+        lambda *_, **__: None,
+    )
     assert "photos=1" in str(list(CompareActions(Detectors(engine), RULES).run(*asked)))
 
 
@@ -106,14 +119,29 @@ def browse(engine: Engine, folder: Path) -> None:
 def estimate(engine: Engine, folder: Path) -> None:
     batch = BatchActions(engine, RunFolders(folder / "runs", RULES), RULES, folder / "exports")
     photo = str(folder / "coffee.jpg")
-    batch.estimate(None, photo, 1, None, False, "", "cup", 1, None, HERE, lambda *_, **__: None)
+    batch.estimate(
+        None, photo, 1, None, False, "", "cup", 1, LOOKS[0], None, HERE, lambda *_, **__: None
+    )
 
 
 def run(engine: Engine, folder: Path) -> None:
     batch = BatchActions(engine, RunFolders(folder / "runs", RULES), RULES, folder / "exports")
     photo = str(folder / "coffee.jpg")
     batch.start(
-        None, photo, 1, None, False, "", "cup", 1, 0.3, "sized", None, HERE, lambda *_, **__: None
+        None,
+        photo,
+        1,
+        None,
+        False,
+        "",
+        "cup",
+        1,
+        LOOKS[0],
+        0.3,
+        "sized",
+        None,
+        HERE,
+        lambda *_, **__: None,
     )
     assert batch.runs.jobs["sized"].wait(60)
     assert batch.runs.open("sized", HERE).settings.detection.size == SIZE

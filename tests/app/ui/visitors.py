@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from app.ui.serve import listen, server
 from app.ui.shared.access import TOKEN_HEADER, Access
+from detclipv2.serving import Looks
 
 TOKEN = "a token of 24 random bytes"
 
@@ -29,6 +30,8 @@ HERE, ELSEWHERE = visitor("127.0.0.1", TOKEN), visitor("203.0.113.7")
 """The operator, who started the app on this machine, and somebody else."""
 RULES = Access(token=TOKEN)
 """Of an app that the operator started without options."""
+LOOKS: tuple[Looks, Looks] = ("thorough", "thorough")
+"""What the Compare tab says of its two sides where nobody chose."""
 
 
 def finished(work: Coroutine[Any, Any, None]) -> None:
