@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from app.box import Box
-from app.photo_cache import open_photo
 from detclipv2.detectors.errors import DetectorError
-from detclipv2.inference.images import ImageError
+from detclipv2.inference.images import ImageError, open_image
 from detclipv2.inference.postprocess import candidates_for, select
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
@@ -98,7 +97,7 @@ def compare(paths: Iterable[Path], before: Side, after: Side) -> Iterator[Compar
     """Look at each photo with both sides; the image tower of a detector runs once a photo."""
     for path in paths:
         try:
-            image = open_photo(path, path.name)
+            image = open_image(path, name=path.name)
         except ImageError as error:
             yield Comparison(path, (), str(error))
             continue

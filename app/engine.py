@@ -15,9 +15,10 @@ import numpy as np
 
 from app.engine_types import Aligned, ClassReport, Result
 from app.lru import LRUCache
-from app.photo_cache import PhotoCache, ReportProgress, open_photo
+from app.photo_cache import PhotoCache, ReportProgress
 from app.selection import choose_boxes
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
+from detclipv2.inference.images import open_image
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, DetectSettings, Looks
 
@@ -224,7 +225,7 @@ class Engine:
         Where fast and thorough looks differ, the image tower is measured with both.
         """
         name = Path(source).name
-        image = open_photo(source, name)
+        image = open_image(source, name=name)
         if self.has_looks:
             for looks in get_args(Looks):
                 for _ in range(2):
@@ -232,7 +233,7 @@ class Engine:
         vocabulary, settings = self.vocabulary(prompts), self.defaults
         self.predict(image, vocabulary, settings)
         start = time.perf_counter()
-        self.predict(open_photo(source, name), vocabulary, settings)
+        self.predict(open_image(source, name=name), vocabulary, settings)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         return self.milliseconds
 

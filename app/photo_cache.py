@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.look_times import LookTimes
 from app.lru import LRUCache
-from detclipv2.inference.images import ImageError, open_image
+from detclipv2.inference.images import open_image
 from detclipv2.serving import DetectSettings, Looks
 
 if TYPE_CHECKING:
@@ -31,24 +31,6 @@ _Encoding = tuple[int | None, int, Looks]
 """See `DetectSettings.encoding`."""
 _FileState = tuple[str, int, int, int, int]
 """Path, inode, times of change of content and of inode, size: another one is read again."""
-
-
-def open_photo(source: str | Path | bytes, name: str) -> Image.Image:
-    """The picture, upright, in full size.
-
-    Args:
-        source: a path, or a file's content.
-        name: what an error calls it: content has no name, and of a path visitors do not see the
-            folders.
-
-    Raises:
-        ImageError: it cannot be used.
-    """
-    try:
-        return open_image(source)
-    except ImageError as error:
-        called = f"the {len(source)} bytes" if isinstance(source, bytes) else str(source)
-        raise ImageError(name + str(error).removeprefix(called)) from error
 
 
 @dataclass(frozen=True)
@@ -104,7 +86,7 @@ class PhotoCache:
                 return photo
             content = path.read_bytes()
         except (OSError, ValueError):
-            open_photo(path, path.name)  # says what is wrong in the words of every other picture
+            open_image(path, name=path.name)  # says what is wrong as of every other picture
             raise
         photo = self._open(content, path.name)
         self._keys.put(state, photo.key)
@@ -147,7 +129,7 @@ class PhotoCache:
         key = hashlib.sha256(content).hexdigest()[:16]
         photo = self._photos.get(key)
         if photo is None:
-            image = open_photo(content, name)
+            image = open_image(content, name=name)
             self._decoded = key, image
             preview = image.copy()
             preview.thumbnail((PREVIEW, PREVIEW))
@@ -157,7 +139,7 @@ class PhotoCache:
 
     def _in_full(self, photo: CachedPhoto, source: str | Path) -> Image.Image:
         if self._decoded is None or self._decoded[0] != photo.key:
-            self._decoded = photo.key, open_photo(source, Path(source).name)
+            self._decoded = photo.key, open_image(source, name=Path(source).name)
         return self._decoded[1]
 
 

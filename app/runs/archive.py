@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from app.formats.image_kinds import IMAGE_KINDS
 from app.runs.files import MAX_BYTES, SourceError, gone, readable
 from app.runs.records import ImageRef
+from detclipv2.datasets.image_kinds import is_kind
 
 MAX_MEMBERS = 200_000
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -45,7 +45,7 @@ def members(path: Path) -> Iterator[ImageRef]:
         if not parts:
             continue
         hidden = any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
-        if member.is_dir() or hidden or PurePosixPath(*parts).suffix.lower() not in IMAGE_KINDS:
+        if member.is_dir() or hidden or not is_kind(PurePosixPath(*parts)):
             continue
         if _DRIVE.fullmatch(parts[0]):
             parts = parts[1:]

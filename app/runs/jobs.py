@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.photo_cache import open_photo
 from app.progress import OnProgress, ignore_progress
 from app.runs.files import SourceError
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
@@ -74,7 +73,7 @@ def process(
     Raises:
         RunError: another worker holds the run, or the detector is not the run's.
     """
-    from detclipv2.inference.images import ImageError
+    from detclipv2.inference.images import ImageError, open_image
 
     settings = run.settings
     if settings.checkpoint not in detector.fingerprints:
@@ -90,7 +89,7 @@ def process(
             start = time.perf_counter()
             try:
                 content = read(row.ref)
-                image = open_photo(content, _place(row))
+                image = open_image(content, name=_place(row))
             except (SourceError, ImageError, OSError) as error:
                 reason = str(error)
                 run.fail(row, reason)
@@ -130,7 +129,7 @@ def estimate(
     Raises:
         SourceError: none of the samples could be used.
     """
-    from detclipv2.inference.images import ImageError
+    from detclipv2.inference.images import ImageError, open_image
 
     step = max(1, len(images) // (samples + 1))
     times: list[float] = []
@@ -140,7 +139,7 @@ def estimate(
         on_progress(number, len(chosen))
         start = time.perf_counter()
         try:
-            image = open_photo(read(ref), ref.file_name)
+            image = open_image(read(ref), name=ref.file_name)
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue

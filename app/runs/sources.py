@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from app.formats.image_kinds import IMAGE_KINDS
 from app.runs import archive, video
 from app.runs.files import MAX_BYTES, SourceError, gone, readable
 from app.runs.records import ImageRef
+from detclipv2.datasets.image_kinds import IMAGE_KINDS, is_kind
 
 HOSTS_VARIABLE = "DETCLIPV2_IMAGE_HOSTS"
 _SECONDS = 300.0
@@ -170,7 +170,7 @@ def _expand(text: str) -> list[Path]:
 def _in_folder(folder: Path, skipped: Sequence[Path]) -> Iterable[Path]:
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix.lower() in IMAGE_KINDS and not hidden and file.is_file():
+        if is_kind(file) and not hidden and file.is_file():
             resolved = file.resolve()
             if not any(resolved.is_relative_to(folder) for folder in skipped):
                 yield resolved

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+from detclipv2.datasets.image_kinds import IMAGE_KINDS, is_kind
+
 _MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)")
 _NUMBER = re.compile(r"#\d{1,9}\Z")  # Flickr8k.token.txt: "1000268201_693b08cb0e.jpg#0"
 
@@ -176,7 +177,7 @@ def tar_captions(tar: Path, report: Report) -> Iterator[Captioned]:
     with tar.open("rb") as file:
         for key, members in entries.items():
             name = f"{tar.name}: {key}"
-            part = next((members[k[1:]] for k in PICTURES if k[1:] in members), None)
+            part = next((members[k[1:]] for k in IMAGE_KINDS if k[1:] in members), None)
             if part is None:
                 report("an entry with no picture", name)
                 continue
@@ -221,7 +222,7 @@ def tar_members(tar: Path, report: Report) -> dict[str, dict[str, tuple[int, int
 
 
 def _beside(folder: Path) -> Iterator[Captioned]:
-    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    photos = sorted(p for p in folder.rglob("*") if is_kind(p) and p.is_file())
     found = [(photo, photo.with_suffix(".txt")) for photo in photos]
     told = [(photo, text) for photo, text in found if text.is_file()]
     if not told:
@@ -252,7 +253,7 @@ def _unnumbered(cell: str) -> str:
 
 
 def _is_picture(cell: str) -> bool:
-    return cell.startswith(("http://", "https://")) or cell.lower().endswith(PICTURES)
+    return cell.startswith(("http://", "https://")) or cell.lower().endswith(IMAGE_KINDS)
 
 
 def _places(picture: str, images: Path) -> Iterator[Path]:

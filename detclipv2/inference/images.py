@@ -39,10 +39,26 @@ _WHITE_LEVELS = (255, 1023, 4095, 16383, 65535)
 
 
 class ImageError(ValueError):
-    """A picture that cannot be used; the message names the file, the cause and the fix."""
+    """A picture that cannot be used.
+
+    Attributes:
+        what: the picture, by its name.
+        why: the cause.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        return f"{self.what}: {self.why}; {self.fix}"
 
 
-def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> Image.Image:
     """Open a picture as upright RGB, the form all boxes refer to.
 
     The EXIF orientation is applied, transparency is laid on white, of an animation the first frame
@@ -52,27 +68,31 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         source: a path, the bytes of a file, a Pillow image, or an array of shape (H, W), (H, W, 1),
             (H, W, 3) RGB or (H, W, 4) RGBA; floats lie in 0..1 or 0..255.
         max_pixels: width x height above which the picture is refused, before it is decoded.
+        name: what an error calls the picture; None for the path, or what else was handed over.
 
     Raises:
         ImageError: the picture is missing, broken, too large or of an unknown kind.
     """
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, f"the {source.mode} image", max_pixels)
+        return _upright_rgb(source, name or f"the {source.mode} image", max_pixels)
     if isinstance(source, np.ndarray):
-        return _upright_rgb(_from_array(source), f"the array {source.shape}", max_pixels)
+        called = name or f"the array {source.shape}"
+        return _upright_rgb(_from_array(source, called), called, max_pixels)
     if isinstance(source, bytes):
-        name, content = f"the {len(source)} bytes", BytesIO(source)
+        called, content = name or f"the {len(source)} bytes", BytesIO(source)
     elif isinstance(source, str | Path):
-        name, content = str(source), BytesIO(_read(source))
+        called = name or str(source)
+        content = BytesIO(_read(source, called))
     else:
         raise ImageError(
-            f"{type(source).__name__} is no picture; hand over a path, bytes, a Pillow image or an "
-            "array"
+            name or "the source",
+            f"{type(source).__name__} is no picture",
+            "hand over a path, bytes, a Pillow image or an array",
         )
     if not content.getbuffer().nbytes:
-        raise ImageError(f"{name}: the file is empty; copy or download it again")
-    with _identify(content, name) as image:
-        return _upright_rgb(image, name, max_pixels)
+        raise ImageError(called, "the file is empty", "copy or download it again")
+    with _identify(content, called) as image:
+        return _upright_rgb(image, called, max_pixels)
 
 
 def identify(content: bytes) -> Image.Image:
@@ -88,42 +108,48 @@ def _identify(content: BytesIO, name: str) -> Image.Image:
     try:
         return Image.open(content, formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: {error}; scale it down") from error
+        raise ImageError(name, str(error), "scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name}: not a picture, or of a kind Pillow does not read; convert it to JPEG or PNG"
+            name, "not a picture, or of a kind Pillow does not read", "convert it to JPEG or PNG"
         ) from error
     except Exception as error:  # decoders meet broken files with any exception
-        raise ImageError(f"{name}: the picture is broken ({error}); save it again") from error
+        raise ImageError(name, f"the picture is broken ({error})", "save it again") from error
 
 
-def _read(path: str | Path) -> bytes:
+def _read(path: str | Path, name: str) -> bytes:
     if str(path).startswith(("http://", "https://")):
-        raise ImageError(f"{path}: addresses are not fetched; download the picture first")
+        raise ImageError(name, "addresses are not fetched", "download the picture first")
     try:
         return Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file; check the path") from error
+        raise ImageError(name, "no such file", "check the path") from error
     except IsADirectoryError as error:
-        raise ImageError(f"{path}: a folder; name a picture inside it") from error
+        raise ImageError(name, "a folder", "name a picture inside it") from error
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read ({error}); check its permissions") from error
+        why = getattr(error, "strerror", None) or error  # without the path's folders
+        raise ImageError(name, f"cannot be read ({why})", "check its permissions") from error
 
 
 def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     if image.width * image.height > max_pixels:
         raise ImageError(
-            f"{name}: {image.width} x {image.height} pixels are more than the limit of "
-            f"{max_pixels:,}; scale it down or raise max_pixels"
+            name,
+            f"{image.width} x {image.height} pixels are more than the limit of {max_pixels:,}",
+            "scale it down or raise max_pixels",
         )
     if not image.width or not image.height:
-        raise ImageError(f"{name}: {image.width} x {image.height} pixels hold nothing to look at")
+        raise ImageError(
+            name,
+            f"{image.width} x {image.height} pixels hold nothing to look at",
+            "name another picture",
+        )
     try:
         image.load()
         rgb = _to_rgb(_upright(image))
     except Exception as error:  # decoders meet broken files with any exception
         raise ImageError(
-            f"{name}: the picture is broken or cut off ({error}); copy or save it again"
+            name, f"the picture is broken or cut off ({error})", "copy or save it again"
         ) from error
     rgb.info = {}  # its orientation is applied and must not be applied again
     return rgb
@@ -149,18 +175,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_array(array: NDArray[Any]) -> Image.Image:
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ImageError(
-            f"an array of shape {array.shape} is no picture; it must be (H, W), (H, W, 3) or "
-            "(H, W, 4), channels last"
+            name,
+            f"an array of shape {array.shape} is no picture",
+            "it must be (H, W), (H, W, 3) or (H, W, 4), channels last",
         )
     if not array.size:
-        raise ImageError(f"the array {array.shape} is empty; it must hold pixels")
+        raise ImageError(name, "the array is empty", "it must hold pixels")
     if array.dtype.kind not in "buif":
-        raise ImageError(f"an array of {array.dtype} is no picture; use uint8, uint16 or floats")
+        raise ImageError(
+            name, f"an array of {array.dtype} is no picture", "use uint8, uint16 or floats"
+        )
     return Image.fromarray(np.ascontiguousarray(_to_uint8(array)))
 
 

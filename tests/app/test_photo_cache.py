@@ -12,8 +12,7 @@ from PIL import Image
 
 from app import photo_cache
 from app.engine import Engine
-from app.photo_cache import open_photo
-from detclipv2.inference.images import ImageError
+from detclipv2.inference.images import ImageError, open_image
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DetectSettings
 from tests.places import DEMO
@@ -83,4 +82,4 @@ def test_errors_name_the_file_without_its_folders(checkpoint: Path, tmp_path: Pa
         assert str(raised.value).startswith(f"{source.name}: ")
         assert str(tmp_path) not in str(raised.value)
     with pytest.raises(ImageError, match=r"^photo 7: not a picture"):
-        open_photo(b"no picture", "photo 7")
+        open_image(b"no picture", name="photo 7")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from io import BytesIO
 from pathlib import Path
 
@@ -197,6 +198,11 @@ def test_errors_name_the_file_the_cause_and_the_fix(tmp_path: Path, photo: Image
         open_image("nul\0.jpg")
     with pytest.raises(ImageError, match="the 5 bytes: not a picture"):
         open_image(b"12345")
+    with pytest.raises(ImageError) as raised:
+        open_image(tmp_path / "missing.jpg", name="photo 7")
+    error = pickle.loads(pickle.dumps(raised.value))  # as workers hand it over
+    assert (error.what, error.why, error.fix) == ("photo 7", "no such file", "check the path")
+    assert str(error) == "photo 7: no such file; check the path"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from app.formats.image_kinds import UPLOAD_KINDS, is_kind
+from app.formats.image_kinds import UPLOAD_KINDS
 from app.labelstudio.api import shapes
 from app.labelstudio.api.addresses import local_address, read_address
 from app.labelstudio.api.config_map import config_for
@@ -20,6 +20,7 @@ from app.labelstudio.api.storages import serve, sync_finders
 from app.progress import OnProgress, ignore_progress
 from app.runs.files import SourceError
 from app.runs.records import ImageRef
+from detclipv2.datasets.image_kinds import is_kind
 from detclipv2.language.vocabulary import Vocabulary
 
 _CHUNK = 500

@@ -8,7 +8,7 @@ from app.engine import Engine
 from app.runs.video import EVERY
 from app.ui.batch.actions import BatchActions
 from app.ui.batch.export import FORMAT_NAMES
-from app.ui.batch.review import HINT, Review
+from app.ui.batch.review import HINT, Review, ReviewOutputs
 from app.ui.shared import html as render
 from app.ui.shared import vocabulary_chips
 from app.ui.shared.access import Access
@@ -214,7 +214,7 @@ def build(
         **PRIVATE,
     )
     review = Review(runs, actions.reader)
-    photo_outputs = [photo, shown_photo, seen]
+    photo_outputs = list(ReviewOutputs(photo, shown_photo, seen))
     at = [shown_from, hosts, connection]
     table.select(review.choose, [chosen, *at], photo_outputs, **PRIVATE)
     earlier.click(review.back, [chosen, photo, *at], photo_outputs, **PRIVATE)

@@ -32,7 +32,7 @@ def picture(result: Comparison, marked: Change | None = None) -> str:
     if result.error:
         return render.status("error", result.error)
     try:
-        image = open_image(result.path)
+        image = open_image(result.path, name=result.path.name)
     except ImageError as error:
         return render.status("error", str(error))
     width, height = image.size

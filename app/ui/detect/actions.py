@@ -12,7 +12,7 @@ import gradio as gr
 from app.engine import Engine
 from app.engine_types import Result
 from app.formats.atomic import write_json
-from app.formats.image_kinds import BROWSER_KINDS, is_kind
+from app.formats.image_kinds import BROWSER_KINDS
 from app.ui.detect.drawings import Drawings
 from app.ui.detect.find import DetectControls, DetectInputs, coco_of, find
 from app.ui.shared import html as render
@@ -23,6 +23,7 @@ from app.ui.shared.stopping import PROGRESS
 from app.ui.shared.toasts import toast
 from app.ui.shared.trouble import Trouble
 from app.ui.shared.vocabulary_rows import with_thresholds
+from detclipv2.datasets.image_kinds import is_kind
 from detclipv2.inference.images import ImageError
 from detclipv2.language.vocabulary import VocabularyError
 

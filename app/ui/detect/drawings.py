@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.engine_types import Result
 from app.formats.atomic import write_bytes
 from app.formats.drawing import PAGE_LABELS, draw, encode
-from app.photo_cache import open_photo
+from detclipv2.inference.images import open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,7 +42,7 @@ class Drawings:
     def in_full(self, source: str, result: Result) -> str:
         """The photo in full size with the boxes, as PNG."""
         path = Path(source)
-        drawn = draw(open_photo(source, path.name), result.detections)
+        drawn = draw(open_image(source, name=path.name), result.detections)
         return self._file(encode(drawn, "PNG"), f"{path.stem}.boxes.png")
 
     def _file(self, content: bytes, name: str) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detclipv2.datasets.captions import PICTURES
+from detclipv2.datasets.image_kinds import is_kind
 from train.data.dropped import Dropped, reporting
 from train.data.sample import Sample, pair
 
@@ -38,7 +38,7 @@ def read_class_folders(folder: Path, *, dropped: Dropped | None = None) -> Itera
                 report.add("a folder with an unknown WordNet id", path.name)
                 continue
             for photo in sorted(path.iterdir()):
-                if photo.suffix.lower() in PICTURES:
+                if is_kind(photo):
                     yield pair(photo, (name,))
                 else:
                     report.add("a file that is no picture", str(photo))
