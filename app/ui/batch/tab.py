@@ -15,7 +15,7 @@ from app.ui.shared.access import Access
 from app.ui.shared.events import LONG, MODEL, PRIVATE, SERVER
 from app.ui.shared.looks import looks_choice
 from app.ui.shared.photo import cache_folder
-from app.ui.shared.projects import listed, picker
+from app.ui.shared.project_picker import listed, picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
 from app.ui.shared.tiles import tiles_choice

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app.browse.job import BrowseJob, readable_runs, run_of
-from app.browse.records import ORDERS, Filter
+from app.browse.job import BrowseJob, run_of
+from app.browse.records import ORDERS, Order
 from app.browse.store import BrowseRun
 from app.engine import Engine
 from app.formats.atomic import write_bytes
+from app.ui.browse.find import ANY, GalleryInputs, find, open_photo, visible_runs
 from app.ui.shared import html as render
 from app.ui.shared.access import Access, AccessError, place
 from app.ui.shared.cards import cards
@@ -24,11 +25,8 @@ from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import Link
 from app.ui.shared.photo import cache_folder
 from app.ui.shared.toasts import toast
+from app.ui.shared.trouble import Trouble
 from detclipv2.language.vocabulary import Vocabulary
-
-PAGE = 12
-ANY = 6.0
-"""The top of the slider: photos of any evidence."""
 
 
 class JobOutputs(NamedTuple):
@@ -105,7 +103,14 @@ class BrowseActions:
 
     def choose(self, folder: str | None, visitor: gr.Request) -> JobOutputs:
         """Show a run made earlier."""
-        run = next((run for run in self._visible_runs(visitor) if str(run.folder) == folder), None)
+        run = next(
+            (
+                run
+                for run in visible_runs(self.access.permissions(visitor))
+                if str(run.folder) == folder
+            ),
+            None,
+        )
         if run is None:
             return JobOutputs()
         return JobOutputs(self.status(str(run.folder)), str(run.folder), gr.Timer(active=True))
@@ -113,7 +118,7 @@ class BrowseActions:
     def earlier(self, visitor: gr.Request) -> Any:
         """The runs that the visitor may see, for the list."""
         found = []
-        for run in self._visible_runs(visitor):
+        for run in visible_runs(self.access.permissions(visitor)):
             about, counts = run.about, run.counts()
             if about is not None:
                 words = f"{about.source} · {counts.total} captions · {about.model}"
@@ -160,26 +165,21 @@ class BrowseActions:
         most: float,
         missing: bool,
         least: float,
-        order: str,
+        order: Order,
         page: float,
         visitor: gr.Request,
     ) -> GalleryOutputs:
         """A page of the gallery."""
         if not folder:
             return GalleryOutputs()
-        chosen = Filter(phrase, None if most >= ANY else most, least, missing)
-        number = max(1, int(page or 1))
-        run = BrowseRun(Path(folder))
-        rows, total = run.find(chosen, order, offset=PAGE * (number - 1), limit=PAGE)  # type: ignore[arg-type]
-        pages = max(1, -(-total // PAGE))
-        if number > pages:
-            return self.show(folder, phrase, most, missing, least, order, pages, visitor)
-        try:  # captions may name photos of other folders
-            self.access.check_files((row.photo.file for row in rows), visitor)
-        except AccessError as error:
-            return GalleryOutputs(render.status("error", str(error)), page=number)
-        place = f"{total:,} captions · page {number} of {pages:,}"
-        return GalleryOutputs(cards(rows, least), f'<p class="label">{place}</p>', number)
+        inputs = GalleryInputs(folder, phrase, most, missing, least, order, page)
+        found = find(inputs, self.access.permissions(visitor))
+        if isinstance(found, Trouble):
+            return GalleryOutputs(render.status("error", found.message))
+        place = f"{found.total:,} captions · page {found.number} of {found.pages:,}"
+        return GalleryOutputs(
+            cards(found.photos, least), f'<p class="label">{place}</p>', found.number
+        )
 
     def link(
         self,
@@ -212,16 +212,24 @@ class BrowseActions:
         gives, status, timer."""
         settings = link.settings
         name = str(settings.get("run", ""))
-        run = next((run for run in self._visible_runs(visitor) if run.folder.name == name), None)
+        run = next(
+            (
+                run
+                for run in visible_runs(self.access.permissions(visitor))
+                if run.folder.name == name
+            ),
+            None,
+        )
         folder = "" if run is None else str(run.folder)
-        order = settings.get("order", "worst")
+        asked = settings.get("order")
+        order: Order = asked if asked in ORDERS else "worst"
         filters = (
             folder,
             link.words,
             float(settings.get("most", ANY)),
             bool(settings.get("missing", False)),
             float(settings.get("least", self.engine.evidence)),
-            order if order in ORDERS else "worst",
+            order,
         )
         if run is None:
             said = "The data set of this link was not aligned on this machine; align it here first."
@@ -232,18 +240,14 @@ class BrowseActions:
 
     def open(self, folder: str, visitor: gr.Request, event: gr.EventData) -> OpenedOutputs:
         """A card's photo and caption into the Align tab."""
-        try:
-            found = BrowseRun(Path(folder)).get(int(event._data["photo"]))
-            self.access.check_files([found.photo.file], visitor)
-            content = found.photo.read()
-            content = content.read_bytes() if isinstance(content, Path) else content
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise toast(f"This photo cannot be opened: {error}") from error
+        found = open_photo(folder, event._data.get("photo"), self.access.permissions(visitor))
+        if isinstance(found, Trouble):
+            raise toast(found.message)
         # gradio serves files of its own cache only
-        name = hashlib.sha256(content).hexdigest()[:16]
-        path = cache_folder() / name / (Path(found.photo.name.split(": ")[-1]).stem + ".img")
-        write_bytes(path, content)
-        return OpenedOutputs(str(path), found.photo.caption, gr.Tabs(selected="align"))
+        name = hashlib.sha256(found.content).hexdigest()[:16]
+        path = cache_folder() / name / f"{found.name}.img"
+        write_bytes(path, found.content)
+        return OpenedOutputs(str(path), found.caption, gr.Tabs(selected="align"))
 
     def vocabulary(self, folder: str, least: float) -> list[list[Any]]:
         """The data set's noun phrases with their counts."""
@@ -258,18 +262,6 @@ class BrowseActions:
         if not names:
             return PromptsOutputs()
         return PromptsOutputs(Vocabulary.of(names).serialise(), gr.Tabs(selected="detect"))
-
-    def _visible_runs(self, visitor: gr.Request) -> list[BrowseRun]:
-        """The runs whose data set the visitor may name."""
-        found = []
-        for run in readable_runs():
-            about = run.about
-            try:
-                self.access.check_paths([] if about is None else [about.source], visitor)
-            except AccessError:
-                continue
-            found.append(run)
-        return found
 
     def _at_work(self, folder: str) -> bool:
         job = self._job

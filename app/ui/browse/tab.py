@@ -10,7 +10,8 @@ import gradio as gr
 from app.browse.records import ORDERS
 from app.engine import Engine
 from app.ui.align.tab import AlignParts
-from app.ui.browse.actions import ANY, BrowseActions, GalleryOutputs, JobOutputs
+from app.ui.browse.actions import BrowseActions, GalleryOutputs, JobOutputs
+from app.ui.browse.find import ANY
 from app.ui.shared.access import Access
 from app.ui.shared.events import MODEL, PRIVATE, SKIP
 from app.ui.shared.links import Followed, copies_link

@@ -7,7 +7,7 @@ import gradio as gr
 from app.ui.calibrate.actions import CalibrateActions
 from app.ui.shared import html as render
 from app.ui.shared.events import PRIVATE, SERVER
-from app.ui.shared.projects import listed, picker
+from app.ui.shared.project_picker import listed, picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
 

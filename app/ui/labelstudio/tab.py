@@ -8,11 +8,11 @@ import gradio as gr
 
 from app.labelstudio.api.connection import URL_VARIABLES
 from app.labelstudio.api.environment import DOCUMENT_ROOT
-from app.ui.labelstudio.actions import LabelStudioActions
+from app.ui.labelstudio.actions import BY_LABELERS, UPLOAD, LabelStudioActions
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.events import PRIVATE, SERVER
-from app.ui.shared.projects import picker
+from app.ui.shared.project_picker import picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
 
@@ -52,8 +52,8 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
                 )
                 new = gr.Button("Make a project from the run's classes", elem_id="ls-new")
                 how = gr.Radio(
-                    ["Upload the photos", "Refer to local files"],
-                    value="Upload the photos",
+                    [UPLOAD, "Refer to local files"],
+                    value=UPLOAD,
                     label="Tasks for the run's photos",
                     elem_id="ls-how",
                 )
@@ -121,7 +121,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
             )
             with gr.Accordion("Which task first?", open=False):
                 by = gr.Radio(
-                    ["scores near the threshold", "what labelers changed"],
+                    ["scores near the threshold", BY_LABELERS],
                     value="scores near the threshold",
                     label="Rank tasks by",
                 )

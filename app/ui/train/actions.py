@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 import pandas as pd
 
-from app.training_runs import (
-    Point,
-    TrainingError,
-    TrainingRun,
-    find_training_runs,
-    read_run,
-    read_snapshot,
-    thinned,
-)
+from app.training_runs import Point, TrainingRun, thinned
 from app.ui.shared import html as render
-from app.ui.shared.access import Access, AccessError
-from app.ui.shared.cards import Found, card, gallery, thumbnail
+from app.ui.shared.access import Access
+from app.ui.shared.cards import card, gallery, thumbnail
 from app.ui.shared.events import SKIP
 from app.ui.shared.permalink import Link
 from app.ui.shared.photo import DEMO
 from app.ui.shared.toasts import toast
+from app.ui.shared.trouble import Trouble
+from app.ui.train.find import SnapshotPhoto, find_runs, open_run, open_snapshot
 
 _COLUMNS = ["step", "series", "value"]
 _LATEST = "latest"
@@ -76,33 +69,22 @@ class TrainActions:
 
     def find(self, root: str, visitor: gr.Request) -> FoundOutputs:
         """The runs below a folder."""
-        try:
-            place = root.strip() or "runs"
-            self.access.check_paths([place], visitor)
-            runs = find_training_runs(Path(place).expanduser())
-        except (AccessError, TrainingError) as error:
-            return FoundOutputs(
-                render.status("error", str(error)), gr.Dropdown(choices=[], value=None)
-            )
-        above = runs[0].parent
-        choices = [
-            (str(run.relative_to(above) if run.is_relative_to(above) else run), str(run))
-            for run in runs
-        ]
+        runs = find_runs(root, self.access.permissions(visitor))
+        if isinstance(runs, Trouble):
+            return FoundOutputs(_error(runs), gr.Dropdown(choices=[], value=None))
+        choices = [(name, str(run)) for name, run in runs.items()]
         return FoundOutputs(
             render.status("ok", f"{len(runs)} runs"),
-            gr.Dropdown(choices=choices, value=str(runs[0])),
+            gr.Dropdown(choices=choices, value=choices[0][1]),
         )
 
     def show(self, folder: str | None, chosen: str | None, visitor: gr.Request) -> RunOutputs:
         """A run's curves and facts."""
         if not folder:
             return RunOutputs()
-        try:
-            self.access.check_paths([folder], visitor)
-            run = read_run(Path(folder))
-        except (AccessError, TrainingError) as error:
-            return RunOutputs(render.status("error", str(error)))
+        run = open_run(folder, self.access.permissions(visitor))
+        if isinstance(run, Trouble):
+            return RunOutputs(_error(run))
         steps = [(f"step {int(file.stem.split('-')[1]):,}", str(file)) for file in run.snapshots]
         choices = [("the latest checkpoint", _LATEST), *reversed(steps)] if steps else []
         keep = chosen if chosen in [value for _, value in choices] else (_LATEST if steps else None)
@@ -133,14 +115,11 @@ class TrainActions:
         """The alignments of a snapshot as pictures; every word is escaped."""
         if not folder or not chosen:
             return ""
-        try:
-            self.access.check_paths([folder], visitor)
-            kept = read_run(Path(folder)).snapshots
-            snapshot = read_snapshot(next((f for f in kept if str(f) == chosen), kept[-1]))
-            head = f'<p class="label">step {int(snapshot["step"]):,}</p>'
-            return head + gallery(map(_card, snapshot["photos"]))
-        except (TrainingError, IndexError, KeyError, TypeError, ValueError) as error:
-            return render.status("error", f"the snapshot cannot be shown: {error}")
+        snapshot = open_snapshot(folder, chosen, self.access.permissions(visitor))
+        if isinstance(snapshot, Trouble):
+            return _error(snapshot)
+        head = f'<p class="label">step {snapshot.step:,}</p>'
+        return head + gallery(map(_card, snapshot.photos))
 
 
 def status_of(run: TrainingRun) -> str:
@@ -162,15 +141,13 @@ def status_of(run: TrainingRun) -> str:
     return render.status("ok" if run.step >= run.steps else "idle", words, lines)
 
 
-def _card(snapshot: dict[str, Any]) -> str:
-    width, height = (int(side) for side in snapshot["size"])
-    found = []
-    for phrase in snapshot["phrases"]:
-        x1, y1, x2, y2 = (float(v) for v in phrase["box"])
-        found.append(Found(str(phrase["text"]), float(phrase["evidence"]), (x1, y1, x2, y2)))
-    picture = thumbnail(DEMO / Path(str(snapshot["photo"])).name)
-    note = f"similarity {float(snapshot['similarity']):.3f}"
-    return card(str(snapshot["caption"]), note, picture, (width, height), found)
+def _card(photo: SnapshotPhoto) -> str:
+    note = f"similarity {photo.similarity:.3f}"
+    return card(photo.caption, note, thumbnail(DEMO / photo.photo), photo.size, photo.found)
+
+
+def _error(trouble: Trouble) -> str:
+    return render.status("error", trouble.message)
 
 
 def _losses_of(run: TrainingRun, kind: str) -> tuple[Point, ...]:

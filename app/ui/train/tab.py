@@ -13,9 +13,9 @@ from app.ui.shared.links import Followed, copies_link
 from app.ui.train.actions import KINDS, RunOutputs, TrainActions
 
 COMMAND = """\
-python -m train.pretrain nano_boxes root=DATA out=runs/mine      # again: goes on where it was
-python -m train.pretrain nano_joint --plan root=DATA             # what it would cost
-python -m train.pretrain nano_joint --smoke root=DATA out=runs/try"""
+python -m train.pretrain nano:boxes root=DATA out=runs/mine      # again: goes on where it was
+python -m train.pretrain nano:joint --plan root=DATA             # what it would cost
+python -m train.pretrain nano:joint --smoke root=DATA out=runs/try"""
 
 
 def build(access: Access) -> Followed:
