@@ -203,9 +203,9 @@ def phrases_of(words: str | Sequence[str | Phrase], caption: str = "") -> list[P
         PhraseModelError: a caption, but no spaCy pipeline.
     """
     given = noun_phrases(words) if isinstance(words, str) else words
-    phrases = [p if isinstance(p, Phrase) else Phrase(p, 0, 0) for p in given]
+    phrases = [p if isinstance(p, Phrase) else Phrase(p) for p in given]
     if caption.strip() and caption not in (p.text for p in phrases):
-        phrases.append(Phrase(caption, 0, len(caption)))
+        phrases.append(Phrase(caption, (0, len(caption))))
     if any(not phrase.text.strip() for phrase in phrases):
         raise ValueError("a phrase is empty; remove it or write a word")
     return phrases
@@ -270,7 +270,7 @@ def align(
     return Alignment(
         caption=caption,
         phrases=tuple(phrase.text for phrase in phrases),
-        spans=tuple((p.start, p.end) if p.end > p.start else None for p in phrases),
+        spans=tuple(phrase.span for phrase in phrases),
         boxes=boxes.clone(),
         levels=levels[kept] + 3,
         scores=scores[:, :count].clone(),

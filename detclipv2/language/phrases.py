@@ -65,11 +65,16 @@ _BINOMIALS = frozenset(
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase of a caption: `caption[start:end] == text`, offsets in characters."""
+    """A phrase of a caption.
+
+    Attributes:
+        text: its words.
+        span: its first character in the caption and the one behind its last, so that
+            `caption[start:end] == text`; None where it is not in the caption.
+    """
 
     text: str
-    start: int
-    end: int
+    span: tuple[int, int] | None = None
 
 
 class PhraseModelError(RuntimeError):
@@ -216,7 +221,7 @@ def noun_phrases_of(captions: Iterable[str]) -> Iterator[list[Phrase]]:
 
 def _phrases(document: Doc) -> list[Phrase]:
     return [
-        Phrase(chunk.text, chunk.start_char, chunk.end_char)
+        Phrase(chunk.text, (chunk.start_char, chunk.end_char))
         for chunk in document.noun_chunks
         if chunk.root.pos_ != "PRON"
     ]

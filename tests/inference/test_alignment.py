@@ -196,6 +196,6 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
 
 def test_given_phrases_keep_their_spans(predictor: Predictor, encoded: EncodedImage) -> None:
     aligned: Alignment = predictor.align(
-        encoded, [Phrase("red mug", 2, 9), Phrase("a kite", 0, 0)], caption=CAPTION
+        encoded, [Phrase("red mug", (2, 9)), Phrase("a kite")], caption=CAPTION
     )
     assert aligned.spans == ((2, 9), None)

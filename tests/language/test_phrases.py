@@ -97,8 +97,8 @@ def test_a_list_takes_its_conjunction_and_leaves_the_others() -> None:
 def test_noun_phrases_have_exact_spans(caption: str, expected: list[str] | None) -> None:
     found = noun_phrases(caption)
     for phrase in found:
-        assert caption[phrase.start : phrase.end] == phrase.text
-    assert [phrase.start for phrase in found] == sorted(phrase.start for phrase in found)
+        assert phrase.span is not None and caption[slice(*phrase.span)] == phrase.text
+    assert [phrase.span for phrase in found] == sorted(phrase.span for phrase in found)
     if expected is not None:
         assert [phrase.text for phrase in found] == expected
 

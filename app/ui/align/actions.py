@@ -14,7 +14,7 @@ from app.ui.align import payload as alignment
 from app.ui.align.find import AlignOptions, AlignSession, find, read_phrases
 from app.ui.shared import html as render
 from app.ui.shared.events import SKIP
-from app.ui.shared.permalink import NOT_HERE, Link, find_photo, keep_photo
+from app.ui.shared.permalink import NO_SPAN, NOT_HERE, Link, find_photo, keep_photo
 from app.ui.shared.photo import DEMO
 from app.ui.shared.stopping import PROGRESS
 from app.ui.shared.trouble import Trouble
@@ -112,7 +112,7 @@ class AlignActions:
                 "regions": int(regions),
                 "whole": session.whole,
             },
-            None if edited is None else [(p.text, p.start, p.end) for p in edited],
+            None if edited is None else [(p.text, *(p.span or NO_SPAN)) for p in edited],
             dict(event._data),
         ).query()
 
@@ -161,7 +161,8 @@ def _show_trouble(trouble: Trouble) -> AlignOutputs:
 
 
 def _phrases(rows: Sequence[dict[str, Any]]) -> tuple[Phrase, ...]:
-    return tuple(Phrase(row["text"], *(row["span"] or (0, 0))) for row in rows if not row["whole"])
+    spans = ((row, row["span"]) for row in rows if not row["whole"])
+    return tuple(Phrase(row["text"], span and (span[0], span[1])) for row, span in spans)
 
 
 def _summary(found: Aligned, evidence: float) -> str:

@@ -55,4 +55,4 @@ class Endpoints:
 
 def _placed(text: str, caption: str) -> Phrase:
     found = re.search(re.escape(text), caption, re.IGNORECASE)
-    return Phrase(found[0], *found.span()) if found else Phrase(text, 0, 0)
+    return Phrase(found[0], found.span()) if found else Phrase(text)

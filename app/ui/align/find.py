@@ -89,5 +89,5 @@ def read_phrases(rows: Any, caption: str) -> tuple[Phrase, ...]:
         if not text:
             raise ValueError("a phrase is empty")
         stands = 0 <= start < end <= len(caption) and caption[start:end] == row["text"]
-        phrases.append(Phrase(text, start, end) if stands else Phrase(text, 0, 0))
+        phrases.append(Phrase(text, (start, end) if stands else None))
     return tuple(phrases)

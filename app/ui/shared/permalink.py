@@ -22,6 +22,8 @@ from detclipv2.language.text_cache import default_cache_dir
 NOT_HERE = (
     "The photo of this link is not on this machine. Drop it here: the words are filled in already."
 )
+NO_SPAN = (0, 0)
+"""How links say that a phrase is not in its caption."""
 VIEWS = ("detect", "align", "browse", "compare", "train")
 _KEY = re.compile(r"[0-9a-f]{16}")
 _LONGEST = 20_000
