@@ -1,4 +1,4 @@
-"""Training runs as their folders tell them: curves, figures, configuration, snapshots.
+"""Training runs as their folders describe them: curves, figures, configuration, snapshots.
 
 Only files are read, so a run may go on meanwhile, on this machine or on one that shares the folder.
 """

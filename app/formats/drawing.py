@@ -34,7 +34,7 @@ PALETTE = (
 
 PAGE_LABELS = 25
 """Boxes of a picture on the page that carry their words: more bury the photo, and take longer to
-draw than all else that a moved threshold does. Colours and tables tell of the others."""
+draw than all else that a moved threshold does. Colours and tables show the others."""
 _FONTS = (
     "NotoSansCJK-Regular.ttc",
     "NotoSans-Regular.ttf",

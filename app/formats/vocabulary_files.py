@@ -29,8 +29,8 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     try:
         return Vocabulary.parse(_text(path, form), form)
     except VocabularyError as error:
-        said = str(error) if form is None else f"{error}; {_KNOWN}"
-        raise VocabularyError(f"{path.name}: {said}") from error
+        message = str(error) if form is None else f"{error}; {_KNOWN}"
+        raise VocabularyError(f"{path.name}: {message}") from error
     except (OSError, ValueError) as error:
         raise VocabularyError(f"{path.name} cannot be read ({error}); {_KNOWN}") from error
 

@@ -107,7 +107,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def counted(images: Sequence[ImageRow], on_progress: OnProgress) -> Iterator[ImageRow]:
-    """The images; the progress is told after each, when the next is asked for."""
+    """The images; the progress is reported after each, when the next is asked for."""
     for done, image in enumerate(images, 1):
         yield image
         on_progress(done, len(images))

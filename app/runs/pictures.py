@@ -91,6 +91,6 @@ class Pictures:
             return False
 
     def _mark(self, row: ImageRow) -> bytes:
-        """What a picture carries to tell which boxes of which photo it shows."""
+        """What a picture carries to say which boxes of which photo it shows."""
         shown = repr((row.place, row.member, self._run.boxes(row)))
         return hashlib.sha256(shown.encode()).hexdigest().encode()

@@ -25,7 +25,7 @@ _SECONDS = 300.0
 """Longest that an address may take to answer in full."""
 PHOTO_ERRORS = (OSError, RuntimeError, ValueError)
 """What one photo may end with and no other has to suffer for: it is gone or broken, its server was
-not told, its name or a full disk takes no file."""
+not named, its name or a full disk takes no file."""
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ class Run:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Hold the run for a worker; a second worker, in any process, is told so.
+        """Hold the run for a worker; a second worker, in any process, is refused.
 
         Raises:
             RunError: somebody works on it already.

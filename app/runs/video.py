@@ -18,7 +18,7 @@ from app.runs.records import ImageRef
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 """What counts as a video."""
 EVERY = 1.0
-"""Seconds between the frames that are looked at, unless told otherwise."""
+"""Seconds between the frames that are looked at, by default."""
 MAX_FRAMES = 200_000
 
 _QUALITY = 95  # of the JPEG a frame becomes

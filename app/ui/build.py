@@ -87,7 +87,7 @@ def page_options() -> dict[str, Any]:
         # Toasts are HTML; what nobody foresaw, and so did not escape, stands in the terminal.
         "show_error": False,
         "max_file_size": "64mb",
-        # The samples; gradio shows files of the current folder anyway, of others only if told.
+        # The samples; gradio shows files of the current folder anyway, of others only if asked to.
         "allowed_paths": [str(DEMO)],
     }
 

@@ -88,9 +88,9 @@
     const tab = tabs.find((one) => event.target.closest(one.asked));
     if (!tab || waiting.has(tab) || !found(tab)) return;
     mark(tab, true);
-    const told = new MutationObserver(() => fresh(tab));
-    told.observe(document.querySelector(tab.status), { childList: true, subtree: true, characterData: true });
-    waiting.set(tab, told);
+    const seen = new MutationObserver(() => fresh(tab));
+    seen.observe(document.querySelector(tab.status), { childList: true, subtree: true, characterData: true });
+    waiting.set(tab, seen);
   }, true);
   document.addEventListener("click", (event) => {
     const tab = tabs.find((one) => event.target.closest(one.run));

@@ -25,10 +25,10 @@ def is_shipped(name: str) -> bool:
 
 
 def open_detector(
-    source: str, *, device: str = "auto", slot: FairLock | None = None
+    source: str, *, device: str = "auto", lock: FairLock | None = None
 ) -> Detector[Any]:
     """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
-    transformers saves them; `slot` is shared with other detectors, to take turns.
+    transformers saves them; `lock` is shared with other detectors, to take turns.
 
     Raises:
         DetectorError: none of these, or it cannot be loaded; the message says what to do.
@@ -38,22 +38,22 @@ def open_detector(
 
     try:
         if _is_transformers(Path(source)):
-            return TransformersDetector.from_pretrained(source, device=device, slot=slot)
+            return TransformersDetector.from_pretrained(source, device=device, lock=lock)
         locate(source)
-        return open_predictor(source, device=device, slot=slot)
+        return open_predictor(source, device=device, lock=lock)
     except (CheckpointError, OSError, ValueError) as error:
         raise DetectorError(f"the detector {source!r} cannot be used: {error}") from error
 
 
 def open_predictor(
-    source: str, *, device: str = "auto", slot: FairLock | None = None, photos: int | None = None
+    source: str, *, device: str = "auto", lock: FairLock | None = None, photos: int | None = None
 ) -> Predictor:
     """The predictor of a shipped name or of a checkpoint folder.
 
     Args:
         source: the name or folder.
         device: see `Predictor`.
-        slot: to take turns with other detectors.
+        lock: to take turns with other detectors.
         photos: how many it is for, if that is known: OpenVINO's start does not pay for few.
 
     Raises:
@@ -66,7 +66,7 @@ def open_predictor(
     few = photos is not None and photos < _FEW and RUNTIME_VARIABLE not in os.environ
     try:
         return Predictor(
-            load_checkpoint(source), device=device, slot=slot, runtime="torch" if few else "auto"
+            load_checkpoint(source), device=device, lock=lock, runtime="torch" if few else "auto"
         )
     except (CheckpointError, GraphError, ValueError) as error:
         raise DetectorError(str(error)) from error

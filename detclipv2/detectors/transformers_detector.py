@@ -57,7 +57,7 @@ class TransformersDetector:
         name: the last part of the folder or hub id.
         device: where it runs.
         image_passes: how often the image tower has run.
-        slot: held while the model runs; see `Predictor`.
+        lock: held while the model runs; see `Predictor`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class TransformersDetector:
         name: str,
         device: str = "auto",
         threads: int | None = None,
-        slot: FairLock | None = None,
+        lock: FairLock | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -78,7 +78,7 @@ class TransformersDetector:
             name: how users know it.
             device: a torch device, or "auto".
             threads: CPU threads of the whole process, or None for torch's choice.
-            slot: of another detector, to take turns with it; None for one of its own.
+            lock: of another detector, to take turns with it; None for one of its own.
 
         Raises:
             ValueError: a family that is not known here.
@@ -96,7 +96,7 @@ class TransformersDetector:
         self._family: Family = FAMILIES[kind](self._model, processor)
         self._words: tuple[tuple[str, ...], Any] | None = None
         self._last: tuple[EncodedTensors, tuple[str, ...], tuple[Tensor, Tensor]] | None = None
-        self.slot = slot or FairLock()
+        self.lock = lock or FairLock()
 
     @classmethod
     def from_pretrained(
@@ -105,7 +105,7 @@ class TransformersDetector:
         *,
         device: str = "auto",
         threads: int | None = None,
-        slot: FairLock | None = None,
+        lock: FairLock | None = None,
     ) -> TransformersDetector:
         """The detector of a folder, or of a hub id whose files are here (see `hub.may_download`).
 
@@ -122,7 +122,7 @@ class TransformersDetector:
         model = AutoModelForZeroShotObjectDetection.from_pretrained(folder)
         processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
         name = Path(source).resolve().name if Path(source).is_dir() else Path(source).name
-        return cls(model, processor, name=name, device=device, threads=threads, slot=slot)
+        return cls(model, processor, name=name, device=device, threads=threads, lock=lock)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -165,14 +165,14 @@ class TransformersDetector:
         picture = open_image(image)
         inputs = self._processor.image_processor(images=picture, return_tensors="pt")
         tensors = {key: value.to(self.device) for key, value in inputs.items()}
-        with self.slot, torch.inference_mode():
+        with self.lock, torch.inference_mode():
             self.image_passes += 1
             return EncodedTensors(self._family.encode(tensors), picture.size)
 
     def score(self, encoded: EncodedTensors, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """See `Predictor.score`; a score of 0 also stands where box and text never met."""
         wanted = tuple(texts)
-        with self.slot, torch.inference_mode():
+        with self.lock, torch.inference_mode():
             # Boxes and proposals of one picture are asked for one after the other.
             if self._last is None or self._last[0] is not encoded or self._last[1] != wanted:
                 self._last = (encoded, wanted, self._score(encoded, wanted))

@@ -67,7 +67,7 @@ class Predictor:
         device: where the towers run.
         calibration: of the scores.
         runtime: what runs the image tower.
-        slot: held while a tower runs; detectors that share one never run at the same time.
+        lock: held while a tower runs; detectors that share one never run at the same time.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Predictor:
         threads: int | None = None,
         cache_dir: Path | None = None,
         anchor_share: float = ANCHOR_SHARE,
-        slot: FairLock | None = None,
+        lock: FairLock | None = None,
         runtime: Runtime = "torch",
     ) -> None:
         """Prepare `model`.
@@ -90,7 +90,7 @@ class Predictor:
             cache_dir: folder of the text embeddings, or None for `$DETCLIPV2_CACHE` or the system's
                 cache folder.
             anchor_share: see `postprocess.choose_anchors`; 1 compares all anchors with all words.
-            slot: of another detector, to take turns with it; None for one of its own.
+            lock: of another detector, to take turns with it; None for one of its own.
             runtime: what runs the image tower, see `choose_encoder`. OpenVINO takes some seconds
                 the first time it meets a checkpoint.
         """
@@ -111,10 +111,10 @@ class Predictor:
         self.calibration = Calibration(serving.score_scale, serving.score_bias)
         self._texts = TextEmbeddings(self.model, folder)
         self._reader = PromptReader(self.model)
-        self.slot = slot or FairLock()
+        self.lock = lock or FairLock()
         self.runtime: Runtime = tower.runtime if isinstance(tower, OpenVINOTower) else "torch"
         self._encoder = MultiScaleEncoder(
-            tower, model.config.image, serving, self.device, self.slot
+            tower, model.config.image, serving, self.device, self.lock
         )
 
     @property
@@ -318,7 +318,7 @@ class Predictor:
             texts: K of them.
             template: the sentence round each, "{}" for its place; None for the model's own.
         """
-        with self.slot:
+        with self.lock:
             return self._texts.encode(texts, template)
 
     def score(self, encoded: EncodedImage, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

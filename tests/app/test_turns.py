@@ -80,14 +80,14 @@ def test_a_single_photo_waits_for_two_others_at_most(
 
 
 def test_another_checkpoint_takes_turns_too(engine: Engine, checkpoint: Path) -> None:
-    other = open_detector(str(checkpoint), slot=engine.predictor.slot)
+    other = open_detector(str(checkpoint), lock=engine.predictor.lock)
     ran = threading.Event()
 
     def look() -> None:
         other.encode_image(DEMO / "coffee.jpg")
         ran.set()
 
-    with engine.predictor.slot:
+    with engine.predictor.lock:
         thread = threading.Thread(target=look)
         thread.start()
         assert not ran.wait(1)

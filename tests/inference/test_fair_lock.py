@@ -12,13 +12,13 @@ from detclipv2.inference.fair_lock import FairLock
 
 
 def test_three_who_always_come_back_let_a_fourth_in_after_one_turn_each() -> None:
-    slot, over = FairLock(), threading.Event()
+    lock, over = FairLock(), threading.Event()
     turns = 0
 
     def insist() -> None:
         nonlocal turns
         while not over.is_set():
-            with slot:
+            with lock:
                 turns += 1
                 sum(range(20_000))
 
@@ -28,7 +28,7 @@ def test_three_who_always_come_back_let_a_fourth_in_after_one_turn_each() -> Non
     waited = []
     for _ in range(15):
         before = turns
-        with slot:
+        with lock:
             waited.append(turns - before)
         time.sleep(0.005)
     over.set()
@@ -39,12 +39,12 @@ def test_three_who_always_come_back_let_a_fourth_in_after_one_turn_each() -> Non
 
 
 def test_one_at_a_time_and_never_lost() -> None:
-    slot, inside, most = FairLock(), 0, 0
+    lock, inside, most = FairLock(), 0, 0
 
     def enter() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with slot:
+            with lock:
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.0005)
@@ -60,13 +60,13 @@ def test_one_at_a_time_and_never_lost() -> None:
 
 
 def test_an_error_inside_frees_it() -> None:
-    slot = FairLock()
-    with pytest.raises(KeyError), slot:
+    lock = FairLock()
+    with pytest.raises(KeyError), lock:
         raise KeyError
     taken = threading.Event()
 
     def enter() -> None:
-        with slot:
+        with lock:
             taken.set()
 
     threading.Thread(target=enter, daemon=True).start()

@@ -22,6 +22,7 @@ from detclipv2.inference.onnx_export import ExportError, _Detector, export_onnx
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.model import DetCLIPv2
+from detclipv2.serving import DEFAULTS
 from tests.places import REPO
 
 # Aliases, a class with a threshold of its own, a negative.
@@ -122,7 +123,7 @@ def test_nothing_found_is_no_error(
 
 
 def test_the_predictors_own_parts_are_left_where_they_are(predictor: Predictor) -> None:
-    built = _Detector(predictor, Vocabulary.parse("cup"), 0.3, 0.6, 100)
+    built = _Detector(predictor, Vocabulary.parse("cup"), DEFAULTS)
     own = {id(tensor) for tensor in predictor.model.state_dict(keep_vars=True).values()}
     assert not own & {id(tensor) for tensor in built.state_dict(keep_vars=True).values()}
 

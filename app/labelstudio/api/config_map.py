@@ -136,18 +136,18 @@ def _nothing_takes_boxes(read: LabelingConfig, vocabulary: Vocabulary, control: 
             f"do are {names}"
         )
     named = f" named {control!r}" if control else ""
-    said = (
+    message = (
         f"the labeling configuration has no <RectangleLabels> on an <Image>{named}, nor <Labels> "
         f"with a <Rectangle> (its controls: {'; '.join(read.refused) or 'none for boxes'}); "
     )
     whole = config_for(vocabulary)
     if not read.images:
-        return f"{said}use for example\n{whole}"
+        return f"{message}use for example\n{whole}"
     labels = etree.fromstring(whole).find("RectangleLabels")
     labels.set("toName", read.images[0].name)
     labels.set("name", next(n for n in _names() if n not in read.names))
     text: str = etree.tostring(labels, encoding="unicode", pretty_print=True, with_tail=False)
-    return f"{said}add inside its <View>\n{text}"
+    return f"{message}add inside its <View>\n{text}"
 
 
 def _names() -> Sequence[str]:

@@ -21,12 +21,12 @@ class LabelStudioError(RuntimeError):
         self.busy = busy
 
 
-def refused(status: int, said: str, what: str, key_kind: str) -> LabelStudioError:
+def refused(status: int, reason: str, what: str, key_kind: str) -> LabelStudioError:
     """A failed answer in words, with what to do.
 
     Args:
         status: its HTTP status.
-        said: what the server gives as the reason.
+        reason: what the server gives as the reason.
         what: what was asked for.
         key_kind: see `keys.kind_of_key`.
     """
@@ -45,7 +45,7 @@ def refused(status: int, said: str, what: str, key_kind: str) -> LabelStudioErro
     else:
         message = f"the server refuses {what}"
     return LabelStudioError(
-        f"{message} ({status}: {said})",
+        f"{message} ({status}: {reason})",
         status=status,
         lost=status >= 500,
         busy=status == 429 or status >= 500,

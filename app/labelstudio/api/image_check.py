@@ -46,8 +46,8 @@ def check_images(
     found: list[Checked] = []
 
     def on_missing(tasks: Sequence[int], tags: Sequence[ImageTag]) -> None:
-        said = no_images(tasks, tags)
-        found.append(Checked(tasks[0], "", "no image", "nowhere", said, False))
+        message = no_images(tasks, tags)
+        found.append(Checked(tasks[0], "", "no image", "nowhere", message, False))
 
     refs = images_of_project(connection, project, on_missing=on_missing, on_progress=on_progress)
     chosen = refs[:: max(1, len(refs) // count)][:count]

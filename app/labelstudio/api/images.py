@@ -44,7 +44,7 @@ def images_of_tasks(
     """One reference for each image of the tasks; names are unique.
 
     Args:
-        tasks: as the server tells them.
+        tasks: as the server gives them.
         tags: of the labeling configuration.
         on_missing: called with the tasks that have no image; None says so in the log.
     """

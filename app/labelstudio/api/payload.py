@@ -175,7 +175,7 @@ def read_regions(
     """Every labelled rectangle of a prediction or annotation; other regions are passed over.
 
     Args:
-        result: as the server tells it; anybody may have written it.
+        result: as the server gives it; anybody may have written it.
         size: width and height of the image; None takes what the region says.
     """
     found = []

@@ -169,7 +169,7 @@ class SignedRequests:
         """What the server says went wrong."""
         try:
             body = parse_json(answer.content)
-            said = str(body.get("validation_errors") or body.get("detail") or body)
+            reason = str(body.get("validation_errors") or body.get("detail") or body)
         except (ValueError, AttributeError):
-            said = answer.content[:2000].decode("utf-8", "replace")
-        return self._key.hidden(said)[:400]
+            reason = answer.content[:2000].decode("utf-8", "replace")
+        return self._key.hidden(reason)[:400]

@@ -116,7 +116,7 @@ def upload_tasks(
             upload there.
 
     Raises:
-        SourceError: an image cannot be read, and nobody is told of it.
+        SourceError: an image cannot be read, and there is no `on_missing`.
         LabelStudioError: the server refuses.
     """
     data_for = data_for_photos(connection, project)

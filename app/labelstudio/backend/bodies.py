@@ -135,6 +135,6 @@ def checked_body(kind: type[BaseModel], body: object) -> Any:
         raise HTTPException(422, f"{field}: {first['msg']}") from error
 
 
-def _ended(status: int, said: str) -> HTTPException:
+def _ended(status: int, message: str) -> HTTPException:
     """An answer after which the connection ends: what is still to come is not read."""
-    return HTTPException(status, said, {"Connection": "close"})
+    return HTTPException(status, message, {"Connection": "close"})

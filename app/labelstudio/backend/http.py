@@ -50,8 +50,8 @@ def build_backend(
             raise HTTPException(403, "pages may not ask this backend; Label Studio's server does")
         if login is None:
             return
-        said = (given.username, given.password) if given else ("", "")
-        pairs = zip(said, login, strict=True)
+        sent = (given.username, given.password) if given else ("", "")
+        pairs = zip(sent, login, strict=True)
         if not all([secrets.compare_digest(a.encode(), b.encode()) for a, b in pairs]):
             if request.url.path == "/webhook" and given is None:
                 log.warning(
@@ -102,10 +102,10 @@ def build_backend(
         except (ConfigError, VocabularyError) as error:
             raise HTTPException(422, str(error)) from error
         except (Busy, TimeoutError) as error:
-            said = backend.message(body.label_config, context, str(error))
-            if said is None:
+            message = backend.message(body.label_config, context, str(error))
+            if message is None:
                 raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
-            results = [said]
+            results = [message]
         # one answer a task: with fewer, the server throws all of them away
         return {"results": results + [[]] * (len(tasks) - len(results))}
 

@@ -62,12 +62,12 @@ class Typed:
         """Whether the labels are to count again."""
         return self.text.strip().casefold() in ("", RESET)
 
-    def answer(self, said: str) -> dict[str, Any]:
+    def answer(self, message: str) -> dict[str, Any]:
         """A region that shows words of ours below the labeler's, in the same <TextArea>.
 
         It is all that Label Studio's page shows of an answer that is no box: not an error's text.
         """
-        lines = [*([self.text] if self.text.strip() else []), MARK + said]
+        lines = [*([self.text] if self.text.strip() else []), MARK + message]
         ident = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
         return {
             "id": ident,

@@ -57,7 +57,7 @@ _STORED: TypeAdapter[_Stored] = TypeAdapter(_Stored)
 
 
 def state_file(server: str) -> Path:
-    """Where the backend of the Label Studio at `server` keeps its memory unless told otherwise."""
+    """Where the backend of the Label Studio at `server` keeps its memory by default."""
     from platformdirs import user_data_path
 
     name = hashlib.sha256(server.encode()).hexdigest()[:16]

@@ -134,14 +134,14 @@ class Backend:
                 yield self._answers.whole(detector, task, labels, query)
 
     def message(
-        self, config: str, context: Sequence[Mapping[str, Any]] | None, said: str
+        self, config: str, context: Sequence[Mapping[str, Any]] | None, message: str
     ) -> Answer | None:
         """An answer that shows these words to a labeler; None where nothing can show them."""
         try:
             typed = typed_prompt(context, read_labeling_config(config))
         except ConfigError:
             return None
-        return None if typed is None else prediction([], NAME) | {"result": [typed.answer(said)]}
+        return None if typed is None else prediction([], NAME) | {"result": [typed.answer(message)]}
 
     def forget_prompt(self, project: str) -> bool:
         """Make the project's labels count again; returns whether a prompt was kept."""
@@ -150,10 +150,10 @@ class Backend:
         return kept
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What the server tells: “Start training” learns thresholds; others are acknowledged.
+        """What the server reports: “Start training” learns thresholds; others are acknowledged.
 
         A prompt that was typed is forgotten when the project's labels change, not with its other
-        settings: the server tells of all of them alike.
+        settings: the server reports all of them alike.
         """
         action = str(event.get("action", ""))
         about = event.get("project") or {}
@@ -210,8 +210,8 @@ class Backend:
         """Follow a prompt, or say why not; it is kept once a label takes one of its classes."""
         if typed.resets:
             kept = self.forget_prompt(project)
-            said = "the project's labels count again" if kept else "the project's labels count"
-            return prediction([], NAME) | {"result": [typed.answer(said)]}
+            message = "the project's labels count again" if kept else "the project's labels count"
+            return prediction([], NAME) | {"result": [typed.answer(message)]}
         try:
             query = self._queries.of(detector, project, config, typed.text)
             labels = read_config(config, query.vocabulary)
@@ -220,6 +220,6 @@ class Backend:
         self._state.keep_prompt(project, Prompt(typed.text, config))
         answer = self._answers.whole(detector, tasks[0], labels, query) if tasks else []
         if isinstance(answer, dict) and labels.missing:
-            said = f"no label takes {', '.join(labels.missing)}; the others are looked for"
-            answer["result"].append(typed.answer(said))
+            message = f"no label takes {', '.join(labels.missing)}; the others are looked for"
+            answer["result"].append(typed.answer(message))
         return answer

@@ -21,8 +21,8 @@ def sign_webhooks(connection: Connection, project: int, url: str, login: tuple[s
     Raises:
         LabelStudioError: the server cannot be asked, or refuses.
     """
-    said = base64.b64encode(":".join(login).encode()).decode()
-    header = {"Authorization": f"Basic {said}"}
+    credentials = base64.b64encode(":".join(login).encode()).decode()
+    header = {"Authorization": f"Basic {credentials}"}
     found = [
         hook
         for hook in connection.read(
@@ -39,7 +39,7 @@ def sign_webhooks(connection: Connection, project: int, url: str, login: tuple[s
 
 
 class WebhookSigner:
-    """Signs each project's webhooks once, beside the requests it is told of. Thread-safe."""
+    """Signs each project's webhooks once, beside the requests of `http`. Thread-safe."""
 
     def __init__(self, connection: Connection, login: tuple[str, str]) -> None:
         self._connection, self._login = connection, login

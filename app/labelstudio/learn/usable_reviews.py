@@ -22,10 +22,10 @@ class UsableReviews:
 
     def sentence(self) -> str:
         """Which versions were used, and which were not."""
-        said = f"learned from {_versions(self.tasks)}"
+        sentence = f"learned from {_versions(self.tasks)}"
         if self.others:
-            said += f"; not from other models' scores: {_versions(self.others)}"
-        return said
+            sentence += f"; not from other models' scores: {_versions(self.others)}"
+        return sentence
 
 
 def usable_reviews(

@@ -45,7 +45,7 @@ def match_tasks(
     The task the image came from; else tasks whose data has the digest of its content, as our
     uploads have; else the same address, or file below the document root; else, without a document
     root, the only task whose address ends like the image's name, if no other image has a better
-    claim to it. Folders that both sides name have to agree, and a task that tells another digest
+    claim to it. Folders that both sides name have to agree, and a task that has another digest
     is never guessed at. Of doubled tasks each gets the boxes.
 
     Args:

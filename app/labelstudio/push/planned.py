@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def switches(self) -> bool:
-        """Whether the project is told to show this version; never one that no task has, nor an
+        """Whether the project is set to show this version; never one that no task has, nor an
         empty one for want of labels."""
         there = bool(self.writes or self.skip) and not self.without_labels
         return there and (self.active != self.model_version or not self.shown)
@@ -119,50 +119,50 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan in words."""
-        said = [
+        lines = [
             f"project {self.project} “{self.title}”, version {self.model_version}",
             f"{len(self.create)} predictions to create, {len(self.replace)} to replace, "
             f"{len(self.skip)} there already; {self.deletions} deletions; "
             f"about {self.requests} requests",
             "boxes: " + (", ".join(f"{k} {v}" for k, v in self.boxes.items()) or "none"),
         ]
-        said += [
+        lines += [
             f"class {m.name!r} → " + (f"label {m.label!r} ({m.how})" if m.label else "NO LABEL")
             for m in self.labels.matches
         ]
         if self.left_out:
             lost = ", ".join(f"{k} {v}" for k, v in self.left_out.items())
-            said.append(f"left out, because no label takes them: {lost}")
+            lines.append(f"left out, because no label takes them: {lost}")
         if self.labels.missing:
-            said.append(f"labels to add to {self.labels.extended!r} in the configuration:")
-            said += self.labels.addition.splitlines()
-        said += [f"no boxes for {one}" for one in self.labels.refused]
+            lines.append(f"labels to add to {self.labels.extended!r} in the configuration:")
+            lines += self.labels.addition.splitlines()
+        lines += [f"no boxes for {one}" for one in self.labels.refused]
         if self.unmatched:
             names = ", ".join(self.unmatched[:5]) + (" …" if len(self.unmatched) > 5 else "")
-            said.append(
+            lines.append(
                 f"{len(self.unmatched)} images have no task in the project: {names}; make tasks "
                 "for them first"
             )
         if self.without_image:
-            said.append(no_images(self.without_image, [tag for tag, _ in self.labels.images]))
+            lines.append(no_images(self.without_image, [tag for tag, _ in self.labels.images]))
         if self.by_name:
-            said.append(
+            lines.append(
                 f"{self.by_name} tasks were found by the image's name only; open one of them "
                 "before you push, or name the document root"
             )
         if self.learned:
-            said.append(
+            lines.append(
                 f"{self.learned} older predictions stay: their tasks are labelled, and thresholds "
                 "are learned from them"
             )
         empty = sum(not item.payload["result"] for item in (*self.writes, *self.skip))
-        said.append(
+        lines.append(
             f"a labeler will see version {self.model_version}: "
             f"{len(self.writes) + len(self.skip) - empty} tasks with boxes, {empty} without"
         )
         if self.without_labels:
-            said[-1] = f"no label takes what was found, so {said[-1].rpartition(': ')[2]}"
-        return said
+            lines[-1] = f"no label takes what was found, so {lines[-1].rpartition(': ')[2]}"
+        return lines
 
 
 def chunks(items: Sequence[Item]) -> Iterator[list[Item]]:

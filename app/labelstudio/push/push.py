@@ -1,6 +1,6 @@
 """Push: a plan carried out in chunks, each read back before the next.
 
-The server neither deduplicates nor tells the ids of what it made, and an answer can get lost. So
+The server neither deduplicates nor gives the ids of what it made, and an answer can get lost. So
 its state decides, never its answer: whatever a write says, the chunk's tasks are read again; what
 is missing is sent again, what is there twice is reduced to one, and what was replaced is deleted
 last. A push that was killed is a push that was not finished: the same command goes on.

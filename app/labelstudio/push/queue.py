@@ -76,8 +76,8 @@ def write_queue(
 ) -> int:
     """Set the score of the tasks' predictions of this version to 1 - urgency; returns how many.
 
-    Setting a score twice is setting it once, so a lost answer is simply sent again. `tell` is
-    called after each.
+    Setting a score twice is setting it once, so a lost answer is simply sent again. `on_progress`
+    is called after each.
 
     Raises:
         LabelStudioError: the server refuses, or no task has a prediction of this version.

@@ -159,10 +159,10 @@ function savePng() {
 }
 const screenNow = () => ({ evidence: state.evidence, level: state.level, numbers: state.numbers, all: state.all, pinPhrase: state.pinPhrase, pinBox: state.pinBox, sort: state.sort, up: state.up });
 function saveJson() {
-  const { photo, maps, ...told } = data;
+  const { photo, maps, ...found } = data;
   const screen = { evidence: state.evidence, level: state.level, numbers: state.numbers, sorted_by: state.sort, phrase: state.pinPhrase, region: state.pinBox };
   const phrases = data.phrases.map((p) => ({ ...p, span: inPoints(p.span), present: p.evidence >= state.evidence }));
-  save(JSON.stringify({ ...told, phrases, screen }, null, 1), "application/json", "alignment.json");
+  save(JSON.stringify({ ...found, phrases, screen }, null, 1), "application/json", "alignment.json");
 }
 
 function choice(label, current, entries, change) {
@@ -170,16 +170,16 @@ function choice(label, current, entries, change) {
   return make("label", {}, label, " ", list);
 }
 function draw() {
-  const told = make("output", {}, state.evidence.toFixed(2));
+  const shown = make("output", {}, state.evidence.toFixed(2));
   const range = [Math.floor(Math.min(-3, ...data.phrases.map((p) => p.evidence))), Math.ceil(Math.max(6, ...data.phrases.map((p) => p.evidence)))];
   const slider = make("input", { type: "range", min: range[0], max: range[1], step: 0.05, class: "evidence", "aria-label": "Least evidence",
-    oninput: () => { state.evidence = Number(slider.value); told.value = state.evidence.toFixed(2); parts.figure.replaceChildren(); light(); } });
+    oninput: () => { state.evidence = Number(slider.value); shown.value = state.evidence.toFixed(2); parts.figure.replaceChildren(); light(); } });
   slider.value = state.evidence;
   const every = make("input", { type: "checkbox", checked: state.all, onchange: () => { state.all = every.checked; light(); } });
   parts = { figure: make("div", { class: "canvas" }), editor: make("div", { class: "editor" }), details: make("div", { class: "details", "aria-live": "polite" }), matrix: make("div", { class: "scroll", tabindex: 0 }) };
   root.replaceChildren(
     make("div", { class: "tools" },
-      make("label", { title: `Measured on swapped captions: ${data.evidence}` }, "“Not in this photo” below evidence ", slider, " ", told),
+      make("label", { title: `Measured on swapped captions: ${data.evidence}` }, "“Not in this photo” below evidence ", slider, " ", shown),
       choice("Map", state.level, [["all", "all levels"], ...data.maps.sizes.map((s, i) => [String(i + 3), `P${i + 3} (${s[0]} × ${s[1]})`]), ["off", "off"]], (v) => { state.level = v; light(); }),
       make("label", {}, every, " all regions"),
       make("span", { class: "downloads" }, "Download ",

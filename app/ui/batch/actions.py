@@ -34,7 +34,7 @@ class StartOutputs(NamedTuple):
     """The list of runs, and what is said of the form."""
 
     run: Any = SKIP
-    said: Any = SKIP
+    status: Any = SKIP
 
 
 class RunOutputs(NamedTuple):
@@ -49,7 +49,7 @@ class ExportOutputs(NamedTuple):
     """The file to download, and what is in it."""
 
     file: Any
-    said: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class BatchActions:
                 )
                 run = Run.create(folder, settings, images)
         except TROUBLE as error:
-            return StartOutputs(said=render.status("error", str(error)))
+            return StartOutputs(status=render.status("error", str(error)))
         self._work(run, read)
         return StartOutputs(
             gr.Dropdown(choices=self.runs.choices(visitor), value=folder.name),

@@ -90,7 +90,7 @@ def build(
                 measure = gr.Button("Estimate", elem_id="batch-estimate", min_width=90)
                 stop = gr.Button("Stop", elem_id="batch-stop", min_width=70, visible=False)
                 start = gr.Button("Start", variant="primary", elem_id="batch-start")
-            said = gr.HTML(
+            form_status = gr.HTML(
                 render.status("idle", "Name photos and words, then start."),
                 elem_id="batch-said",
                 elem_classes="plain",
@@ -169,7 +169,7 @@ def build(
         measure.click,
         actions.estimate,
         [*form, connection],
-        said,
+        form_status,
         button=stop,
         **MODEL,
         **PRIVATE,
@@ -179,13 +179,13 @@ def build(
         start.click,
         actions.start,
         [*form, threshold, name, connection],
-        [chosen, said],
+        [chosen, form_status],
         button=stop,
-        show_progress_on=[said],
+        show_progress_on=[form_status],
         **SERVER,
         **PRIVATE,
     )
-    stop.click(actions.stops.ask, None, said, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.ask, None, form_status, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)

@@ -232,8 +232,10 @@ class BrowseActions:
             order,
         )
         if run is None:
-            said = "The data set of this link was not aligned on this machine; align it here first."
-            status = render.status("error", said)
+            message = (
+                "The data set of this link was not aligned on this machine; align it here first."
+            )
+            status = render.status("error", message)
             return [*filters, link.words, *GalleryOutputs(), status, SKIP]
         shown = self.show(*filters, float(settings.get("page", 1)), visitor)
         return [*filters, link.words, *shown, self.status(folder), gr.Timer(active=True)]

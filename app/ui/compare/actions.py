@@ -23,7 +23,7 @@ from app.ui.shared.toasts import toast
 from app.ui.shared.trouble import Trouble
 from detclipv2.serving import DEFAULTS, Looks
 
-# Seconds. A page that is told of every photo has no time for a click on Cancel.
+# Seconds. A page that is updated for every photo has no time for a click on Cancel.
 _SHOWN_EVERY = 0.3
 
 

@@ -85,7 +85,7 @@ class Detectors:
             return self.engine.predictor
         with self._lock:
             if self._other is None or self._other[0] != model:
-                self._other = (model, open_detector(model, slot=self.engine.predictor.slot))
+                self._other = (model, open_detector(model, lock=self.engine.predictor.lock))
             return self._other[1]
 
 

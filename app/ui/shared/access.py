@@ -173,7 +173,7 @@ def place(text: str) -> Path:
     """
     try:
         path = Path(text.strip()).expanduser()
-        with suppress(PermissionError):  # a path all the same, and no more is told of it
+        with suppress(PermissionError):  # a path all the same, and no more is said of it
             path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # ~nobody, thousands of letters, …
         raise AccessError(f"{text[:80]!r} is no path ({error}); check it") from error

@@ -27,7 +27,7 @@ def listed(connection: Connection | None, chosen: Project) -> gr.Dropdown:
         return gr.Dropdown(choices=[], value=chosen)
     try:
         projects = connection.projects()
-    except (LabelStudioError, httpx.HTTPError):  # said where it matters, when one is used
+    except (LabelStudioError, httpx.HTTPError):  # reported where it matters, when one is used
         return gr.Dropdown(value=chosen)
     choices = [(f"{number} · {title}", number) for number, title in projects]
     return gr.Dropdown(choices=choices, value=chosen)

@@ -37,10 +37,10 @@ def chips(text: str, read: Callable[[str], Vocabulary]) -> str:
     notes = "".join(
         f"<li>{escape(note)}</li>" for note in (*vocabulary.notes, *unknown_words(vocabulary))
     )
-    said = f'<ul class="reading-notes" aria-label="Notes">{notes}</ul>' if notes else ""
+    marked = f'<ul class="reading-notes" aria-label="Notes">{notes}</ul>' if notes else ""
     return (
         f'<div class="reading" role="status" aria-live="polite"><span>{label}</span>'
-        f'<ul aria-label="Classes as read">{shown}</ul>{said}</div>'
+        f'<ul aria-label="Classes as read">{shown}</ul>{marked}</div>'
     )
 
 

@@ -64,10 +64,10 @@ class VocabularyActions:
         except VocabularyError as error:
             return gr.skip(), gr.skip(), render.status("error", str(error))
         count = sum(bool(concept.definition) for concept in written.classes)
-        said = (
+        message = (
             f"{count} of {len(written.classes)} classes have a definition; it is part of the prompt"
         )
-        return written.serialise(), to_rows(written)[:_MOST_ROWS], render.status("idle", said)
+        return written.serialise(), to_rows(written)[:_MOST_ROWS], render.status("idle", message)
 
     def load(self, file: str | None) -> tuple[Any, Any, str]:
         """A vocabulary from a file, in the text's place."""
@@ -77,8 +77,8 @@ class VocabularyActions:
             vocabulary = read_vocabulary(file)
         except VocabularyError as error:
             return gr.skip(), gr.skip(), render.status("error", str(error))
-        said = f"{len(vocabulary.classes)} classes from {Path(file).name}"
-        status = render.status("ok", said, vocabulary.notes)
+        message = f"{len(vocabulary.classes)} classes from {Path(file).name}"
+        status = render.status("ok", message, vocabulary.notes)
         return vocabulary.serialise(), to_rows(vocabulary)[:_MOST_ROWS], status
 
     def save(self, text: str) -> str:
@@ -123,15 +123,15 @@ def build(prompts: gr.Textbox, prefix: str, folder: Path, lead: str = "") -> Non
             )
             save = gr.Button("Save", elem_id=f"{prefix}-save", size="sm")
             file = gr.DownloadButton(elem_id=f"{prefix}-file", elem_classes="hidden-part")
-        said = gr.HTML(
+        message = gr.HTML(
             render.status("idle", "Import: text, .csv, COCO or LVIS .json, YOLO, Label Studio"),
             elem_id=f"{prefix}-editor-status",
         )
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-    gr.on([panel.expand, prompts.blur], actions.open, prompts, [table, said], **quiet)
-    table.input(actions.edit, [table, prompts], [prompts, said], **quiet)
-    upload.upload(actions.load, upload, [prompts, table, said], **quiet)
-    define.click(actions.define, prompts, [prompts, table, said], **quiet)
+    gr.on([panel.expand, prompts.blur], actions.open, prompts, [table, message], **quiet)
+    table.input(actions.edit, [table, prompts], [prompts, message], **quiet)
+    upload.upload(actions.load, upload, [prompts, table, message], **quiet)
+    define.click(actions.define, prompts, [prompts, table, message], **quiet)
     save.click(actions.save, prompts, file, **PRIVATE).success(
         None, js=render.click_on(f"{prefix}-file"), **PRIVATE
     )

@@ -44,7 +44,7 @@ class MultiScaleEncoder:
         image: ImageConfig,
         serving: ServingConfig,
         device: torch.device,
-        slot: FairLock,
+        lock: FairLock,
     ) -> None:
         """Take a tower.
 
@@ -53,14 +53,14 @@ class MultiScaleEncoder:
             image: how pixels are normalised.
             serving: which looks it takes when no size is asked for.
             device: the tower's.
-            slot: held while it runs.
+            lock: held while it runs.
         """
         self.passes = 0
         self._tower = tower
         self._image = image
         self._serving = serving
         self._device = device
-        self._slot = slot
+        self._lock = lock
 
     def first(
         self, picture: Image.Image, size: int | None = None, looks: Looks = "thorough"
@@ -113,7 +113,7 @@ class MultiScaleEncoder:
         """What the tower says of pictures of one size, as one batch."""
         pixels, boxes = zip(*(letterbox(p, side, self._image) for p in pictures), strict=True)
         batch = torch.stack(pixels).to(self._device).contiguous(memory_format=torch.channels_last)
-        with self._slot, torch.inference_mode():
+        with self._lock, torch.inference_mode():
             regions = self._tower(batch)
             self.passes += 1
         return [(picture_of(regions, index), box) for index, box in enumerate(boxes)]

@@ -201,7 +201,7 @@ class Finds:
         self.shown.append(picture)
         return SimpleNamespace(size=picture.size)
 
-    def detect(self, encoded: Any, vocabulary: Vocabulary, **_: Any) -> sv.Detections:
+    def detect(self, encoded: Any, vocabulary: Vocabulary, _: Any) -> sv.Detections:
         return sv.Detections(
             np.array(self.boxes, float).reshape(-1, 4),
             confidence=np.array(self.scores),
