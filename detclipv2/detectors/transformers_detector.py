@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,22 +15,16 @@ from torch import Tensor
 from detclipv2.detectors.families import FAMILIES
 from detclipv2.geometry.boxes import clip, cxcywh_to_xyxy
 from detclipv2.hub import files_of
+from detclipv2.inference.base_detector import BaseDetector
 from detclipv2.inference.device import choose_device
 from detclipv2.inference.fair_lock import FairLock
 from detclipv2.inference.images import ImageSource, open_image
-from detclipv2.inference.postprocess import (
-    MAX_CANDIDATES,
-    Candidates,
-    candidates_for,
-    propose,
-    score_candidates,
-    select,
-)
+from detclipv2.inference.postprocess import MAX_CANDIDATES, Candidates, propose, score_candidates
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.prompt_reader import Prompts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
-from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks, check_share
+from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings, Looks, check_share
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -46,7 +40,7 @@ class EncodedTensors:
     size: tuple[int, int]
 
 
-class TransformersDetector:
+class TransformersDetector(BaseDetector[EncodedTensors]):
     """A zero-shot detector of the transformers library. Thread-safe.
 
     OWL-ViT, OWLv2 and OmDet-Turbo run their image tower once a picture; Grounding DINO, whose
@@ -143,6 +137,8 @@ class TransformersDetector:
         """The prompts as they are written; how much of them its text tower reads is not told."""
         return Vocabulary.coerce(prompts)
 
+    checked = vocabulary
+
     def encode_image(
         self, image: ImageSource, size: int | None = None, tiles: int = 1, looks: Looks = "thorough"
     ) -> EncodedTensors:
@@ -204,31 +200,6 @@ class TransformersDetector:
         """See `Predictor.score_table`."""
         vocabulary = Vocabulary.coerce(prompts)
         return ScoreTable.of_scores(*self.score(encoded, vocabulary.texts), vocabulary)
-
-    def detect(
-        self,
-        encoded: EncodedTensors,
-        prompts: Prompts,
-        settings: DetectSettings = DEFAULTS,
-        **changes: Unpack[DetectChanges],
-    ) -> sv.Detections:
-        """See `Predictor.detect`."""
-        settings = replace(settings, **changes)
-        most = candidates_for(settings.max_boxes)
-        found = self.candidates(encoded, prompts, floor=settings.threshold, most=most)
-        return select(found, settings)
-
-    def predict(
-        self,
-        image: ImageSource,
-        prompts: Prompts,
-        settings: DetectSettings = DEFAULTS,
-        **changes: Unpack[DetectChanges],
-    ) -> sv.Detections:
-        """See `Predictor.predict`."""
-        vocabulary, settings = self.vocabulary(prompts), replace(settings, **changes)
-        encoded = self.encode_image(image, *settings.encoding)
-        return self.detect(encoded, vocabulary, settings)
 
     def propose(
         self, encoded: EncodedTensors, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes

@@ -29,42 +29,6 @@ EVIDENCE = 0.25
 was measured. `train.evaluation.calibrate_absence` measures a checkpoint's own and keeps it in its
 card."""
 
-DISTRACTORS = (
-    "a zebra",
-    "a submarine",
-    "a harp",
-    "an igloo",
-    "a cactus",
-    "a microscope",
-    "a lighthouse",
-    "a jellyfish",
-    "a typewriter",
-    "a tractor",
-    "a chandelier",
-    "a pineapple",
-    "a volcano",
-    "a penguin",
-    "a windmill",
-    "a keyboard",
-    "an anchor",
-    "a toaster",
-    "a cathedral",
-    "a giraffe",
-    "a slot machine",
-    "a tank",
-    "a corkscrew",
-    "a mosquito",
-    "a refrigerator",
-    "a trombone",
-    "an aquarium",
-    "a satellite",
-    "a wedding cake",
-    "a chess board",
-    "a totem pole",
-    "a crane",
-)
-"""Phrases whose things are rare in photos and far apart in meaning."""
-
 
 @dataclass(frozen=True)
 class AlignSettings:
@@ -211,16 +175,6 @@ def phrases_of(words: str | Sequence[str | Phrase], caption: str = "") -> list[P
     return phrases
 
 
-def distractors_for(phrases: Sequence[str]) -> tuple[str, ...]:
-    """The distractors that cannot name the same thing as one of `phrases`."""
-    from detclipv2.language.concepts import load_concepts
-
-    count = len(phrases)
-    related = load_concepts().related([*map(_plain, phrases), *map(_plain, DISTRACTORS)])
-    kept = tuple(t for i, t in enumerate(DISTRACTORS) if not related[:count, count + i].any())
-    return kept if len(kept) > 1 else DISTRACTORS
-
-
 def align(
     model: DetCLIPv2,
     encoded: EncodedImage,
@@ -234,7 +188,7 @@ def align(
     Args:
         model: for the learned scale and bias; its towers do not run.
         encoded: the photo. Regions of closer looks are left out: training sees photos whole.
-        phrases: P of them; one with start = end does not stand in the caption.
+        phrases: P of them.
         concepts: (P + N, D) embeddings of the phrases and of N distractors. These also stand for
             the other captions of a batch where regions are ranked by a whole batch's texts.
         settings: see there.
@@ -309,9 +263,3 @@ def similarity_maps(model: DetCLIPv2, encoded: EncodedImage, concepts: Tensor) -
 
 def _row(branch: Tensor | None) -> Tensor | None:
     return None if branch is None else branch[None]
-
-
-def _plain(phrase: str) -> str:
-    from detclipv2.language.sentence import prompt_text
-
-    return prompt_text("{}", phrase)

@@ -3,59 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from detclipv2.checkpoint_v1 import fingerprint_v1
 from detclipv2.fingerprint import fingerprint
-from detclipv2.geometry.boxes import clip
 from detclipv2.inference.alignment import (
     Alignment,
     AlignSettings,
     align,
-    distractors_for,
     phrases_of,
     similarity_maps,
 )
+from detclipv2.inference.base_detector import BaseDetector
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.device import choose_device
+from detclipv2.inference.distractors import distractors_for
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.fair_lock import FairLock
-from detclipv2.inference.images import ImageError, ImageSource, open_image
+from detclipv2.inference.images import ImageSource, open_image
 from detclipv2.inference.multi_scale.encoder import MultiScaleEncoder
-from detclipv2.inference.postprocess import (
-    ANCHOR_SHARE,
-    MAX_CANDIDATES,
-    Candidates,
-    candidates_for,
-    choose_anchors,
-    find_candidates,
-    propose,
-    select,
-)
+from detclipv2.inference.postprocess import ANCHOR_SHARE, MAX_CANDIDATES, Candidates, propose
+from detclipv2.inference.region_scores import RegionScores
 from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_encoder
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.prompt_reader import PromptReader, Prompts
 from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.serving import DEFAULTS, FLOOR, DetectChanges, DetectSettings, Looks, check_share
+from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings, Looks, check_share
 
 if TYPE_CHECKING:
     import supervision as sv
 
     from detclipv2.model import DetCLIPv2
 
-Source = TypeVar("Source", bound=ImageSource)
 
-
-class Predictor:
+class Predictor(BaseDetector[EncodedImage]):
     """Open-vocabulary detection with one model. Thread-safe.
 
     Boxes are xyxy in pixels of the upright original, `class_id` indexes the caller's list.
@@ -105,10 +94,10 @@ class Predictor:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         folder = cache_dir or default_cache_dir()
         tower = choose_encoder(self.model.for_inference(), runtime, folder / "openvino")
-        self._anchor_share = anchor_share
         serving = model.serving
         serving.check(model.config)
         self.calibration = Calibration(serving.score_scale, serving.score_bias)
+        self._scores = RegionScores(self.model, self.calibration, anchor_share)
         self._texts = TextEmbeddings(self.model, folder)
         self._reader = PromptReader(self.model)
         self.lock = lock or FairLock()
@@ -154,61 +143,9 @@ class Predictor:
         """
         return self._reader.vocabulary(prompts)
 
-    def predict(
-        self,
-        image: ImageSource,
-        prompts: Prompts,
-        settings: DetectSettings = DEFAULTS,
-        **changes: Unpack[DetectChanges],
-    ) -> sv.Detections:
-        """Find what `prompts` name in one picture.
-
-        Args:
-            image: a path, bytes, a Pillow image or an RGB array (see `open_image`).
-            prompts: a list of names, a written vocabulary ("cat, a red mug"), or a `Vocabulary`.
-            settings: threshold, suppression, size and looks.
-            changes: fields of `settings` by name, for example `threshold=0.2`.
-
-        Raises:
-            VocabularyError: prompts that cannot be used.
-            ImageError: a picture that cannot be used.
-            ValueError: a setting out of range.
-        """
-        vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
-        encoded = self.encode_image(image, *settings.encoding)
-        return self.detect(encoded, vocabulary, settings)
-
-    def predict_many(
-        self,
-        images: Iterable[Source],
-        prompts: Prompts,
-        settings: DetectSettings = DEFAULTS,
-        *,
-        on_error: Callable[[Source, ImageError], None] | None = None,
-        **changes: Unpack[DetectChanges],
-    ) -> Iterator[tuple[Source, sv.Detections]]:
-        """`predict` for one picture after the other, holding one at a time.
-
-        Args:
-            images: pictures; taken one by one as results are asked for.
-            prompts: as for `predict`, as are `settings` and `changes`. They are checked at once.
-            on_error: called with a picture that cannot be used and the reason, after which the
-                next follows; without it the ImageError is raised.
-        """
-        vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
-
-        def run() -> Iterator[tuple[Source, sv.Detections]]:
-            for image in images:
-                try:
-                    found = self.predict(image, vocabulary, settings)
-                except ImageError as error:
-                    if on_error is None:
-                        raise
-                    on_error(image, error)
-                    continue
-                yield image, found
-
-        return run()
+    def checked(self, prompts: Prompts) -> Vocabulary:
+        """`vocabulary`, which a caller's own `Vocabulary` has been through."""
+        return self._reader.checked(prompts)
 
     def encode_image(
         self, image: ImageSource, size: int | None = None, tiles: int = 1, looks: Looks = "thorough"
@@ -235,19 +172,6 @@ class Predictor:
         """
         return self._encoder.first(open_image(image), size, looks)
 
-    def detect(
-        self,
-        encoded: EncodedImage,
-        prompts: Prompts,
-        settings: DetectSettings = DEFAULTS,
-        **changes: Unpack[DetectChanges],
-    ) -> sv.Detections:
-        """`predict` on an encoded picture; `size`, `tiles` and `looks` are those it has."""
-        settings = replace(settings, **changes)
-        most = candidates_for(settings.max_boxes)
-        found = self.candidates(encoded, prompts, floor=settings.threshold, most=most)
-        return select(found, settings)
-
     def candidates(
         self,
         encoded: EncodedImage,
@@ -268,16 +192,8 @@ class Predictor:
         """
         vocabulary = Vocabulary.coerce(prompts)
         check_share("floor", floor)
-        with torch.inference_mode():
-            return find_candidates(
-                *self._compared(encoded, vocabulary, floor, template),
-                vocabulary,
-                encoded.size,
-                floor=floor,
-                most=most,
-                calibration=self.calibration,
-                soft_nms=self.model.serving.soft_nms,
-            )
+        concepts = self.encode_texts(vocabulary.texts, template)
+        return self._scores.candidates(encoded, vocabulary, concepts, floor=floor, most=most)
 
     def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
         """All scores of the classes of `prompts`: any threshold then follows without the model.
@@ -287,29 +203,7 @@ class Predictor:
             prompts: as for `predict`.
         """
         vocabulary = Vocabulary.coerce(prompts)
-        with torch.inference_mode():
-            return ScoreTable.of_logits(
-                *self._compared(encoded, vocabulary, 0.0, None),
-                vocabulary,
-                encoded.size,
-                self.calibration,
-                self.model.serving.soft_nms,
-            )
-
-    def _compared(
-        self, encoded: EncodedImage, vocabulary: Vocabulary, floor: float, template: str | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,) of the
-        anchors that can reach `floor` or the threshold of a class."""
-        concepts = self.encode_texts(vocabulary.texts, template)
-        regions, own = encoded.regions, vocabulary.thresholds.values()
-        raw = float(self.calibration.inverse(torch.tensor(min((floor, *own)))))
-        anchors = choose_anchors(regions.localisation, raw, self._anchor_share)
-        logits = self.model.similarity(
-            regions.embeddings[anchors].to(self.device), concepts.to(self.device)
-        )
-        boxes = encoded.letterbox.to_original(regions.boxes[anchors])
-        return boxes, logits.float().cpu(), regions.localisation[anchors]
+        return self._scores.table(encoded, vocabulary, self.encode_texts(vocabulary.texts))
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
         """(K, D) embeddings of K prompts on the CPU, from the caches where they have them.
@@ -332,10 +226,7 @@ class Predictor:
             Boxes (A, 4), xyxy in the original's pixels, cut at its borders, and scores (A, T) in
             0..1. Boxes in the padding have no area then.
         """
-        similar = self._similarities(encoded, texts)
-        scores = similar * encoded.regions.localisation.sigmoid()[:, None]
-        boxes = encoded.letterbox.to_original(encoded.regions.boxes)
-        return clip(boxes, *encoded.size), self.calibration.apply(scores.sqrt())
+        return self._scores.all(encoded, self.encode_texts(texts))
 
     def propose(
         self, encoded: EncodedImage, prompts: Prompts, *, max_boxes: int = DEFAULTS.max_boxes
@@ -346,17 +237,11 @@ class Predictor:
         `Regions.objectness`, where detections are by `Regions.localisation`.
         """
         DetectSettings(max_boxes=max_boxes)  # refuses one out of range
-        best = self._similarities(encoded, Vocabulary.coerce(prompts).texts).amax(dim=1)
+        concepts = self.encode_texts(Vocabulary.coerce(prompts).texts)
+        best = self._scores.similarities(encoded, concepts).amax(dim=1)
         boxes = encoded.letterbox.to_original(encoded.regions.boxes)
         scores = (best * encoded.regions.objectness).sqrt()
         return propose(boxes, scores, encoded.size, max_boxes, self.model.serving.soft_nms > 0)
-
-    def _similarities(self, encoded: EncodedImage, texts: Sequence[str]) -> Tensor:
-        """(A, T) in 0..1, on the CPU."""
-        concepts = self.encode_texts(texts).to(self.device)
-        with torch.inference_mode():
-            logits = self.model.similarity(encoded.regions.embeddings.to(self.device), concepts)
-            return logits.float().cpu().sigmoid()
 
     def align(
         self,

@@ -12,7 +12,8 @@ from PIL import Image
 
 import detclipv2
 from detclipv2 import PRESETS
-from detclipv2.inference.alignment import DISTRACTORS, Alignment, AlignSettings, distractors_for
+from detclipv2.inference.alignment import Alignment, AlignSettings
+from detclipv2.inference.distractors import DISTRACTORS, distractors_for
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.phrases import Phrase
