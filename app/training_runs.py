@@ -79,7 +79,9 @@ def read_run(folder: Path) -> TrainingRun:
     try:
         config = json.loads((folder / ASKED).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder} holds no training run ({error})") from error
+        raise TrainingError(
+            f"{folder} holds no training run: {ASKED} is missing or damaged there"
+        ) from error
     losses: list[Point] = []
     figures: list[Point] = []
     speed: list[Point] = []
@@ -113,7 +115,7 @@ def read_snapshot(file: Path) -> dict[str, Any]:
     try:
         snapshot: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{file.name} cannot be read ({error})") from error
+        raise TrainingError(f"{file.name} is missing or damaged") from error
     return snapshot
 
 

@@ -69,7 +69,7 @@ def find(
             progress=progress,
         )
     except (ImageError, DetectorError, PhraseModelError, ValueError) as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def read_phrases(rows: Any, caption: str) -> tuple[Phrase, ...]:

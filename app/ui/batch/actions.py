@@ -26,7 +26,7 @@ from app.ui.shared.projects import Project
 from app.ui.shared.run_folders import UPLOADS, RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
 from app.ui.shared.toasts import toast, warn
-from app.ui.shared.trouble import TROUBLE
+from app.ui.shared.trouble import TROUBLE, explain
 from detclipv2.serving import Looks
 
 
@@ -108,7 +108,7 @@ class BatchActions:
                 on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:
-            return render.status("error", str(error))
+            return render.status("error", explain(error))
         return render.status("idle", f"{len(images):,} photos, about {render.duration(seconds)}")
 
     def start(
@@ -152,7 +152,7 @@ class BatchActions:
                 )
                 run = Run.create(folder, settings, images)
         except TROUBLE as error:
-            return StartOutputs(status=render.status("error", str(error)))
+            return StartOutputs(status=render.status("error", explain(error)))
         self._work(run, read)
         return StartOutputs(
             gr.Dropdown(choices=self.runs.choices(visitor), value=folder.name),
@@ -183,7 +183,7 @@ class BatchActions:
                     run.retry_failed()
                 self._work(run, self.reader(hosts, connection, visitor))
         except TROUBLE as error:
-            return render.status("error", str(error))
+            return render.status("error", explain(error))
         return self.status(name, visitor)
 
     def pause(self, name: str | None, visitor: gr.Request) -> str:
@@ -214,7 +214,7 @@ class BatchActions:
             counts = self._filter(run, name, threshold, visitor)
             after = sum(run.class_counts().values())
         except TROUBLE as error:
-            return render.status("error", str(error))
+            return render.status("error", explain(error))
         photos = f"{counts.done} of {counts.done + counts.empty} photos"
         words = f"{before} boxes became {after}, on {photos}"
         return render.status("ok", words, threshold_notes(run))
@@ -224,7 +224,7 @@ class BatchActions:
         try:
             return status_of(self.runs.open(name, visitor), self.runs.job(name, visitor))
         except (RunError, OSError, sqlite3.Error) as error:
-            return render.status("error" if name else "idle", str(error))
+            return render.status("error" if name else "idle", explain(error))
 
     def refresh(self, name: str | None, visitor: gr.Request) -> RunOutputs:
         """The list of runs again, and the chosen one's status and table."""

@@ -72,7 +72,7 @@ def find(inputs: GalleryInputs, may: Permissions) -> GalleryPage | Trouble:
     try:  # captions may name photos of other folders
         may.files(row.photo.file for row in rows)
     except ValueError as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
     return GalleryPage(rows, number, pages, total)
 
 

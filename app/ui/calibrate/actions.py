@@ -16,7 +16,7 @@ from app.ui.shared.events import SKIP
 from app.ui.shared.projects import Project, connected, number
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
-from app.ui.shared.trouble import TROUBLE
+from app.ui.shared.trouble import TROUBLE, explain
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CalibrateActions:
             tasks = tuple(pull(connected(connection), number(project), on_progress=on_progress))
             found = proposals_of(tasks, precision)
         except TROUBLE as error:
-            return CalibrateOutputs(status=render.status("error", str(error)))
+            return CalibrateOutputs(status=render.status("error", explain(error)))
         if not tasks:
             text = "No labels yet: labelers have to submit tasks that began as predictions."
             return CalibrateOutputs(status=render.status("hint", text))
@@ -98,7 +98,7 @@ class CalibrateActions:
                 )
             applied = apply_to_run(opened, found.proposals, connected(connection), number(project))
         except TROUBLE as error:
-            return render.status("error", str(error))
+            return render.status("error", explain(error))
         counts = applied.counts
         photos = f"{counts.done} of {counts.done + counts.empty} photos"
         return render.status(

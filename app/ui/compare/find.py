@@ -98,7 +98,7 @@ def prepare(detectors: Detectors, inputs: CompareInputs, may: Permissions) -> Pr
         words = (inputs.words[0], inputs.words[1] or inputs.words[0])
         a, b = (_side(detectors, inputs, "AB"[index], words[index], index) for index in (0, 1))
     except (DetectorError, VocabularyError, ValueError) as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
     return Prepared(tuple(paths), (a, b))
 
 

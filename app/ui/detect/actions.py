@@ -110,7 +110,7 @@ class Actions:
         try:
             text = with_thresholds(prompts, rows)
         except VocabularyError as error:
-            return self._show_trouble(Trouble(str(error)), session.source, session.source)
+            return self._show_trouble(Trouble.of(error), session.source, session.source)
         shown = self.refilter(session, text, *controls)
         return shown._replace(prompts=text)
 

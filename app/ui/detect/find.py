@@ -73,11 +73,11 @@ def find(
     try:
         settings = inputs.controls.settings(engine.defaults)
     except (TypeError, ValueError) as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
     try:
         return engine.detect(inputs.photo, inputs.prompts, settings, progress=progress)
     except (ImageError, VocabularyError, DetectorError) as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def coco_of(engine: Engine, source: str, result: Result) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def connect(open_connection: Callable[[], Connection]) -> Connected | Trouble:
         connection = open_connection()
         return Connected(connection, connection.check())
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def check(place: Place, on_progress: OnProgress) -> Sequence[Checked] | Trouble:
@@ -118,7 +118,7 @@ def check(place: Place, on_progress: OnProgress) -> Sequence[Checked] | Trouble:
         images = TaskImages(place.server, document_root=place.folder)
         return check_images(place.server, place.number, images, on_progress=on_progress)
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def make_project(
@@ -133,7 +133,7 @@ def make_project(
             return MadeProject(there, False, config)
         return MadeProject(create_run_project(run, server, title), True, config)
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def make_tasks(
@@ -167,7 +167,7 @@ def make_tasks(
         report = create_local_tasks(place.server, place.number, refs, place.folder, on_progress)
         return MadeTasks(report, ())
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def dry_run(
@@ -184,7 +184,7 @@ def dry_run(
             on_progress=on_progress,
         )
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def add_labels(connection: Connection | None, made: Plan | None) -> Sequence[str] | Trouble:
@@ -199,7 +199,7 @@ def add_labels(connection: Connection | None, made: Plan | None) -> Sequence[str
         server.write("PATCH", f"/api/projects/{made.project}/", json=change)
         return made.labels.missing
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def carry_out(
@@ -211,7 +211,7 @@ def carry_out(
             raise LabelStudioError("make a dry run first")
         return push(made, connected(connection), on_progress)
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def rank(
@@ -235,4 +235,4 @@ def rank(
             ranked = by_threshold(run, tasks)
         return write_queue(ranked, server, project, run.model_version, on_writing)
     except TROUBLE as error:
-        return Trouble(str(error))
+        return Trouble.of(error)

@@ -176,9 +176,9 @@ def place(text: str) -> Path:
         with suppress(PermissionError):  # a path all the same, and no more is said of it
             path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # ~nobody, thousands of letters, …
-        raise AccessError(f"{text[:80]!r} is no path ({error}); check it") from error
+        raise AccessError(f"“{text[:80]}” is no path; check it") from error
     if "\0" in text:
-        raise AccessError(f"{text[:80]!r} is no path; check it")
+        raise AccessError(f"“{text[:80]}” is no path; check it")
     return path
 
 

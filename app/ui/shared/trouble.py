@@ -28,3 +28,15 @@ class Trouble:
     """Why there is no result; the words say what to do."""
 
     message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Trouble:
+        """The trouble that an error makes."""
+        return cls(explain(error))
+
+
+def explain(error: Exception) -> str:
+    """An error in words for people: those of the file system without their numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

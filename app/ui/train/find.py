@@ -44,7 +44,7 @@ def find_runs(root: str, may: Permissions) -> dict[str, Path] | Trouble:
         may.paths([place])
         runs = find_training_runs(Path(place).expanduser())
     except ValueError as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
     above = runs[0].parent
     return {str(run.relative_to(above) if run.is_relative_to(above) else run): run for run in runs}
 
@@ -55,7 +55,7 @@ def open_run(folder: str, may: Permissions) -> TrainingRun | Trouble:
         may.paths([folder])
         return read_run(Path(folder))
     except ValueError as error:
-        return Trouble(str(error))
+        return Trouble.of(error)
 
 
 def open_snapshot(folder: str, chosen: str, may: Permissions) -> Snapshot | Trouble:
