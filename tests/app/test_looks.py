@@ -74,7 +74,8 @@ def test_times_are_measured_and_never_made_up(looking_engine: Engine) -> None:
     engine.measure(COFFEE, "cup")
     fast, thorough = engine.milliseconds_of("fast"), engine.milliseconds_of("thorough")
     assert fast is not None and thorough is not None and 0 < fast < thorough
-    assert f"{fast:.0f} ms" in describe(engine) and f"{thorough:.0f} ms" in describe(engine)
+    assert f"fast {fast:,.0f} ms" in describe(engine)
+    assert f"thorough {thorough:,.0f} ms" in describe(engine)
     assert engine.facts()["milliseconds_of_looks"] == {"fast": fast, "thorough": thorough}
 
 

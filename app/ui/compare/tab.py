@@ -95,7 +95,9 @@ def build(engine: Engine, access: Access, folder: Path) -> Followed:
         sample = gr.Button("Try the sample", elem_id="compare-sample", scale=1, min_width=90)
         link = gr.Button("Copy link", elem_id="compare-link", scale=1, min_width=90)
     status = gr.HTML(
-        render.status("idle", "See what other words, another template or checkpoint change."),
+        render.status(
+            "idle", "See what other words, another template, checkpoint or fewer looks change."
+        ),
         elem_id="compare-status",
     )
     with gr.Row(equal_height=False, elem_id="compare-results"):

@@ -32,18 +32,15 @@ def looks_choice(engine: Engine, name: str) -> gr.Radio:
 
 
 def describe(engine: Engine) -> str:
-    """What each looks at, and how long that takes on this machine."""
+    """How often each looks, and how long that takes on this machine."""
     count = len(engine.sides("thorough"))
+    times = {1: "once", 2: "twice"}.get(count, f"{count} times")
     return (
-        f"Thorough looks {_times(count)} at a photo ({_measured(engine, 'thorough')}) and finds "
-        f"more; fast looks once ({_measured(engine, 'fast')})."
+        f"Thorough looks {times} at a photo and finds more; fast looks once. On this machine: "
+        f"thorough {_measured(engine, 'thorough')}, fast {_measured(engine, 'fast')}."
     )
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _measured(engine: Engine, looks: Looks) -> str:
     milliseconds = engine.milliseconds_of(looks)
-    return "not measured yet" if milliseconds is None else f"{milliseconds:.0f} ms on this machine"
+    return "not measured yet" if milliseconds is None else f"{milliseconds:,.0f} ms"

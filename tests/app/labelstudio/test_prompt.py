@@ -14,7 +14,7 @@ from PIL import Image
 from app.box import Box
 from app.engine import Engine
 from app.labelstudio.api.image_reader import TaskImages
-from app.labelstudio.backend.detection import detect_inside
+from app.labelstudio.backend.detection import detect, detect_inside
 from app.labelstudio.backend.http import build_backend
 from app.labelstudio.backend.learned_state import LearnedState
 from app.labelstudio.backend.service import Backend
@@ -188,6 +188,20 @@ def test_a_drawn_rectangle_is_answered_inside_it_with_its_label(
         centre = value["x"] + value["width"] / 2, value["y"] + value["height"] / 2
         assert x <= centre[0] <= x + w and y <= centre[1] <= y + h
         assert answer["result"][0]["original_width"] == 640
+
+
+def test_fast_looks_are_one_pass_and_another_version(looking_engine: Engine) -> None:
+    connection, found = Desk().connect(), []
+    for settings in (DEFAULTS, DetectSettings(looks="fast")):
+        images = TaskImages(connection)
+        made = Backend(lambda: looking_engine.predictor, images, connection, settings=settings)
+        list(made.predict([], CONFIG, "0"))
+        before = looking_engine.image_passes
+        detect(
+            looking_engine.predictor, Image.new("RGB", (64, 64)), Vocabulary.of(["cat"]), settings
+        )
+        found.append((looking_engine.image_passes - before, "+fast" in version(made, CONFIG)))
+    assert found == [(3, False), (1, True)]
 
 
 class Finds:
