@@ -239,5 +239,5 @@ class Job:
             self._phase = "cancelled" if self._cancelled.is_set() else "finished"
         except Exception as error:
             log.exception("detection job stopped")
-            self._problem = f"{type(error).__name__}: {error}"
+            self._problem = str(error) or type(error).__name__
             self._phase = "broken"
