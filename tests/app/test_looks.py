@@ -141,6 +141,6 @@ def test_a_link_restores_the_looks(looking_engine: Engine, tmp_path: Path) -> No
     link = Link.read(dict(query))
     assert link is not None and link.settings["looks"] == "fast"
     followed = actions.follow(link, HERE)
-    assert tuple(followed[:5]) == (0.02, 0.6, 100, 1, "fast")
+    assert tuple(followed[:5]) == (0.02, 0.6, 300, 1, "fast")
     older = actions.follow(Link("detect", link.photo, "cup", {}), HERE)
     assert older[4] == "thorough"
