@@ -67,12 +67,15 @@ def export_onnx(
 
     Args:
         predictor: the model, and the cache of its text embeddings.
-        prompts: as for `Predictor.predict`, as are `threshold`, `nms_iou` and `max_boxes`.
+        prompts: as for `Predictor.predict`.
         file: where to write.
         canvas: width and height, multiples of 32; None for a square of the model's own size. The
             head's norms see all of it, so only a canvas as `letterbox` makes it, without room to
             spare, gives the boxes of `Predictor.predict` with its long side as `size`; the file
             looks once.
+        threshold: as in `DetectSettings`.
+        nms_iou: as in `DetectSettings`.
+        max_boxes: as in `DetectSettings`.
 
     Raises:
         VocabularyError: prompts that cannot be used.

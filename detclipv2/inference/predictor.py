@@ -192,9 +192,11 @@ class Predictor:
 
         Args:
             images: pictures; taken one by one as results are asked for.
-            prompts: as for `predict`, as are `settings` and `changes`. They are checked at once.
+            prompts: as for `predict`; checked at once.
+            settings: as for `predict`; checked at once.
             on_error: called with a picture that cannot be used and the reason, after which the
                 next follows; without it the ImageError is raised.
+            changes: fields of `settings` to change.
         """
         vocabulary, settings = self._reader.checked(prompts), replace(settings, **changes)
 
@@ -302,8 +304,10 @@ class Predictor:
     def _compared(
         self, encoded: EncodedImage, vocabulary: Vocabulary, floor: float, template: str | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,) of the
-        anchors that can reach `floor` or the threshold of a class."""
+        """The anchors that can reach `floor` or the threshold of a class.
+
+        Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,).
+        """
         concepts = self.encode_texts(vocabulary.texts, template)
         regions, own = encoded.regions, vocabulary.thresholds.values()
         raw = float(self.calibration.inverse(torch.tensor(min((floor, *own)))))
@@ -393,6 +397,8 @@ class Predictor:
         return align(self.model, encoded, phrases, concepts, settings or AlignSettings(), caption)
 
     def similarity_maps(self, encoded: EncodedImage, phrases: Sequence[str]) -> list[Tensor]:
-        """How like each of P phrases every place of the pyramid is: (P, h, w) a level; see
-        `alignment.similarity_maps`."""
+        """How like each of P phrases every place of the pyramid is: (P, h, w) a level.
+
+        See `alignment.similarity_maps`.
+        """
         return similarity_maps(self.model, encoded, self.encode_texts(phrases))

@@ -137,7 +137,9 @@ class ScoreTable:
         """What `Predictor.detect` gives with these settings.
 
         Args:
-            threshold: as for `postprocess.select`, as are `nms_iou` and `max_boxes`.
+            threshold: as for `postprocess.select`.
+            nms_iou: as for `postprocess.select`.
+            max_boxes: as for `postprocess.select`.
             vocabulary: as for `candidates`.
         """
         check_settings(threshold, nms_iou, max_boxes)

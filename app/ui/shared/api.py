@@ -49,8 +49,11 @@ class Detected(TypedDict):
 
 
 class Model(TypedDict):
-    """/info: name, hex digest of the weights, long side of what it sees in pixels, those of all its
-    looks at a photo, device, and what runs the image tower there."""
+    """The answer of /info.
+
+    Name, hex digest of the weights, long side of what it sees in pixels, those of all its looks at
+    a photo, device, and what runs the image tower there.
+    """
 
     model: str
     checkpoint: str
