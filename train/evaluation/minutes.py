@@ -105,12 +105,14 @@ def review(
 ) -> tuple[Effort, ClassCounts]:
     """One photo's boxes, as `labeling.verdicts.verdicts` takes them, of `count` classes."""
     found, added = verdicts(boxes, classes, truth, truth_classes)
-    stays = np.array([one in ("kept", "moved") for one in found], bool)
-    shown, right, there = (
-        np.bincount(c, minlength=count) for c in (classes, classes[stays], truth_classes)
+    stay = np.array([one in ("kept", "moved") for one in found], bool)
+    counts = ClassCounts(
+        np.bincount(classes, minlength=count),
+        np.bincount(classes[stay], minlength=count),
+        np.bincount(truth_classes, minlength=count),
     )
     effort = Effort.of(found, cost) + Effort(added=added, cost=cost)
-    return effort, ClassCounts(shown, right, there)
+    return effort, counts
 
 
 def minutes(
