@@ -148,7 +148,7 @@ def _of_set(
     names = [prompt_of(category)[0] for category in truth["categories"]]
     random = np.random.default_rng(seed)
     lengths = [length for length in LENGTHS if length < len(names)]
-    questions = [np.arange(len(names))]
+    questions: list[NDArray[np.int64]] = [np.arange(len(names))]
     for length in lengths:
         drawn = (random.choice(len(names), length, replace=False) for _ in range(lists))
         questions += [np.sort(indices) for indices in drawn]
