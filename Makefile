@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin: they would take the cores from those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint bench label-studio clean
+.PHONY: demo test test-slow lint bench api label-studio clean
 
 demo: $(READY)
 	$(BIN)/python -m app $(ARGS)
@@ -31,6 +31,9 @@ label-studio: $(LS_READY)
 
 bench: $(READY)
 	$(BIN)/python -m train.benchmark $(ARGS)
+
+api: $(READY)
+	$(BIN)/python -m tests.api_pages build/api
 
 clean:
 	rm -rf $(VENV) $(LS_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -63,7 +63,7 @@ class _ThreadClient:
     sockets: list[socket.socket] = field(default_factory=list)
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's trace: every socket that is opened."""
+        """Every socket that is opened, as httpcore traces it."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self.sockets = [one for one in self.sockets if one.fileno() >= 0]
             self.sockets.append(info["return_value"].get_extra_info("socket"))

@@ -1,5 +1,8 @@
-"""SQLite files of one's own. To make one and to open one are two acts: what is gone is missed,
-and a file of somebody else's is never written into."""
+"""SQLite files of one's own.
+
+To make one and to open one are two acts: what is gone is missed, and a file of somebody else's is
+never written into.
+"""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "config": set(),
         "geometry": set(),
         "datasets": set(),
+        "labeling": {"geometry"},
         "learning": {"geometry"},
         "nn": {"base", "config"},
         "model": {"config", "geometry", "nn"},

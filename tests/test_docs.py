@@ -15,7 +15,7 @@ from app.cli import build_parser
 from tests.places import REPO
 
 DOCUMENTS = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
-LOG = "research_log.md"
+LOG, MOVES = "research_log.md", "moves.md"
 
 
 def commands(document: Path) -> list[str]:
@@ -81,7 +81,7 @@ def test_commands_and_their_options_exist(command: str) -> None:
 
 def test_pages_name_modules_and_files_that_exist() -> None:
     for document in DOCUMENTS:
-        if document.name in (LOG, "prompts.md"):
+        if document.name in (LOG, MOVES, "prompts.md"):
             continue
         for name in set(
             re.findall(r"`((?:app|detclipv2|train)(?:/[\w.]+)+/?)`", document.read_text())
@@ -95,3 +95,23 @@ def test_pages_name_modules_and_files_that_exist() -> None:
                 or path.with_suffix(".py").is_file()
                 or parent.with_suffix(".py").is_file()
             ), f"{document.name}: {name}"
+
+
+def test_the_list_of_moves_names_places_that_exist() -> None:
+    rows = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", (REPO / "docs" / MOVES).read_text(), re.M)
+    assert len(rows) > 100
+    assert [new for _, new in rows if not (REPO / new).exists()] == []
+    assert [old for old, _ in rows if (REPO / old).exists()] == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_pages_of_the_library_show_every_public_name(tmp_path: Path) -> None:
+    import detclipv2
+    from tests.api_pages import modules, write
+
+    assert {"detclipv2.model", "detclipv2.nn.head", "detclipv2.nano.tower"} <= {*modules()}
+    write(tmp_path, ["detclipv2", "detclipv2.serving"])
+    page = (tmp_path / "detclipv2.html").read_text()
+    for name in detclipv2.__all__:
+        assert f'id="{name}"' in page, name
+    assert "lowest score of classes without a threshold" in page

@@ -57,7 +57,7 @@ def _graph(modules: dict[str, Path]) -> dict[str, set[str]]:
     return graph
 
 
-def _rooms(package: str) -> dict[str, set[str]]:
+def rooms_of(package: str) -> dict[str, set[str]]:
     """Room → other rooms that its files import."""
     modules = _modules(package)
     rooms: dict[str, set[str]] = {room_of(package, file): set() for file in modules.values()}
@@ -130,7 +130,7 @@ def test_only_the_ui_imports_gradio_and_no_network_runs_for_label_studio() -> No
 
 @pytest.mark.parametrize("package", sorted(ROOMS))
 def test_rooms_import_as_the_table_says(package: str) -> None:
-    found = _rooms(package)
+    found = rooms_of(package)
     assert found.keys() == ROOMS[package].keys(), "every folder has a line in the table"
     for room, others in found.items():
         assert others <= ROOMS[package][room], f"{room} imports {others - ROOMS[package][room]}"
@@ -139,7 +139,7 @@ def test_rooms_import_as_the_table_says(package: str) -> None:
 @pytest.mark.parametrize("package", sorted(ROOMS))
 def test_no_circles_of_files_or_rooms(package: str) -> None:
     assert _circle(_graph(_modules(package))) == []
-    assert _circle(_rooms(package)) == []
+    assert _circle(rooms_of(package)) == []
     assert _circle(ROOMS[package]) == [], "the table itself"
 
 
@@ -154,3 +154,10 @@ def test_the_papers_code_knows_nothing_beyond_the_paper() -> None:
 def test_circles_are_found() -> None:
     assert _circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_the_picture_of_the_layers_is_of_today() -> None:
+    from tests.layers import current
+
+    stored = (REPO / "docs/layers.svg").read_text()
+    assert stored == current(), "python -m tests.layers > docs/layers.svg"

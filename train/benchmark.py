@@ -1,4 +1,6 @@
-"""Speed as ratios within one run: python -m train.benchmark [--model nano] [--threads N] [--only P]
+"""Speed as ratios within one run.
+
+    python -m train.benchmark [--model nano] [--threads N] [--only P]
 
 Absolute times are this machine's of this moment; the ratios are what to quote. Every pair is timed
 in turn, and the median of the rounds counts.

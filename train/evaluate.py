@@ -4,11 +4,13 @@
     python -m train.evaluate CHECKPOINT --protocol coco --annotations F --images D [--out F]
     python -m train.evaluate CHECKPOINT --protocol lvis --annotations F --images D [--out F]
     python -m train.evaluate CHECKPOINT --protocol odinw --config F [--out F]
+    python -m train.evaluate CHECKPOINT --protocol minutes SET[:PART] [SET[:PART] …] [--out F]
 
 The first is OV-mini: a COCO-format development set with AP50 by class group, six sets never trained
 on, phrase recall on flickr8k val. LVIS prints the fixed and the ordinary AP; minival and val differ
-by the annotation file. Instead of CHECKPOINT, `--detector transformers:FOLDER_OR_HUB_ID` takes any
-zero-shot detector of that library.
+by the annotation file. minutes tells what pre-labels at the defaults save people who draw boxes; a
+SET is a folder with `instances.json` and `images/`, a PART a split, or odd or even ids. Instead of
+CHECKPOINT, `--detector transformers:FOLDER_OR_HUB_ID` takes any zero-shot detector of that library.
 
 With --out FILE.json the boxes of every photo are kept in FILE.rows while it runs: the same command
 again goes on after the last photo. `torchrun --nproc-per-node N -m train.evaluate …` shares them.
@@ -22,13 +24,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
-from train.evaluation import protocols
+from detclipv2.serving import DEFAULTS
+from train.evaluation import minutes, protocols
 from train.evaluation.detector_sweep import Sweep, lowest_score
 from train.evaluation.ov_mini import evaluate, open_detector, table
 from train.evaluation.prompts_with_definitions import Enrich, enrichment
@@ -65,6 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 detector, options.root, options.size, options.tiles
             )
             shown = table
+        elif options.protocol == "minutes":
+            if processes.size > 1:
+                raise SystemExit("minutes are told by one process: evaluate them without torchrun")
+            asked = replace(DEFAULTS, size=options.size, tiles=options.tiles)
+            figures, shown = minutes.minutes(detector, options.sets, asked), minutes.table
         else:
             sweep = _sweep(options, detector, processes)
             try:
@@ -85,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.out, figures)
-        if options.protocol != "ov-mini" and not options.keep_rows:
+        if options.protocol in _BOXES and not options.keep_rows:
             shutil.rmtree(options.out.with_suffix(".rows"), ignore_errors=True)
 
 
@@ -118,10 +127,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "places",
         nargs="*",
         metavar="CHECKPOINT ROOT",
-        help='"nano" or a checkpoint folder; the folder of OV-mini',
+        help='"nano" or a checkpoint folder; the folder of OV-mini, or the sets of minutes',
     )
     parser.add_argument("--detector", help="instead of CHECKPOINT, also transformers:FOLDER_OR_ID")
-    parser.add_argument("--protocol", choices=("ov-mini", *_BOXES), default="ov-mini")
+    parser.add_argument("--protocol", choices=("ov-mini", "minutes", *_BOXES), default="ov-mini")
     parser.add_argument("--annotations", type=Path, help="JSON file of COCO or LVIS")
     parser.add_argument("--images", type=Path, help="folder of its photos")
     parser.add_argument("--config", type=Path, help="JSON or Python list of ODinW sets")
@@ -157,12 +166,23 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         if not places:
             parser.error("give a checkpoint, or --detector")
         options.detector = places.pop(0)
-    wanted = {"ov-mini": (), "odinw": ("config",)}.get(options.protocol, ("annotations", "images"))
-    if missing := [f"--{name}" for name in wanted if getattr(options, name) is None]:
+    wanted = {"coco": ("annotations", "images"), "odinw": ("config",)}
+    wanted["lvis"] = wanted["coco"]
+    names = wanted.get(options.protocol, ())
+    if missing := [f"--{name}" for name in names if getattr(options, name) is None]:
         parser.error(f"--protocol {options.protocol} needs {' and '.join(missing)}")
-    if len(places) != (options.protocol == "ov-mini"):
+    options.root, options.sets = None, []
+    if options.protocol == "minutes":
+        try:
+            options.sets = [minutes.LabeledSet.parse(place) for place in places]
+        except ValueError as error:
+            parser.error(str(error))
+        if not places:
+            parser.error("minutes needs at least one set: a folder with instances.json and images/")
+    elif len(places) != (options.protocol == "ov-mini"):
         parser.error("OV-mini needs its folder" if not places else f"{places[-1]!r} is too much")
-    options.root = Path(places[0]) if places else None
+    else:
+        options.root = Path(places[0]) if places else None
     return options
 
 

@@ -1,4 +1,6 @@
-"""Pack a data set into sharded tars: python -m train.pack KIND SOURCE… --out DIR
+"""Pack a data set into sharded tars.
+
+    python -m train.pack KIND SOURCE… --out DIR
 
 Kinds and their sources:
 {kinds}

@@ -1,4 +1,6 @@
-"""Train an experiment: python -m train.pretrain CONFIG [--smoke] [--plan] [key=value …]
+"""Train an experiment.
+
+    python -m train.pretrain CONFIG [--smoke] [--plan] [key=value …]
 
 CONFIG names an experiment: a function of a module of train/configs, for example paper:t_o365_cc3m,
 or a stage of train/nano/stages.py, for example nano:boxes. The same command in the same `out`

@@ -170,8 +170,10 @@ class BrowseRun:
             return _aligned(db, row)
 
     def vocabulary(self, least: float, limit: int = 1000) -> list[tuple[str, int, float, float]]:
-        """The noun phrases, the most frequent first: text, photos, share without a region, mean
-        evidence."""
+        """The noun phrases, the most frequent first.
+
+        Each with its text, photos, share without a region and mean evidence.
+        """
         with self._open() as db:
             rows = db.execute(
                 "SELECT key, count(DISTINCT photo) AS photos, avg(evidence < ?), avg(evidence) "

@@ -10,9 +10,8 @@ import numpy as np
 
 from app.box import Box
 from app.runs.store import Run
-
-MATCH_IOU = 0.5
-"""Two boxes that overlap at least so much are about the same thing."""
+from detclipv2.labeling.matching import MATCH_IOU
+from detclipv2.labeling.matching import match as pairs
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,8 @@ def iou(a: Sequence[Box], b: Sequence[Box]) -> np.ndarray[Any, Any]:
 
 def match(a: Sequence[Box], b: Sequence[Box], least: float = MATCH_IOU) -> list[tuple[int, int]]:
     """Pairs of indices, each box in at most one; same name first, then the highest overlap."""
-    overlap = iou(a, b)
-    pairs = [
-        (a[i].name != b[j].name, -overlap[i, j], i, j)
-        for i, j in zip(*np.nonzero(overlap >= least), strict=True)
-    ]
-    used_a: set[int] = set()
-    used_b: set[int] = set()
-    found = []
-    for _, _, i, j in sorted(pairs):
-        if i not in used_a and j not in used_b:
-            used_a.add(i)
-            used_b.add(j)
-            found.append((int(i), int(j)))
-    return found
+    same_name = np.array([[x.name == y.name for y in b] for x in a], bool)
+    return pairs(iou(a, b), same_name.reshape(len(a), len(b)), least)
 
 
 def compare_boxes(file_name: str, before: Sequence[Box], after: Sequence[Box]) -> Difference:

@@ -14,9 +14,9 @@ class SourceError(ValueError):
 
 
 def readable(path: str | Path) -> str:
-    """The path in characters that a ledger holds and a terminal shows.
+    r"""The path in characters that a ledger holds and a terminal shows.
 
-    Linux takes any bytes for a name. Those that are not UTF-8 are written like `\\xe9`; no file has
+    Linux takes any bytes for a name. Those that are not UTF-8 are written like `\xe9`; no file has
     this name, so the image fails, and is named.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -213,7 +213,10 @@ def settings_of(
 
     Args:
         engine: looks at the images.
-        prompts: see `RunSettings`, as are `floor`, `source` and `begun_by`.
+        prompts: see `RunSettings`.
+        floor: see `RunSettings`.
+        source: see `RunSettings`.
+        begun_by: see `RunSettings`.
         changes: what is asked for otherwise than by the engine's defaults.
 
     Raises:

@@ -75,8 +75,10 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
 
 
 def page_options() -> dict[str, Any]:
-    """Arguments of `gradio.mount_gradio_app` that belong to the page; nothing in them needs the
-    internet."""
+    """Arguments of `gradio.mount_gradio_app` that belong to the page.
+
+    Nothing in them needs the internet.
+    """
     return {
         "theme": theme(),
         "css": (_HERE / "page.css").read_text(encoding="utf-8") + detect_tab.sample_css(),

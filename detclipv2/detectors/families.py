@@ -1,5 +1,6 @@
-"""The families of transformers' zero-shot detectors: what runs once a picture, what once a list of
-words, and how a score comes about.
+"""The families of transformers' zero-shot detectors.
+
+What runs once a picture, what once a list of words, and how a score comes about.
 
 Only what the model classes offer in public is called; nothing is decoded back into text.
 """
@@ -156,8 +157,10 @@ class GroundingDino:
 
 
 class OmDetTurbo:
-    """OmDet-Turbo (Zhao et al. 2024): the words meet the picture in the decoder, and the decoder
-    reads a sentence with all names, of which too many would be cut off."""
+    """OmDet-Turbo (Zhao et al. 2024): the words meet the picture in the decoder.
+
+    The decoder reads a sentence with all names, of which too many would be cut off.
+    """
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._model = model

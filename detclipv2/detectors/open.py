@@ -27,8 +27,9 @@ def is_shipped(name: str) -> bool:
 def open_detector(
     source: str, *, device: str = "auto", lock: FairLock | None = None
 ) -> Detector[Any]:
-    """The detector of a shipped name ("nano"), of a checkpoint folder, or of a folder as
-    transformers saves them; `lock` is shared with other detectors, to take turns.
+    """The detector of a shipped name, a checkpoint folder, or a folder of transformers.
+
+    `lock` is shared with other detectors, to take turns.
 
     Raises:
         DetectorError: none of these, or it cannot be loaded; the message says what to do.

@@ -275,6 +275,8 @@ class Predictor(BaseDetector[EncodedImage]):
         return align(self.model, encoded, phrases, concepts, settings or AlignSettings(), caption)
 
     def similarity_maps(self, encoded: EncodedImage, phrases: Sequence[str]) -> list[Tensor]:
-        """How like each of P phrases every place of the pyramid is: (P, h, w) a level; see
-        `alignment.similarity_maps`."""
+        """How like each of P phrases every place of the pyramid is: (P, h, w) a level.
+
+        See `alignment.similarity_maps`.
+        """
         return similarity_maps(self.model, encoded, self.encode_texts(phrases))

@@ -80,8 +80,10 @@ class RegionScores:
     def _compared(
         self, encoded: EncodedImage, vocabulary: Vocabulary, concepts: Tensor, floor: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,) of the
-        anchors that can reach `floor` or the threshold of a class."""
+        """The anchors that can reach `floor` or the threshold of a class.
+
+        Boxes (A, 4) in pixels of the original, logits (A, T) and localisation (A,).
+        """
         regions, own = encoded.regions, vocabulary.thresholds.values()
         raw = float(self.calibration.inverse(torch.tensor(min((floor, *own)))))
         anchors = choose_anchors(regions.localisation, raw, self.anchor_share)

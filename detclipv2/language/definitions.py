@@ -38,7 +38,7 @@ class Definitions:
         self._settled = False
 
     def enrich(self, name: str) -> str:
-        """ "name, definition"; a name that has a comma already stays as it is."""
+        """Write "name, definition"; a name that has a comma already stays as it is."""
         return self.enrich_all([name])[0]
 
     def enrich_all(self, names: Sequence[str]) -> list[str]:

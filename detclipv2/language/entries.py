@@ -53,7 +53,7 @@ def brief(text: str, most: int = 60) -> str:
 
 
 def listed(words: Iterable[str], most: int = 5) -> str:
-    """Words in quotes for a note: 'cat', 'dog' …"""
+    """Words in quotes for a note, as 'cat', 'dog'."""
     shown = list(words)
     return ", ".join(f"'{brief(word)}'" for word in shown[:most]) + (" …" if shown[most:] else "")
 

@@ -68,7 +68,7 @@ def _unbulleted(rows: list[Row], notes: Notes) -> list[Row]:
 
 
 def _numbered_inline(rows: list[Row], notes: Notes) -> list[Row] | None:
-    """ "1. cat 2. dog" in one line: numbers one after the other, from 0 or 1 on."""
+    """Read "1. cat 2. dog" in one line: numbers one after the other, from 0 or 1 on."""
     if len(rows) != 1:
         return None
     row = rows[0]
@@ -104,7 +104,7 @@ def _ids(rows: list[Row], notes: Notes) -> list[Row] | None:
 
 
 def _indexed(rows: list[Row], notes: Notes) -> list[Row] | None:
-    """ "0: cat" in every line: by the numbers, as YOLO counts classes."""
+    """Read "0: cat" in every line: by the numbers, as YOLO counts classes."""
     found = [_INDEX.match(row.text) for row in rows]
     if not rows or not all(found):
         return None
@@ -123,7 +123,7 @@ def _indexed(rows: list[Row], notes: Notes) -> list[Row] | None:
 
 
 def _behind(rows: list[Row], notes: Notes) -> list[Row] | None:
-    """ "cat,0" or "cat: 0" in every line, by the numbers."""
+    """Read "cat,0" or "cat: 0" in every line, by the numbers."""
     if len(rows) < 2:
         return None
     found = []
@@ -140,7 +140,7 @@ def _behind(rows: list[Row], notes: Notes) -> list[Row] | None:
 
 
 def _number_behind(text: str) -> tuple[str, int] | None:
-    """ "cat, 0" as ("cat", 0). No single expression: runs of spaces made it quadratic."""
+    """Read "cat, 0" as ("cat", 0). No single expression: runs of spaces made it quadratic."""
     digits = _DIGITS_BEHIND.search(text, max(0, len(text) - 6))
     if digits is None:
         return None

@@ -178,7 +178,7 @@ class _Left:
 
 @lru_cache(maxsize=1)
 def _pipeline() -> Language:
-    """spaCy without the parts noun chunks do not need."""
+    """The spaCy pipeline without the parts noun chunks do not need."""
     try:
         import spacy
 

@@ -111,8 +111,9 @@ class Backbone(nn.Module):
 
 
 def check_architecture(name: str) -> None:
-    """Refuse names that are no architecture of timm's own, such as "hf-hub:owner/name", for which
-    timm would ask a hub.
+    """Refuse names that are no architecture of timm's own.
+
+    Such as "hf-hub:owner/name", for which timm would ask a hub.
 
     Raises:
         ValueError: such a name.

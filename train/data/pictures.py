@@ -54,8 +54,10 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def storable_kind(data: bytes) -> str | None:
-    """The extension of a picture that every decoder shows alike: a common format, upright, plain
-    RGB or grey. None for one that had better be encoded anew."""
+    """The extension of a picture that every decoder shows alike.
+
+    That is a common format, upright, plain RGB or grey. None for one that is better encoded anew.
+    """
     with identify(data) as image:
         plain = image.mode in ("RGB", "L") and _orientation(image) == 1
         return KINDS.get(image.format or "") if plain else None

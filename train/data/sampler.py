@@ -59,7 +59,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch: its canvas (width, height), and for each slot its photos: one, or four"""
+    """One batch: its canvas (width, height), and for each slot its photos: one, or four."""
 
     step: int
     canvas: tuple[int, int]

@@ -30,7 +30,9 @@ class ScaledBackprop:
         self._scaler = scaler
 
     def __call__(self, loss: Tensor) -> None:
+        """Accumulate the gradients of a scalar."""
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def resume(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Go on backwards from `tensors`, whose `gradients` are known."""
         torch.autograd.backward(list(tensors), list(gradients))

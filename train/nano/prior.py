@@ -130,6 +130,8 @@ def changed_tensors(backbone: Backbone, original: Backbone) -> list[str]:
 
 
 def _rounding(tensor: Tensor) -> Tensor:
-    """By how much a weight in eight bits may be off, with a little to spare; see
-    `nano.int8_weights`."""
+    """By how much a weight in eight bits may be off, with a little to spare.
+
+    See `nano.int8_weights`.
+    """
     return 0.51 * step_of(tensor) if tensor.ndim == 4 else tensor.new_zeros(())

@@ -1,4 +1,6 @@
-"""Does a larger batch of pairs cost memory? python -m train.profiling.pair_memory [--micro-batch N]
+"""Does a larger batch of pairs cost memory?
+
+    python -m train.profiling.pair_memory [--micro-batch N]
 
 Every batch size runs two steps of nano in a process of its own, since a process's peak never falls.
 """

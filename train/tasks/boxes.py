@@ -263,8 +263,11 @@ def box_losses(
 
 
 def untouched(regions: Regions) -> Tensor:
-    """Zero that depends on every output: data-parallel training wants all parameters to take part,
-    and not every data type reaches all of them (pairs give no boxes)."""
+    """Zero that depends on every output.
+
+    Data-parallel training wants all parameters to take part, and not every data type reaches all of
+    them (pairs give no boxes).
+    """
     outputs = (regions.boxes, regions.centerness, regions.foreground, regions.iou)
     return torch.stack([0 * x.sum() for x in outputs if x is not None]).sum()
 

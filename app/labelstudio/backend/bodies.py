@@ -22,7 +22,7 @@ _SECONDS = 60.0
 
 
 def _project(value: str | int | None) -> str:
-    """ "7.1699999999" is how the server writes project 7 and the time it was made."""
+    """Read "7.1699999999", which is how the server writes project 7 and the time it was made."""
     found = re.fullmatch(r"(\d{1,12})(\.\d{1,20})?", "0" if value in (None, "") else str(value))
     if found is None:
         raise ValueError("a project is a number")

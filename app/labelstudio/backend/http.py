@@ -40,7 +40,7 @@ def build_backend(
         backend: what answers.
         login: user and password of basic authentication, None for nobody to be asked.
         signer: gives Label Studio's webhooks the login; None leaves them as they are.
-        work: runs the predictions; None for one that answers before Label Studio gives up.
+        pool: runs the predictions; None for one that answers before Label Studio gives up.
     """
 
     async def allowed(

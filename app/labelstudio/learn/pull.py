@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +13,9 @@ from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.api.payload import Region, read_regions
 from app.progress import OnProgress, ignore_progress
 from app.runs.diff import iou
+from detclipv2.labeling.effort import Effort, Verdict
+from detclipv2.labeling.matching import match
 
-Verdict = Literal["kept", "moved", "renamed", "deleted", "added"]
-_VERDICTS: tuple[Verdict, ...] = ("kept", "moved", "renamed", "deleted", "added")
-
-MATCH_IOU = 0.5
-"""Least overlap at which a labeler's box is about the same thing as a predicted one."""
 SAME_IOU = 0.95
 """From here on a box counts as left where it was; the server rounds, and so does a mouse."""
 MAX_PAIRS = 25_000_000
@@ -82,23 +79,13 @@ def _review_image(
         )
     overlap = iou([region.box for region in before], [region.box for region in after])
     # one that was only turned is still the same thing, however little of it is left in its place
+    shape = overlap.shape
     same_region = np.array([[a.id == b.id != "" for b in after] for a in before], bool)
+    same_region = same_region.reshape(shape)
     unturned = iou([one.unturned for one in before], [one.unturned for one in after])
-    overlap = np.where(same_region.reshape(overlap.shape), np.maximum(overlap, unturned), overlap)
-    candidates = sorted(
-        (
-            before[i].box.name != after[j].box.name,
-            -overlap[i, j],
-            before[i].id != after[j].id,
-            int(i),
-            int(j),
-        )
-        for i, j in zip(*np.nonzero(overlap >= MATCH_IOU), strict=True)
-    )
-    matched: dict[int, int] = {}
-    for _, _, _, i, j in candidates:
-        if i not in matched and j not in matched.values():
-            matched[i] = j
+    overlap = np.where(same_region, np.maximum(overlap, unturned), overlap)
+    same_name = np.array([[a.box.name == b.box.name for b in after] for a in before], bool)
+    matched = dict(match(overlap, same_name.reshape(shape), tie=same_region))
     for i, region in enumerate(before):
         if i not in matched:
             yield Reviewed(task, "deleted", region.box, None)
@@ -110,8 +97,9 @@ def _review_image(
         if region.box.name != other.box.name:
             verdict = "renamed"
         yield Reviewed(task, verdict, region.box, other.box)
+    unmatched = {*range(len(after))} - {*matched.values()}
     for j, region in enumerate(after):
-        if j not in matched.values():
+        if j in unmatched:
             yield Reviewed(task, "added", None, region.box)
 
 
@@ -148,69 +136,6 @@ def pull(
             )
 
 
-@dataclass(frozen=True)
-class Effort:
-    """What the boxes spared the labelers, and the assumptions behind it.
-
-    Attributes:
-        kept: boxes left as they were.
-        moved: boxes dragged or resized.
-        renamed: boxes given another label.
-        deleted: boxes thrown away.
-        added: boxes the model had missed.
-        seconds_draw: assumed for drawing and naming one box from nothing.
-        seconds_move: assumed for mending one.
-        seconds_delete: assumed for deleting one.
-        seconds_check: assumed for looking at one and leaving it.
-    """
-
-    kept: int = 0
-    moved: int = 0
-    renamed: int = 0
-    deleted: int = 0
-    added: int = 0
-    seconds_draw: float = 7.0
-    seconds_move: float = 4.0
-    seconds_delete: float = 1.5
-    seconds_check: float = 0.8
-
-    @property
-    def minutes_without(self) -> float:
-        """Every box of the result drawn by hand."""
-        result = self.kept + self.moved + self.renamed + self.added
-        return result * self.seconds_draw / 60
-
-    @property
-    def minutes_with(self) -> float:
-        """What it took with the boxes there: checking all, mending some, drawing the missed."""
-        shown = self.kept + self.moved + self.renamed + self.deleted
-        return (
-            shown * self.seconds_check
-            + (self.moved + self.renamed) * self.seconds_move
-            + self.deleted * self.seconds_delete
-            + self.added * self.seconds_draw
-        ) / 60
-
-    @property
-    def minutes_saved(self) -> float:
-        """May be negative: bad boxes cost more than they spare."""
-        return self.minutes_without - self.minutes_with
-
-    def sentence(self) -> str:
-        """The estimate in words, with what it assumes."""
-        saved = self.minutes_saved
-        verb = "saved about" if saved >= 0 else "cost about"
-        return (
-            f"{self.kept} boxes kept, {self.moved} moved, {self.renamed} renamed, {self.deleted} "
-            f"deleted, {self.added} added by hand: {verb} {abs(saved):.1f} minutes of "
-            f"{self.minutes_without:.1f} (estimate: {self.seconds_draw:g} s to draw a box, "
-            f"{self.seconds_move:g} s to mend, {self.seconds_delete:g} s to delete, "
-            f"{self.seconds_check:g} s to check one)"
-        )
-
-
-def effort(reviewed: Sequence[ReviewedTask], **seconds: Any) -> Effort:
-    """Count verdicts; `seconds` replaces the assumptions by their names."""
-    verdicts = [box.verdict for task in reviewed for box in task.boxes]
-    counts: dict[str, Any] = {name: verdicts.count(name) for name in _VERDICTS}
-    return replace(Effort(**counts), **seconds)
+def effort(reviewed: Sequence[ReviewedTask]) -> Effort:
+    """What the boxes of these tasks spared their labelers."""
+    return Effort.of(box.verdict for task in reviewed for box in task.boxes)

@@ -95,8 +95,10 @@ class Plan:
 
     @property
     def switches(self) -> bool:
-        """Whether the project is set to show this version; never one that no task has, nor an
-        empty one for want of labels."""
+        """Whether the project is set to show this version.
+
+        Never one that no task has, nor an empty one for want of labels.
+        """
         there = bool(self.writes or self.skip) and not self.without_labels
         return there and (self.active != self.model_version or not self.shown)
 

@@ -253,8 +253,7 @@ class BatchActions:
         visitor: gr.Request,
         progress: gr.Progress = PROGRESS,
     ) -> ExportOutputs:
-        """A file of that format to download, and what is in it; folders are packed into a zip
-        archive.
+        """A file of that format to download, and what is in it; folders become a zip archive.
 
         The boxes are those of the slider: its threshold becomes the run's, as by `apply`.
         """

@@ -208,8 +208,10 @@ class BrowseActions:
         ).query()
 
     def follow(self, link: Link, visitor: gr.Request) -> Sequence[Any]:
-        """The tab as a link describes it: folder, filters, the phrase again, what `show`
-        gives, status, timer."""
+        """The tab as a link describes it.
+
+        Folder, filters, the phrase again, what `show` gives, status, timer.
+        """
         settings = link.settings
         name = str(settings.get("run", ""))
         run = next(

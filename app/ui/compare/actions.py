@@ -72,8 +72,10 @@ class CompareActions:
         progress: gr.Progress = PROGRESS,
         row: int = NO_ROW,
     ) -> Iterator[CompareOutputs]:
-        """Compare, showing what is done so far now and then, and `row` at the end; stops when
-        cancelled."""
+        """Compare, showing what is done so far now and then, and `row` at the end.
+
+        Stops when cancelled.
+        """
         inputs = CompareInputs(
             photo,
             folder,

@@ -27,8 +27,10 @@ Corners = tuple[float, float, float, float]
 
 
 def picture(result: Comparison, marked: Change | None = None) -> str:
-    """The photo with its changes drawn over it, all but the `marked` one faintly; every word is
-    escaped."""
+    """The photo with its changes drawn over it, all but the `marked` one faintly.
+
+    Every word is escaped.
+    """
     if result.error:
         return render.status("error", result.error)
     try:

@@ -50,8 +50,7 @@ class Access:
     token: str = field(default="", repr=False)
 
     def is_operator(self, visitor: gr.Request) -> bool:
-        """Whether the request comes from the page that was opened with this start's token, on this
-        machine."""
+        """Whether the request comes from a page on this machine with this start's token."""
         headers = getattr(visitor, "headers", None) or {}
         sent = str(headers.get(TOKEN_HEADER, ""))
         matches = hmac.compare_digest(sent.encode(), self.token.encode())

@@ -49,9 +49,12 @@ class Detected(TypedDict):
 
 
 class Model(TypedDict):
-    """/info: name, hex digest of the weights, long side of what it sees in pixels, those of all its
-    looks at a photo, device, what runs the image tower there, milliseconds of a photo from file to
-    boxes, and of the image tower alone by fast and thorough looks; None where not measured yet."""
+    """The answer of /info.
+
+    Name, hex digest of the weights, long side of what it sees in pixels, those of all its looks at
+    a photo, device, what runs the image tower there, milliseconds of a photo from file to boxes,
+    and of the image tower alone by fast and thorough looks; None where not measured yet.
+    """
 
     model: str
     checkpoint: str

@@ -10,8 +10,11 @@ from detclipv2.serving import Looks
 
 
 def looks_choice(engine: Engine, name: str) -> gr.Radio:
-    """The choice; its value is `DetectSettings.looks`. It is hidden where there is nothing to
-    choose. Its milliseconds are those measured when the page comes up."""
+    """The choice; its value is `DetectSettings.looks`.
+
+    It is hidden where there is nothing to choose. Its milliseconds are those measured when the page
+    comes up.
+    """
     choice = gr.Radio(
         [("Thorough", "thorough"), ("Fast", "fast")],
         value=engine.defaults.looks,

@@ -35,8 +35,10 @@ class Stops:
         self._asked.discard(visitor.session_hash)
 
     def progress_of(self, what: str, progress: gr.Progress, visitor: gr.Request) -> OnProgress:
-        """Moves the bar; raises `Stopped` in work once the visitor asked, be it while the work
-        waited in the queue."""
+        """Move the bar; raise `Stopped` in work once the visitor asked.
+
+        Also when the visitor asked while the work waited in the queue.
+        """
 
         def on_progress(done: int, total: int) -> None:
             progress((done, total), desc=what)

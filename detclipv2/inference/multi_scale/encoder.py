@@ -89,7 +89,8 @@ class MultiScaleEncoder:
         """The whole picture, and closer looks at it.
 
         Args:
-            picture: as for `first`, as is `size`, which is that of every tile, too.
+            picture: as for `first`.
+            size: as for `first`; it is that of every tile, too.
             tiles: along the long side; 1 for none. See `lay_tiles`.
             looks: "fast" for one look at the whole picture, beside the tiles.
         """

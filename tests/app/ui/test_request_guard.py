@@ -1,5 +1,7 @@
-"""Which requests the page's server answers: header tricks one by one, and a real browser that a
-foreign page drives."""
+"""Which requests the page's server answers.
+
+Header tricks one by one, and a real browser that a foreign page drives.
+"""
 
 from __future__ import annotations
 

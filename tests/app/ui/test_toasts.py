@@ -18,7 +18,7 @@ HOSTILE = '<h1>Log in again</h1><img src="http://evil.example/beacon">'
 
 
 def test_only_one_module_makes_toasts() -> None:
-    """gradio shows the message of `gr.Error`, `gr.Warning` and `gr.Info` as HTML."""
+    """HTML is how gradio shows the message of `gr.Error`, `gr.Warning` and `gr.Info`."""
     found = {
         file.name
         for file in UI.rglob("*.py")

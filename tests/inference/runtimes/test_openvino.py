@@ -274,7 +274,7 @@ def test_a_signal_ends_no_process_whose_towers_are_gone(tiny_checkpoint: Path) -
 def test_networks_that_are_made_ready_at_the_same_time_wait_for_each_other(
     spread_model: DetCLIPv2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torch traces one at a time: two threads that do so sometimes fail."""
+    """Networks are traced one at a time: two threads that do so sometimes fail."""
     models = [spread_model.for_inference() for _ in range(3)]
     start, alone = threading.Barrier(len(models)), threading.Lock()
     ready, met = [], []

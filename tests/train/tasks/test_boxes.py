@@ -105,7 +105,7 @@ def test_a_photo_without_boxes_adds_background_only(model: DetCLIPv2) -> None:
 
 
 def test_what_is_unsaid_changes_no_loss(model: DetCLIPv2) -> None:
-    """ "animal" on another photo neither rewards nor punishes the regions of a dog."""
+    """The word "animal" on another photo neither rewards nor punishes the regions of a dog."""
     views = [_view([[10, 10, 40, 44]], ["dog"]), _view([[8, 8, 50, 50]], ["animal"])]
     concepts = gather_concepts(views)
     regions, words, bias = model(torch.zeros(2, 3, 64, 64), concepts)

@@ -73,8 +73,10 @@ class Shards(Sequence[Sample]):
     @overload
     def __getitem__(self, index: slice) -> list[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """A sample with its encoded picture. One that is lost meanwhile is a pair without pixels,
-        which the loader skips."""
+        """A sample with its encoded picture.
+
+        One that is lost meanwhile is a pair without pixels, which the loader skips.
+        """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):

@@ -26,8 +26,11 @@ _CLASSES = 8
 
 @dataclass(frozen=True)
 class LvisFigures:
-    """AP in percent: over IoU 0.5–0.95, at 0.5, at 0.75, by the boxes' size and by the classes'
-    frequency in LVIS's training set (in under 10, under 100, or more photos); nan without boxes."""
+    """AP in percent: over IoU 0.5–0.95, at 0.5, at 0.75, by size of boxes and by frequency.
+
+    Classes are rare, common or frequent as they are in under 10, under 100, or more photos of
+    LVIS's training set; nan without boxes.
+    """
 
     ap: float
     ap50: float
@@ -51,8 +54,11 @@ def average_precision(truth: dict[str, Any], rows: Rows) -> LvisFigures:
 
 
 def _average_precision(truth: dict[str, Any], rows: Rows) -> LvisFigures:
-    """A few classes at a time, each in the photos that count for it: with all at once the pairs of
-    20,000 photos and 1,203 classes alone would take gigabytes, and nearly all of them are empty."""
+    """A few classes at a time, each in the photos that count for it.
+
+    With all at once the pairs of 20,000 photos and 1,203 classes alone would take gigabytes, and
+    nearly all of them are empty.
+    """
     images = {image["id"]: image for image in truth["images"]}
     boxes: dict[int, list[dict[str, Any]]] = defaultdict(list)
     counted: dict[int, set[int]] = defaultdict(set)
@@ -101,8 +107,10 @@ def _inside(rows: Rows, photos: set[int]) -> Rows:
 
 @contextlib.contextmanager
 def lent_numpy_float() -> Iterator[None]:
-    """Give numpy back the name `float` while lvis 0.5.3 runs, whose evaluation still asks for it;
-    numpy 1.24 took it away. Not for several threads."""
+    """Give numpy back the name `float` while lvis 0.5.3 runs.
+
+    Its evaluation still asks for it; numpy 1.24 took it away. Not for several threads.
+    """
     if hasattr(np, "float"):
         yield
         return

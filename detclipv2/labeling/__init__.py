@@ -1,0 +1,1 @@
+"""What pre-labels are worth to the people who check them."""

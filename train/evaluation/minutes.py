@@ -1,0 +1,275 @@
+"""What a detector's pre-labels would save people who draw boxes, at its defaults.
+
+Each photo is asked for all classes of its set, most of which are absent, as labelers' lists are. A
+simulated labeler keeps, moves, renames, deletes and adds boxes until the photo is as the truth has
+it, at the seconds of `labeling.effort.CostModel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from detclipv2.detectors.protocol import Detector
+from detclipv2.labeling.effort import COST, CostModel, Effort
+from detclipv2.labeling.verdicts import KEEP_IOU, verdicts
+from detclipv2.serving import DEFAULTS, DetectSettings
+from train.data.readers.coco import prompt_of, read_truth
+
+LENGTHS = (1, 3, 10, 30)
+"""Classes of the shorter lists that are drawn from a set's."""
+_LISTS = 10
+_RESAMPLES = 2000
+PARTS = ("train", "val", "test", "odd", "even")
+
+
+@dataclass(frozen=True)
+class LabeledSet:
+    """A COCO-format folder, or some of its photos.
+
+    Attributes:
+        name: as tables show it.
+        folder: with `instances.json` and `images/`.
+        part: a split, or "odd" or "even" ids; empty for all photos.
+    """
+
+    name: str
+    folder: Path
+    part: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> LabeledSet:
+        """Read FOLDER or FOLDER:PART.
+
+        Raises:
+            ValueError: an unknown part, or no data set in the folder.
+        """
+        folder, colon, part = text.rpartition(":")
+        if not colon:
+            folder, part = text, ""
+        elif part not in PARTS:
+            raise ValueError(f"{text!r}: the part must be one of {', '.join(PARTS)}")
+        if not (Path(folder) / "instances.json").is_file():
+            raise ValueError(f"{text!r}: {folder} has no instances.json")
+        return cls(f"{Path(folder).name}{colon}{part}", Path(folder), part)
+
+    def read(self) -> dict[str, Any]:
+        """COCO's dictionary, cut to the part.
+
+        Raises:
+            ValueError: the part has no photo, or no box.
+        """
+        ids = {"odd": 1, "even": 0}
+        split = self.part if self.part and self.part not in ids else None
+        truth = read_truth(self.folder / "instances.json", split)
+        if self.part in ids:
+            images = [one for one in truth["images"] if one["id"] % 2 == ids[self.part]]
+            kept = {one["id"] for one in images}
+            boxes = [one for one in truth["annotations"] if one["image_id"] in kept]
+            truth = {**truth, "images": images, "annotations": boxes}
+        if not truth["images"]:
+            raise ValueError(f"{self.folder} has no photo of {self.part!r}")
+        if not truth["annotations"]:
+            raise ValueError(f"{self.name} has no boxes: there is nothing to save")
+        return truth
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Boxes of a photo by class, each (K,) counts.
+
+    Attributes:
+        shown: predicted ones.
+        right: those of them that stay under their class, moved or not.
+        there: in the truth.
+    """
+
+    shown: NDArray[np.int64]
+    right: NDArray[np.int64]
+    there: NDArray[np.int64]
+
+
+def review(
+    boxes: NDArray[Any],
+    classes: NDArray[np.int64],
+    truth: NDArray[Any],
+    truth_classes: NDArray[np.int64],
+    count: int,
+    cost: CostModel = COST,
+) -> tuple[Effort, ClassCounts]:
+    """One photo's boxes, as `labeling.verdicts.verdicts` takes them, of `count` classes."""
+    found, added = verdicts(boxes, classes, truth, truth_classes)
+    stay = np.array([one in ("kept", "moved") for one in found], bool)
+    counts = ClassCounts(
+        np.bincount(classes, minlength=count),
+        np.bincount(classes[stay], minlength=count),
+        np.bincount(truth_classes, minlength=count),
+    )
+    effort = Effort.of(found, cost) + Effort(added=added, cost=cost)
+    return effort, counts
+
+
+def minutes(
+    detector: Detector[Any],
+    sets: Sequence[LabeledSet],
+    settings: DetectSettings = DEFAULTS,
+    *,
+    lists: int = _LISTS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What the pre-labels of each set save, with intervals over photos.
+
+    Args:
+        detector: the detector.
+        sets: exhaustively labelled.
+        settings: how it is asked; the defaults are what people get.
+        lists: shorter lists of classes that are drawn for each length of `LENGTHS`.
+        seed: of lists and intervals.
+
+    Returns:
+        JSON values: the cost model, and by set what `summary` gives, also by class and by length of
+        the list.
+    """
+    found = {one.name: _of_set(detector, one, settings, lists, seed) for one in sets}
+    mean = float(np.mean([one["saved"] for one in found.values()]))
+    return {"minutes": {"cost": str(COST), "keep_iou": KEEP_IOU, "sets": found, "mean": mean}}
+
+
+def _of_set(
+    detector: Detector[Any], one: LabeledSet, settings: DetectSettings, lists: int, seed: int
+) -> dict[str, Any]:
+    truth = one.read()
+    names = [prompt_of(category)[0] for category in truth["categories"]]
+    random = np.random.default_rng(seed)
+    lengths = [length for length in LENGTHS if length < len(names)]
+    questions: list[NDArray[np.int64]] = [np.arange(len(names))]
+    for length in lengths:
+        drawn = (random.choice(len(names), length, replace=False) for _ in range(lists))
+        questions += [np.sort(indices) for indices in drawn]
+    efforts: list[list[Effort]] = [[] for _ in questions]
+    counts: list[ClassCounts] = []
+    for path, boxes, classes in tqdm(list(_photos(truth, one.folder)), one.name, mininterval=5):
+        encoded = detector.encode_image(path, *settings.encoding)
+        for number, asked in enumerate(questions):
+            found = detector.detect(encoded, [names[index] for index in asked], settings)
+            assert found.class_id is not None
+            there = np.isin(classes, asked)
+            effort, of_class = review(
+                found.xyxy,
+                asked[found.class_id.astype(int)],
+                boxes[there],
+                classes[there],
+                len(names),
+            )
+            efforts[number].append(effort)
+            if number == 0:
+                counts.append(of_class)
+    # Of one photo all lists of a length count as one: they are not independent of each other.
+    pooled = {
+        length: [
+            sum(photo, Effort()) for photo in zip(*efforts[start : start + lists], strict=True)
+        ]
+        for start, length in zip(range(1, len(questions), lists), lengths, strict=True)
+    }
+    return {
+        "classes": len(names),
+        **summary(efforts[0], seed),
+        "by_class": _by_class(counts, names),
+        "by_length": {str(length): summary(photos, seed) for length, photos in pooled.items()},
+    }
+
+
+def _photos(
+    truth: Mapping[str, Any], folder: Path
+) -> Iterator[tuple[Path, NDArray[np.float64], NDArray[np.int64]]]:
+    """Each photo's file, boxes (M, 4) xyxy and classes (M,); crowds are no boxes."""
+    index = {category["id"]: k for k, category in enumerate(truth["categories"])}
+    of_photo: dict[Any, list[tuple[list[float], int]]] = {}
+    for one in truth["annotations"]:
+        if not one.get("iscrowd"):
+            x, y, width, height = one["bbox"]
+            corners = [x, y, x + width, y + height]
+            of_photo.setdefault(one["image_id"], []).append((corners, index[one["category_id"]]))
+    for record in truth["images"]:
+        boxes = of_photo.get(record["id"], [])
+        yield (
+            folder / "images" / record["file_name"],
+            np.array([box for box, _ in boxes], np.float64).reshape(-1, 4),
+            np.array([k for _, k in boxes], np.int64),
+        )
+
+
+def summary(photos: Sequence[Effort], seed: int = 0) -> dict[str, Any]:
+    """Totals over photos: minutes, the saved share in percent with its interval, precision, recall.
+
+    The 95 % interval is by resampling photos. Without boxes in the truth the share is 0.
+    """
+    total = sum(photos, Effort())
+    by_hand = np.array([one.minutes_without for one in photos])
+    saved = np.array([one.minutes_saved for one in photos])
+    chosen = np.random.default_rng(seed).integers(0, len(photos), (_RESAMPLES, len(photos)))
+    below = by_hand[chosen].sum(axis=1)
+    shares = 100 * saved[chosen].sum(axis=1)[below > 0] / below[below > 0]
+    low, high = np.percentile(shares, [2.5, 97.5]) if len(shares) else (0.0, 0.0)
+    right = total.kept + total.moved
+    return {
+        "photos": len(photos),
+        "minutes_by_hand": total.minutes_without,
+        "minutes_with": total.minutes_with,
+        "saved": _percent(total.minutes_saved, total.minutes_without),
+        "saved_interval": [float(low), float(high)],
+        "shown": total.shown / len(photos),
+        "precision": _percent(right, total.shown),
+        "recall": _percent(right, right + total.renamed + total.added),
+    }
+
+
+def _percent(part: float, whole: float) -> float:
+    return 100 * part / whole if whole else 0.0
+
+
+def _by_class(counts: Sequence[ClassCounts], names: Sequence[str]) -> dict[str, Any]:
+    shown, right, there = (
+        np.sum([getattr(photo, name) for photo in counts], axis=0)
+        for name in ("shown", "right", "there")
+    )
+    return {
+        name: {
+            "there": int(there[k]),
+            "shown": int(shown[k]),
+            "precision": _percent(right[k], shown[k]),
+            "recall": _percent(right[k], there[k]),
+        }
+        for k, name in enumerate(names)
+    }
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures as Markdown: a line a set, then its shorter lists."""
+    found = figures["minutes"]
+    lines = [
+        "| set | classes asked | boxes a photo | precision | recall | min by hand | min with "
+        "| saved % (95 %) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in found["sets"].items():
+        lines.append(_line(name, one["classes"], one))
+        lines += [_line(f"{name}, lists of", n, part) for n, part in one["by_length"].items()]
+    lines.append(f"| mean of {len(found['sets'])} sets | | | | | | | {found['mean']:+.1f} |")
+    note = f"{found['cost']}; a box is kept from IoU {found['keep_iou']:g} on"
+    return "\n".join([*lines, "", note])
+
+
+def _line(name: str, classes: int | str, one: Mapping[str, Any]) -> str:
+    low, high = one["saved_interval"]
+    return (
+        f"| {name} | {classes} | {one['shown']:.1f} | {one['precision']:.1f} | {one['recall']:.1f} "
+        f"| {one['minutes_by_hand']:.1f} | {one['minutes_with']:.1f} "
+        f"| {one['saved']:+.1f} ({low:+.1f} … {high:+.1f}) |"
+    )
