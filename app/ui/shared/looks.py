@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from app.engine import Engine
@@ -23,14 +25,9 @@ def looks_choice(engine: Engine, name: str) -> gr.Radio:
         elem_id=name,
         visible=engine.has_looks,
     )
-    gr.on(
-        None,
-        lambda: gr.Radio(info=describe(engine)),
-        None,
-        choice,
-        show_progress="hidden",
-        **PRIVATE,
-    )
+    if engine.has_looks:
+        refresh: dict[str, Any] = {"show_progress": "hidden", "queue": False, **PRIVATE}
+        gr.on(None, lambda: gr.Radio(info=describe(engine)), None, choice, **refresh)
     return choice
 
 
