@@ -18,6 +18,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from app.ui.detect.find import DetectControls
 from tests.places import DEMO, REPO
 
 COFFEE = DEMO / "coffee.jpg"
@@ -194,5 +195,5 @@ def test_only_these_endpoints_are_offered(client: Client) -> None:
     assert isinstance(offered, dict)
     assert set(offered["named_endpoints"]) == {"/align", "/compare", "/detect", "/info"}
     names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
-    assert names == ["photo", "prompts", "threshold", "nms_iou", "max_boxes", "tiles"]
+    assert names == ["photo", "prompts", *DetectControls._fields]
     json.dumps(offered)
