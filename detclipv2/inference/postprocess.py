@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import clip
-from detclipv2.geometry.nms import batched_nms, nms, soften
+from detclipv2.geometry.nms import nms, soften
 from detclipv2.inference.calibration import Calibration
+from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS
 
@@ -224,14 +225,13 @@ def select(
     passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
     boxes, scores = candidates.boxes[passing], candidates.scores[passing]
     classes = candidates.classes[passing]
-    kept = batched_nms(boxes, scores, classes, nms_iou)
-    scores[kept] = soften(boxes[kept], scores[kept], classes[kept], candidates.soft_nms)
-    kept = kept[scores[kept] >= thresholds[classes[kept]]]
-    kept = kept[scores[kept].argsort(descending=True, stable=True)][:max_boxes]
+    rules = Suppression(nms_iou, candidates.soft_nms)
+    kept, found = suppress(boxes, scores, classes, thresholds[classes], rules)
+    kept, found = kept[:max_boxes], found[:max_boxes]
     class_id = classes[kept].numpy()
     return sv.Detections(
         xyxy=boxes[kept].numpy(),
-        confidence=scores[kept].numpy(),
+        confidence=found.numpy(),
         class_id=class_id,
         data={"class_name": np.array(candidates.vocabulary.names)[class_id]},
     )
