@@ -21,6 +21,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "formats": {"base"},
         "runs": _DATA,
         "browse": _DATA,
+        "index": _DATA,
         "labelstudio": set(),
         "labelstudio/api": {*_DATA, "runs"},
         "labelstudio/learn": {*_DATA, "runs", "labelstudio/api"},

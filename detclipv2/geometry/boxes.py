@@ -55,6 +55,12 @@ def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
     return overlap / (area(a)[:, None] + area(b)[None] - overlap).clamp(min=_EPS)
 
 
+def coverage_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """Which share of the smaller box of every pair the two have in common: (N, M) in [0, 1]."""
+    smaller = torch.minimum(area(a)[:, None], area(b)[None])
+    return _intersection(a[:, None], b[None]) / smaller.clamp(min=_EPS)
+
+
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of pairs: (N, 4), (N, 4) → (N,) in [-1, 1] (Rezatofighi et al. 2019)."""
     overlap = _intersection(a, b)

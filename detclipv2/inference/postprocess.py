@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from detclipv2.geometry.boxes import clip
-from detclipv2.geometry.nms import batched_nms, nms, soften
+from detclipv2.geometry.nms import nms, soften
 from detclipv2.inference.calibration import Calibration
+from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
 
@@ -215,24 +216,25 @@ def select(
             f"threshold {float(thresholds.min()):g} is below the floor {candidates.floor:g} of "
             "these candidates; find them again with a lower floor"
         )
-    return suppress(candidates, thresholds, settings)
+    return select_above(candidates, thresholds, settings)
 
 
-def suppress(candidates: Candidates, thresholds: Tensor, settings: DetectSettings) -> sv.Detections:
+def select_above(
+    candidates: Candidates, thresholds: Tensor, settings: DetectSettings
+) -> sv.Detections:
     """`select` with the threshold of every returned class, (K,), none below the floor."""
     import supervision as sv
 
     passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
     boxes, scores = candidates.boxes[passing], candidates.scores[passing]
     classes = candidates.classes[passing]
-    kept = batched_nms(boxes, scores, classes, settings.nms_iou)
-    scores[kept] = soften(boxes[kept], scores[kept], classes[kept], candidates.soft_nms)
-    kept = kept[scores[kept] >= thresholds[classes[kept]]]
-    kept = kept[scores[kept].argsort(descending=True, stable=True)][: settings.max_boxes]
+    rules = Suppression(settings.nms_iou, candidates.soft_nms)
+    kept, found = suppress(boxes, scores, classes, thresholds[classes], rules)
+    kept, found = kept[: settings.max_boxes], found[: settings.max_boxes]
     class_id = classes[kept].numpy()
     return sv.Detections(
         xyxy=boxes[kept].numpy(),
-        confidence=scores[kept].numpy(),
+        confidence=found.numpy(),
         class_id=class_id,
         data={"class_name": np.array(candidates.vocabulary.names)[class_id]},
     )

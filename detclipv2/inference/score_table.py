@@ -16,7 +16,7 @@ from detclipv2.inference.postprocess import (
     best_per_class,
     candidates_for,
     class_thresholds,
-    suppress,
+    select_above,
 )
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
@@ -128,7 +128,7 @@ class ScoreTable:
         settings, asked = replace(settings, **changes), vocabulary or self.vocabulary
         thresholds = class_thresholds(asked, settings.threshold)
         found = self._above(thresholds, candidates_for(settings.max_boxes), asked)
-        return suppress(found, thresholds, settings)
+        return select_above(found, thresholds, settings)
 
     def _above(self, thresholds: Tensor, most: int, vocabulary: Vocabulary) -> Candidates:
         best = self._at_hand

@@ -1,0 +1,165 @@
+"""Boxes of any words over an indexed run, without the image tower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.index.store import RegionIndex, RunIndexError
+from detclipv2.inference.calibration import Calibration
+from detclipv2.inference.postprocess import best_per_class, class_thresholds
+from detclipv2.inference.suppression import Suppression, suppress
+from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
+
+if TYPE_CHECKING:
+    from detclipv2.inference.predictor import Predictor
+
+_PHOTOS = 64
+"""Read at once."""
+_ROWS = 2048
+"""Embeddings that are floats at the same time: they fit a core's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Boxes of one photo by falling score.
+
+    Attributes:
+        image: the photo's id in the ledger.
+        boxes: (N, 4) xyxy in pixels of the upright original.
+        scores: (N,) in 0..1.
+        classes: (N,) index among the vocabulary's returned classes.
+    """
+
+    image: int
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+def ask(
+    index: RegionIndex, predictor: Predictor, vocabulary: Vocabulary, settings: DetectSettings
+) -> Iterator[Found]:
+    """What detection of these words would find, as far as the index goes; photos in its order.
+
+    Args:
+        index: of the run.
+        predictor: of the checkpoint that the index is of; its image tower does not run.
+        vocabulary: any words.
+        settings: of which threshold, suppression and number of boxes count.
+
+    Raises:
+        RunIndexError: the index is of another checkpoint, or damaged.
+    """
+    if index.header.checkpoint not in predictor.fingerprints:
+        raise RunIndexError(
+            f"the index is of checkpoint {index.header.checkpoint[:8]} and this model is "
+            f"{predictor.fingerprint[:8]}: index the run again with this model"
+        )
+    with torch.inference_mode():
+        question = _Question.of(predictor, vocabulary, settings)
+        for places in index.chunks(_PHOTOS):
+            yield from question.answer(index, places)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """Words as numbers.
+
+    Attributes:
+        vocabulary: K returned classes, T texts.
+        words: (T, D) at the model's scale.
+        bias: of the similarity.
+        thresholds: (K,) lowest scores.
+        product: (K,) what the product of similarity and localisation, each in 0..1, has to reach.
+        calibration: from the product's root to scores.
+        rules: of overlapping boxes.
+        most: boxes a photo.
+    """
+
+    vocabulary: Vocabulary
+    words: Tensor
+    bias: float
+    thresholds: Tensor
+    product: Tensor
+    calibration: Calibration
+    rules: Suppression
+    most: int
+
+    @classmethod
+    def of(
+        cls, predictor: Predictor, vocabulary: Vocabulary, settings: DetectSettings
+    ) -> _Question:
+        model = predictor.model
+        concepts = predictor.encode_texts(vocabulary.texts).to(predictor.device)
+        thresholds = class_thresholds(vocabulary, settings.threshold)
+        return cls(
+            vocabulary,
+            model.words(concepts).float().cpu(),
+            float(model.bias),
+            thresholds,
+            # A little less: the exact scores decide.
+            predictor.calibration.inverse(thresholds).square() - 1e-4,
+            predictor.calibration,
+            Suppression(settings.nms_iou, model.serving.soft_nms),
+            settings.max_boxes,
+        )
+
+    def answer(self, index: RegionIndex, places: slice | NDArray[np.int64]) -> Iterator[Found]:
+        """The boxes of the photos at these places."""
+        records, embeddings = index.records[places], index.embeddings[places]
+        localisation = torch.from_numpy(np.ascontiguousarray(records["localisation"])).flatten()
+        strength = localisation.sigmoid()
+        scale = torch.from_numpy(np.ascontiguousarray(records["scale"])).flatten()
+        logits = self._products(embeddings.reshape(len(scale), -1))
+        logits = logits.mul_(scale[:, None]).add_(self.bias)
+        logits = best_per_class(logits, self.vocabulary)
+        region, of_class = self._passing(logits, strength)
+        raw = logits[region, of_class].double().sigmoid()
+        raw = (raw * localisation[region].double().sigmoid()).sqrt()
+        scores = self.calibration.apply(raw).float()
+        boxes = torch.from_numpy(np.ascontiguousarray(records["boxes"])).flatten(0, 1)[region]
+        good = (scores >= self.thresholds[of_class]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        order = good.nonzero()[:, 0]
+        order = order[scores[order].argsort(descending=True, stable=True)]
+        boxes, scores, of_class = boxes[order], scores[order], of_class[order]
+        photo = region[order] // index.header.regions
+        thresholds = self.thresholds[of_class]
+        kept, scores = suppress(boxes, scores, of_class, thresholds, self.rules, photo)
+        by_photo = photo[kept].argsort(stable=True)
+        kept, scores = kept[by_photo], scores[by_photo]
+        columns = boxes[kept].numpy(), scores.numpy(), of_class[kept].numpy()
+        ends = np.searchsorted(photo[kept].numpy(), np.arange(len(records) + 1))
+        for number, image in enumerate(records["image"].tolist()):
+            own = slice(ends[number], min(ends[number + 1], ends[number] + self.most))
+            yield Found(image, *(column[own] for column in columns))
+
+    def _products(self, embeddings: NDArray[np.int8]) -> Tensor:
+        """(A, D) → (A, T) with the words."""
+        products = torch.empty(len(embeddings), len(self.words))
+        words = self.words.T
+        for start in range(0, len(embeddings), _ROWS):
+            block = slice(start, start + _ROWS)
+            floats = torch.from_numpy(embeddings[block].astype(np.float32))
+            torch.mm(floats, words, out=products[block])
+        return products
+
+    def _passing(self, logits: Tensor, strength: Tensor) -> tuple[Tensor, ...]:
+        """Row and class of what may reach its threshold: (N, K + negatives) logits, (N,) in 0..1.
+
+        With one threshold for all classes a number a row decides.
+        """
+        count = len(self.thresholds)
+        product = self.product[:1] if (self.product == self.product[0]).all() else self.product
+        least = torch.logit((product / strength[:, None]).clamp(1e-9, 1))
+        passing = logits[:, :count] >= least
+        if logits.shape[1] > count:
+            passing &= logits[:, :count] >= logits[:, count:].amax(dim=1, keepdim=True)
+        return passing.nonzero(as_tuple=True)

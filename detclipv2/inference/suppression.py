@@ -1,0 +1,88 @@
+"""Which of overlapping boxes stay: within a class, between classes, and parts of one thing.
+
+A class's score depends on no other class; suppression is where names meet. Each rule looks at
+better boxes only, so a raised threshold only ever removes boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detclipv2.geometry.boxes import coverage_matrix
+from detclipv2.geometry.nms import batched_nms, soften
+
+PLACE_IOU = 0.5
+"""Boxes of two classes that overlap by more are names of one place."""
+PART_COVERAGE = 0.8
+"""A box is a part of another of its class, or a nest of several, if they share this much of the
+smaller one."""
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """The rules.
+
+    Attributes:
+        nms_iou: of two boxes of one class that overlap by more, the worse is removed.
+        soft: see `ServingConfig.soft_nms`.
+        one_name: of two boxes of different classes at one place, the worse is removed.
+        whole_things: a part of a better box of its class, or a box round it, is removed.
+    """
+
+    nms_iou: float
+    soft: float = 0.0
+    one_name: bool = False
+    whole_things: bool = False
+
+
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    thresholds: Tensor,
+    rules: Suppression,
+    pictures: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Indices of the boxes that stay, by falling score, and their scores (N',), softened.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,) in 0..1.
+        classes: (N,) long.
+        thresholds: (N,) lowest score of each box.
+        rules: what is removed.
+        pictures: (N,) long, which picture each is of; None where all are of one.
+    """
+    pictures = torch.zeros_like(classes) if pictures is None else pictures
+    groups = pictures * (int(classes.amax()) + 1 if len(classes) else 1) + classes
+    kept = batched_nms(boxes, scores, groups, rules.nms_iou)
+    softened = soften(boxes[kept], scores[kept], groups[kept], rules.soft)
+    passing = softened >= thresholds[kept]
+    kept, softened = kept[passing], softened[passing]
+    order = softened.argsort(descending=True, stable=True)
+    kept, softened = kept[order], softened[order]
+    if rules.whole_things:
+        stays = _whole(boxes[kept], groups[kept])
+        kept, softened = kept[stays], softened[stays]
+    if rules.one_name:
+        stays = batched_nms(boxes[kept], softened, pictures[kept], PLACE_IOU).sort().values
+        kept, softened = kept[stays], softened[stays]
+    return kept, softened
+
+
+def _whole(boxes: Tensor, groups: Tensor) -> Tensor:
+    """Indices of the boxes that are no part of a better one of their group, nor round it.
+
+    A box that was removed removes no other.
+    """
+    covered = coverage_matrix(boxes, boxes) >= PART_COVERAGE
+    rivals = (covered & (groups[:, None] == groups)).triu(1)
+    stays = torch.ones(len(boxes), dtype=torch.bool)
+    # Few boxes have any rival.
+    for box in rivals.any(dim=1).nonzero()[:, 0].tolist():
+        if stays[box]:
+            stays &= ~rivals[box]
+    return stays.nonzero()[:, 0]
