@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,9 @@ from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 from tests.detectors.transformers_models import save_detector
-from tests.places import REPO
+from tests.processes import finish, start, two
 from tests.train.conftest import COLOURS, draw_set
+from tests.train.evaluation.dying import evaluate_and_die
 from train import evaluate
 from train.data.readers.coco import read_truth
 from train.data.readers.odinw import clean_name, read_odinw, read_odinw_truth
@@ -272,21 +270,10 @@ def test_a_killed_evaluation_goes_on_to_equal_figures(
 ) -> None:
     out = tmp_path / "figures.json"
     arguments = command(drawn, tiny_checkpoint, out, "--keep-rows")
-    code = f"""
-import os, signal
-from detclipv2.inference.predictor import Predictor
-from train import evaluate
-look, seen = Predictor.encode_image, []
-def encode_image(self, image, size=None, tiles=1):
-    seen.append(image)
-    if len(seen) == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return look(self, image, size)
-Predictor.encode_image = encode_image
-evaluate.main({arguments!r})
-"""
-    killed = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True)
-    assert killed.returncode == -9 and not out.exists(), killed.stderr.decode()
+    said = tmp_path / "said"
+    killed = start(evaluate_and_die, arguments, 5, log=said)
+    killed.join()
+    assert killed.exitcode == -9 and not out.exists(), said.read_text()
     (index,) = out.with_suffix(".rows").glob("*/rank000.index")
     assert index.stat().st_size == 4 * 16
     evaluate.main(arguments)
@@ -298,10 +285,9 @@ def test_two_processes_find_the_same_figures(
     drawn: Path, tiny_checkpoint: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     out = tmp_path / "figures.json"
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run += ["-m", "train.evaluate", *command(drawn, tiny_checkpoint, out, "--keep-rows")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(run, cwd=REPO, check=True, capture_output=True, env=environment, timeout=300)
+    said = tmp_path / "said"
+    words = command(drawn, tiny_checkpoint, out, "--keep-rows")
+    finish(start(two, evaluate.main, words, log=said), said)
     assert json.loads(out.read_text())["coco"] == expected["coco"]
     sizes = [f.stat().st_size for f in sorted(out.with_suffix(".rows").glob("*/*.index"))]
     assert sizes == [5 * 16, 5 * 16]

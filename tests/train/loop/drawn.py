@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from train.data.readers.coco import read_coco
 from train.data.sample import Sample, pair
 from train.data.sampler import BatchConfig
 from train.experiment import Experiment, Stream
+from train.loop.distributed import Parallel, world
 from train.loop.optim import OptimConfig
 from train.loop.run import LoopConfig
 from train.loop.run_log import LOG
+from train.pretrain import pretrain
 from train.tasks.boxes import BoxesConfig
 from train.tasks.pairs_config import PairsConfig
 
@@ -56,6 +59,17 @@ def drawn_experiment(annotations: Path, out: Path, **loop: float) -> Experiment:
         workers=0,
         threads=1,
     )
+
+
+def pretrain_drawn(
+    annotations: Path, out: Path, parallel: Parallel = "ddp", save_minutes: float = 1e-6
+) -> None:
+    """The run in a process of its own; its state is saved at every step, if nothing is said."""
+    experiment = drawn_experiment(annotations, out, save_minutes=save_minutes)
+    # Of a sharded run some weights stay whole: those that do not learn.
+    frozen = 1 if parallel == "fsdp" else 0
+    with world(minutes=1) as here:
+        pretrain(dataclasses.replace(experiment, parallel=parallel, freeze=frozen), here)
 
 
 def losses(out: Path) -> dict[int, dict[str, float]]:
