@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detclipv2.command import run_command
+
 if TYPE_CHECKING:
     from app.engine import Engine
 
@@ -183,4 +185,4 @@ def _load(model: str, size: int | None) -> Engine:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.checkpoint import save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
 from detclipv2.language.embedding_file import default_cache_dir
 from detclipv2.model import DetCLIPv2
@@ -302,4 +303,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
