@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.commands.detection_options import add_detection, detection_settings
+from detclipv2.command import run_command
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -188,4 +189,4 @@ def _load(model: str, defaults: DetectSettings) -> Engine:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -17,6 +17,7 @@ from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
 from app.commands.onnx import add_command as add_onnx
 from app.labelstudio.api.connection import LabelStudioError
+from detclipv2.command import run_command
 
 __all__ = ["INTERRUPTED", "OK", "SOME_FAILED", "USAGE", "UsageError", "build_parser", "main"]
 
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The console script `detclipv2`."""
-    sys.exit(main())
+    run_command(main)
 
 
 if __name__ == "__main__":

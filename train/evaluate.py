@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from detclipv2.command import run_command
 from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
@@ -187,4 +188,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
