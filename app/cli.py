@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from app.commands import labelstudio
+from app.commands.ask import add_command as add_ask
 from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
 from app.commands.onnx import add_command as add_onnx
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(detect)
+    add_ask(commands)
     add_onnx(commands)
     labelstudio.add_commands(commands)
     return parser

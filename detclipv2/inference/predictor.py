@@ -117,6 +117,11 @@ class Predictor(BaseDetector[EncodedImage]):
         """The model's name in its configuration."""
         return self.model.config.name
 
+    @property
+    def list_defaults(self) -> DetectSettings:
+        """See `ServingConfig.list_defaults`."""
+        return self.model.serving.list_defaults
+
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest of all that boxes come from, also of whether the image tower rounds."""
