@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.detection_options import add_detection, detection_settings
+from app.commands.detection_options import add_detection, detection_changes
+from detclipv2.command import run_command
 
 if TYPE_CHECKING:
     from app.engine import Engine
-    from detclipv2.serving import DetectSettings
+    from detclipv2.serving import DetectChanges
 
 log = logging.getLogger("app")
 
@@ -109,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from error
     with sock:
         page = build_app(
-            _load(arguments.model, detection_settings(arguments)), Access(folders, token)
+            _load(arguments.model, detection_changes(arguments)), Access(folders, token)
         )
         app = guarded(page, names, trusted_proxies=arguments.proxies, auth=auth)
 
@@ -158,12 +159,12 @@ def _auth(user: str | None) -> tuple[str, str] | None:
     return user, password
 
 
-def _load(model: str, defaults: DetectSettings) -> Engine:
+def _load(model: str, changes: DetectChanges) -> Engine:
     """The engine, measured on a photo."""
     from app.engine import Engine
 
     log.info("Loading %s …", model)
-    engine = Engine.load(model, defaults)
+    engine = Engine.load(model, changes)
     log.info(
         "Loaded %s (checkpoint %s, %s) on %s by %s.",
         engine.name,
@@ -188,4 +189,4 @@ def _load(model: str, defaults: DetectSettings) -> Engine:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

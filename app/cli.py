@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from app.commands import labelstudio
+from app.commands.ask import add_command as add_ask
 from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
 from app.commands.onnx import add_command as add_onnx
 from app.labelstudio.api.connection import LabelStudioError
+from detclipv2.command import run_command
 
 __all__ = ["INTERRUPTED", "OK", "SOME_FAILED", "USAGE", "UsageError", "build_parser", "main"]
 
@@ -42,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(detect)
+    add_ask(commands)
     add_onnx(commands)
     labelstudio.add_commands(commands)
     return parser
@@ -88,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The console script `detclipv2`."""
-    sys.exit(main())
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from app.selection import choose_boxes
 from detclipv2.inference.alignment import EVIDENCE, AlignSettings
 from detclipv2.inference.images import open_image
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.serving import DEFAULTS, DetectSettings, Looks
+from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings, Looks
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -44,10 +44,14 @@ class Engine:
     Photos are cached by their content: the same file again, other words, or a moved threshold run
     no image tower. Thread-safe; one detection at a time, since the model uses all cores.
 
+    Attributes:
+        defaults: what a photo is asked for where visitors choose nothing else.
+        list_defaults: likewise for lists of classes over many photos, see `ServingConfig`.
+
     Args:
         predictor: the model on its device.
         name: how users know the model.
-        defaults: what holds where visitors choose nothing else.
+        changes: what whoever started it chose, where visitors choose nothing else.
         photos: how many photos' outputs are kept.
         evidence: least evidence of a phrase that counts as being in a photo.
         weights: the checkpoint folder, an absolute path; empty for a shipped model.
@@ -58,7 +62,7 @@ class Engine:
         predictor: Predictor,
         *,
         name: str,
-        defaults: DetectSettings = DEFAULTS,
+        changes: DetectChanges | None = None,
         photos: int = 8,
         evidence: float = EVIDENCE,
         weights: str = "",
@@ -66,7 +70,8 @@ class Engine:
         self.predictor = predictor
         self.name = name
         self.weights = weights
-        self.defaults = defaults
+        self.defaults = replace(DEFAULTS, **(changes or {}))
+        self.list_defaults = replace(predictor.list_defaults, **(changes or {}))
         self.evidence = evidence
         self.fingerprint = predictor.fingerprint
         self.milliseconds: float | None = None
@@ -81,7 +86,7 @@ class Engine:
     def load(
         cls,
         model: str,
-        defaults: DetectSettings = DEFAULTS,
+        changes: DetectChanges | None = None,
         *,
         device: str = "auto",
         photos: int | None = None,
@@ -98,9 +103,7 @@ class Engine:
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
         folder = "" if is_shipped(model) else str(Path(model).resolve())
         name = Path(model).name if Path(model).name not in ("", "..") else Path(folder).name
-        return cls(
-            predictor, name=name, defaults=defaults, evidence=float(measured), weights=folder
-        )
+        return cls(predictor, name=name, changes=changes, evidence=float(measured), weights=folder)
 
     @property
     def checkpoint(self) -> str:

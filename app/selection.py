@@ -6,6 +6,7 @@ where a strong class has more, weak ones lose theirs on the page and in runs ali
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from detclipv2.language.vocabulary import Vocabulary
@@ -26,13 +27,15 @@ def choose_boxes(
         table: of the same classes, without thresholds.
         vocabulary: with the thresholds of single classes.
         settings: threshold of the others, and suppression.
-        floor: lowest score; None for the thresholds. With one, `max_boxes` is left to whoever shows
-            the boxes.
+        floor: lowest score; None for the thresholds. With one, `max_boxes`, `one_name` and
+            `whole_things` are left to whoever shows the boxes.
     """
     from detclipv2.inference.postprocess import MAX_CANDIDATES, candidates_for, select
 
     if floor is None:
         return table.select(settings, vocabulary=vocabulary)
+    # What is between classes depends on the thresholds, so whoever shows the boxes sees to it.
+    settings = replace(settings, one_name=False, whole_things=False)
     lower = table.candidates(floor, MAX_CANDIDATES)
     boxes = select(lower, settings, threshold=floor, max_boxes=MAX_CANDIDATES)
     if len(lower.scores) < MAX_CANDIDATES:

@@ -19,10 +19,11 @@ UNSEEN = frozenset(
         "model.text.frozen",
         "model.text.definitions",
         "nano.int8",
+        "serving.list_threshold",
     }
 )
-"""Fields that change no box of a checkpoint: names, training, where the learned weights began, and
-how they are stored."""
+"""Fields that change no box of a checkpoint: names, training, where the learned weights began, how
+they are stored, and what callers ask for by default."""
 
 
 def fingerprint(model: DetCLIPv2) -> str:

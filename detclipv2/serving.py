@@ -33,6 +33,8 @@ class ServingConfig:
         score_scale: with `score_bias` what makes scores of checkpoints mean the same, see
             `inference.calibration`.
         score_bias: see `score_scale`.
+        list_threshold: lowest score that pays in a list of classes most of which are absent, chosen
+            by the minutes that pre-labels save (`train.evaluate --protocol minutes`).
         soft_nms: how much of its score a box keeps beside a better one of its class, see
             `geometry.nms.soften`; 0 for the paper's plain suppression.
     """
@@ -45,6 +47,7 @@ class ServingConfig:
     ranking: Ranking = "centerness"
     score_scale: float = 1.0
     score_bias: float = 0.0
+    list_threshold: float = 0.3
     soft_nms: float = 0.0
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class ServingConfig:
             )
         if self.score_scale <= 0:
             raise ValueError(f"serving.score_scale must be positive, got {self.score_scale}")
+        check_share("list_threshold", self.list_threshold)
         if self.soft_nms < 0:
             raise ValueError(f"serving.soft_nms must not be negative, got {self.soft_nms}")
 
@@ -104,6 +108,14 @@ class ServingConfig:
         further = (self.size // 2 if self.half else 0, self.second)
         return (self.size, *(side for side in further if side))
 
+    @property
+    def list_defaults(self) -> DetectSettings:
+        """What pre-labeling with a list of classes asks for, where nobody says otherwise.
+
+        One name a place and whole things only; in captions' phrases both would lose words.
+        """
+        return DetectSettings(threshold=self.list_threshold, one_name=True, whole_things=True)
+
     def sides_for(self, settings: DetectSettings) -> tuple[int, ...]:
         """Long sides of the looks at a large photo that a caller has chosen, without tiles."""
         if settings.size is not None:
@@ -123,6 +135,8 @@ class DetectSettings:
             checkpoint's own.
         tiles: above 1 this many tiles along the long side are looked at, too, for small things.
         looks: "thorough" for all looks of the checkpoint, "fast" for one; with `size` there is one.
+        one_name: of boxes of different classes at one place only the best stays, see `Suppression`.
+        whole_things: parts of a better box of their class are removed, and boxes round it.
     """
 
     threshold: float = 0.3
@@ -131,6 +145,8 @@ class DetectSettings:
     size: int | None = None
     tiles: int = 1
     looks: Looks = "thorough"
+    one_name: bool = False
+    whole_things: bool = False
 
     def __post_init__(self) -> None:
         check_share("threshold", self.threshold)
@@ -147,6 +163,9 @@ class DetectSettings:
             raise ValueError(f"tiles must lie in 1..{MAX_TILES}, got {self.tiles!r}; try 2")
         if self.looks not in get_args(Looks):
             raise ValueError(f"looks must be one of {get_args(Looks)}, got {self.looks!r}")
+        for name in ("one_name", "whole_things"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
 
     @property
     def encoding(self) -> tuple[int | None, int, Looks]:
@@ -176,6 +195,8 @@ class DetectChanges(TypedDict, total=False):
     size: int | None
     tiles: int
     looks: Looks
+    one_name: bool
+    whole_things: bool
 
 
 DEFAULTS = DetectSettings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         environment.setenv("DETCLIPV2_CACHE", str(tmp_path_factory.mktemp("cache")))
         environment.setenv("HF_HUB_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_memory() -> Iterator[None]:
+    """What a test file took for its models is given back to the system."""
+    yield
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from app.runs.store import Run
 from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings, Looks, ServingConfig
 
 NAMES = [field.name for field in fields(DetectSettings)]
-OTHER = DetectSettings(0.9, 0.7, 7, 64, 7, "fast")
+OTHER = DetectSettings(0.9, 0.7, 7, 64, 7, "fast", True, True)
 
 
 def test_changes_and_options_name_every_field() -> None:
@@ -39,6 +39,7 @@ def test_a_run_keeps_every_field(tmp_path: Path) -> None:
         ({"size": 100}, "size .* got 100; try 96"),
         ({"tiles": True}, "tiles must lie in 1..8"),
         ({"looks": "often"}, "looks must be one of"),
+        ({"one_name": 1}, "one_name must be True or False, got 1"),
     ],
 )
 def test_what_is_out_of_range_is_named(changes: dict[str, object], message: str) -> None:

@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from detclipv2.command import run_command
 from train.ablations.bases import BASES, Base
 from train.ablations.judges import Judge, on_coco_dev, on_lvis, on_ov_mini
 from train.ablations.report import write_report
@@ -291,4 +292,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

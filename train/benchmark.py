@@ -24,6 +24,7 @@ from torchvision.ops import deform_conv2d, sigmoid_focal_loss
 
 from detclipv2.assets import demo_photos
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.command import run_command
 from detclipv2.inference.images import open_image
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower
@@ -267,4 +268,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -24,14 +24,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from detclipv2.command import run_command
 from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
-from detclipv2.serving import DEFAULTS
 from train.evaluation import minutes, protocols
 from train.evaluation.detector_sweep import Sweep, lowest_score
 from train.evaluation.ov_mini import evaluate, open_detector, table
@@ -72,8 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif options.protocol == "minutes":
             if processes.size > 1:
                 raise SystemExit("minutes are told by one process: evaluate them without torchrun")
-            asked = replace(DEFAULTS, size=options.size, tiles=options.tiles)
-            figures, shown = minutes.minutes(detector, options.sets, asked), minutes.table
+            asked = replace(detector.list_defaults, size=options.size, tiles=options.tiles)
+            figures, shown = minutes.minutes(detector, options.sets, asked)[0], minutes.table
+            settings |= asdict(asked)
         else:
             sweep = _sweep(options, detector, processes)
             try:
@@ -187,4 +188,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

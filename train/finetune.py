@@ -26,6 +26,7 @@ from statistics import mean
 from typing import Any
 
 from detclipv2.checkpoint import load_checkpoint, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import nano_config
@@ -264,4 +265,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

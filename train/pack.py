@@ -26,6 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from detclipv2.command import run_command
 from train.data.dropped import Dropped
 from train.data.readers.caption_phrases import MOST_PHRASES, caption_concepts, with_concepts
 from train.data.readers.captions import read_caption_table, read_captions
@@ -273,4 +274,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -25,7 +25,9 @@ import torch
 from torch import Tensor
 
 from detclipv2.checkpoint import save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
+from detclipv2.language.embedding_file import default_cache_dir
 from detclipv2.model import DetCLIPv2
 from train.data.loader import Batch, Batches, Mixture, load
 from train.data.sample import Sample
@@ -69,6 +71,12 @@ class Prepared:
     def names(self) -> list[str]:
         """The concepts of all samples, each once."""
         return list(dict.fromkeys(c for sample in self.samples for c in sample.concepts))
+
+    @property
+    def asks_the_dictionary(self) -> bool:
+        """Whether negatives are drawn from the concept dictionary."""
+        task = self.stream.task
+        return isinstance(task, BoxesConfig) and task.negatives == "dictionary"
 
     def encoder(self, texts: Texts, dictionary: ConceptDictionary) -> Encode:
         """How the task turns texts into concepts."""
@@ -133,9 +141,13 @@ def pretrain(
     )
     dictionary = load_concepts()
     model = build_model(experiment).to(here.device)
-    texts = Texts(model, experiment.out / "texts.pt", here.device)
+    texts = Texts(model, default_cache_dir(), here.device)
     if texts.frozen:
-        kept = texts.keep(known_texts([s.samples for s in streams], dictionary))
+        known = known_texts([s.samples for s in streams])
+        # Without a checkpoint to begin with, the projection begins at all that has a name.
+        if not experiment.init or any(s.asks_the_dictionary for s in streams):
+            known |= dict.fromkeys(dictionary.names)
+        kept = texts.keep(known)
         if not experiment.init:
             model.text_encoder.init_projection(kept)
     if here.main:
@@ -197,7 +209,7 @@ def tasks(
         if isinstance(config, PairsConfig):
             by_name[name] = PairsTask(replica, experiment.model, encode, config)
             continue
-        vocabulary = prepared.names if config.negatives == "data" else dictionary.names
+        vocabulary = dictionary.names if prepared.asks_the_dictionary else prepared.names
         by_name[name] = BoxesTask(
             replica,
             experiment.model,
@@ -293,4 +305,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detclipv2.command import run_command
 from train.experiment import describe
 from train.loop.json_files import write_json
 from train.nano.recipe import RECIPES, Step
@@ -253,4 +254,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

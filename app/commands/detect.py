@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from app.runs.store import Run
 if TYPE_CHECKING:
     from app.engine import Engine
     from app.labelstudio.api.image_reader import TaskImages
+    from app.runs.jobs import Keep
 
 Say = Callable[[str], None]
 
@@ -112,7 +113,8 @@ def _work(
                 file=sys.stderr,
                 dynamic_ncols=True,
             ) as bar,
-            closing(process(run, engine.predictor, read)) as outcomes,
+            _indexing(run, engine, arguments) as keep,
+            closing(process(run, engine.predictor, read, keep=keep)) as outcomes,
         ):
             for outcome in outcomes:
                 if outcome.state == "failed":
@@ -141,6 +143,17 @@ def _work(
         say(f"stopped before all results were written{again or '; start again'}")
         return INTERRUPTED
     return _summarise(run, written, missed, code, arguments, say)
+
+
+def _indexing(
+    run: Run, engine: Engine, arguments: argparse.Namespace
+) -> AbstractContextManager[Keep | None]:
+    """A run that stays gets an index, unless nobody wants one."""
+    from app.index.build import indexing
+
+    if not _kept(arguments) or not arguments.index:
+        return nullcontext()
+    return indexing(run, engine.predictor)
 
 
 def _write(

@@ -119,7 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="with --resume: try failed images again"
     )
-    add_detection(parser)
+    add_detection(parser, lists=True)
     parser.add_argument(
         FLOOR_FLAG,
         type=float,
@@ -131,6 +131,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
         "run's)",
+    )
+    parser.add_argument(
+        "--index",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --run: keep what `ask` needs, about 80 KB a photo (default: yes)",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="with --out: write only detections.json"

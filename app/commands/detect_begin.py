@@ -6,18 +6,19 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.detect_arguments import FLOOR_FLAG, MODEL, UsageError, vocabulary_of
-from app.commands.detection_options import OPTIONS, detection_changes, detection_settings
+from app.commands.detection_options import OPTIONS, detection_changes
 from app.commands.vocabulary_notes import print_vocabulary
 from app.runs import sources
 from app.runs.files import readable
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from detclipv2.serving import FLOOR, DetectSettings
+from detclipv2.serving import FLOOR
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -35,7 +36,7 @@ def resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     _check_unchanged(arguments, run)
     # Of all its images, so that it ends as if it had never stopped.
     whole = run.counts().total
-    engine = _load(arguments.model or _model_of(run), run.settings.detection, whole)
+    engine = _load(arguments.model or model_of(run), asdict(run.settings.detection), whole)
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
@@ -43,7 +44,7 @@ def resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     return run, engine
 
 
-def _model_of(run: Run) -> str:
+def model_of(run: Run) -> str:
     """Where the run's checkpoint lies; that it is the same one is checked by its digest.
 
     Raises:
@@ -97,7 +98,7 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     images = _images(arguments)
     try:
         vocabulary = vocabulary_of(arguments)
-        asked = detection_settings(arguments)
+        asked = detection_changes(arguments)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     engine = _load(arguments.model or MODEL, asked, len(images))
@@ -116,12 +117,12 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     return Run.create(folder, settings, images), engine
 
 
-def _load(model: str, settings: DetectSettings, photos: int) -> Engine:
+def _load(model: str, changes: Any, photos: int) -> Engine:
     from app.engine import Engine
     from detclipv2.detectors.errors import DetectorError
 
     try:
-        return Engine.load(model, settings, photos=photos)
+        return Engine.load(model, changes, photos=photos)
     except DetectorError as error:
         raise UsageError(f"{error}; name the checkpoint with --model") from error
 

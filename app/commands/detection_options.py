@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from detclipv2.serving import DEFAULTS, DetectSettings, Looks
+from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings, Looks, ServingConfig
 
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "threshold": (
@@ -51,24 +51,56 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
             "be several",
         },
     ),
+    "one_name": (
+        "--one-name",
+        {
+            "action": argparse.BooleanOptionalAction,
+            "help": "of boxes of different classes at one place keep the best alone",
+        },
+    ),
+    "whole_things": (
+        "--whole-things",
+        {
+            "action": argparse.BooleanOptionalAction,
+            "help": "drop parts of a better box of their class, and boxes round it",
+        },
+    ),
 }
 """The flag of each field of `DetectSettings`, and how it is read."""
 
 
-def add_detection(parser: Any, *names: str) -> None:
-    """Add the options of these fields of `DetectSettings`; all fields by default."""
+_LISTS = ServingConfig(list_threshold=0).list_defaults
+
+
+def add_detection(parser: Any, *names: str, lists: bool = False) -> None:
+    """Add the options of these fields of `DetectSettings`; all fields by default.
+
+    Args:
+        parser: of the command.
+        names: of the fields.
+        lists: defaults are those for lists of classes, see `ServingConfig.list_defaults`.
+    """
     for name in names or OPTIONS:
         flag, how = OPTIONS[name]
-        usual = getattr(DEFAULTS, name)
-        usual = "the model's own" if usual is None else usual
+        usual = getattr(_LISTS if lists else DEFAULTS, name)
+        if usual is None or (lists and name == "threshold"):
+            usual = "the model's own"
+        if isinstance(usual, bool):
+            usual = "yes" if usual else "no"
         described = f"{how['help']} (default: {usual})"
-        parser.add_argument(flag, dest=name, **{**how, "help": described})
+        parser.add_argument(flag, dest=name, default=None, **{**how, "help": described})
 
 
-def detection_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields that were written; others have their default, or with --resume the run's value."""
+def detection_changes(arguments: argparse.Namespace) -> DetectChanges:
+    """The fields that were written; others have their default, or with --resume the run's value.
+
+    Raises:
+        ValueError: one out of range.
+    """
     written = {name: getattr(arguments, name, None) for name in OPTIONS}
-    return {name: value for name, value in written.items() if value is not None}
+    changes = {name: value for name, value in written.items() if value is not None}
+    DetectSettings(**changes)
+    return cast("DetectChanges", changes)
 
 
 def detection_settings(arguments: argparse.Namespace) -> DetectSettings:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from app.commands.detection_options import add_detection, detection_settings
+from app.commands.detection_options import add_detection, detection_changes
 from app.commands.server_options import connect, root_of
 from app.labelstudio.api.environment import DOCUMENT_ROOT
 
@@ -26,7 +27,7 @@ def add_backend(commands: Any) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
-    add_detection(serve)
+    add_detection(serve, lists=True)
     serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
     serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
     serve.add_argument(
@@ -69,13 +70,17 @@ def run_backend(arguments: argparse.Namespace) -> int:
     from app.labelstudio.backend.learned_state import LearnedState, state_file
     from app.labelstudio.backend.service import Backend
     from app.labelstudio.backend.webhooks import WebhookSigner
+    from detclipv2.checkpoint import read_config
 
     def load() -> Any:
         from app.engine import Engine
 
-        return Engine.load(arguments.model, settings).predictor
+        return Engine.load(arguments.model).predictor
 
-    login, settings = _login(arguments), detection_settings(arguments)
+    login = _login(arguments)
+    # Of the configuration alone, since versions are asked for while the model still loads.
+    serving = read_config(arguments.model)[1]
+    settings = replace(serving.list_defaults, **detection_changes(arguments))
     connection = connect(arguments)
     images = TaskImages(connection, document_root=root_of(arguments))
     state = LearnedState(arguments.state or state_file(connection.url), connection.url)

@@ -108,7 +108,7 @@ class _Question:
             # A little less: the exact scores decide.
             predictor.calibration.inverse(thresholds).square() - 1e-4,
             predictor.calibration,
-            Suppression(settings.nms_iou, model.serving.soft_nms),
+            Suppression.of(settings, model.serving.soft_nms),
             settings.max_boxes,
         )
 

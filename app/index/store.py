@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from app.formats.atomic import write_json
 from app.index.regions import REGIONS, KeptRegions
+from app.runs.records import RunError
 
 FORMAT = 1
 _HEADER, _RECORDS, _EMBEDDINGS = "index.json", "regions.bin", "embeddings.bin"
 _MOST = 1 << 14
 
 
-class RunIndexError(RuntimeError):
+class RunIndexError(RunError):
     """An index cannot be used; the message says why, and what to do."""
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Keep = Callable[[ImageRow, "Image.Image", Any], None]
+"""Takes an image's row, the image, and what the detector's `encode_image` gave, to keep of it."""
+Keeping = Callable[[Run, "Detector[Any]"], AbstractContextManager[Keep | None]]
+"""Opens a `Keep` for a run, as `app.index.build.indexing` does."""
 Reader = Callable[[ImageRef], bytes]
 """Gives an image's file content; raises SourceError with the reason."""
 Phase = Literal["waiting", "running", "paused", "cancelled", "finished", "broken"]
@@ -45,22 +49,25 @@ class Outcome:
     image: Image.Image | None = None
 
 
-def detect_to_store(
+def boxes_to_store(
     detector: Detector[Any],
-    image: Image.Image,
+    encoded: Any,
     vocabulary: Vocabulary,
     settings: DetectSettings,
-    *,
     floor: float,
 ) -> sv.Detections:
-    """All boxes of a picture that a run stores; see `choose_boxes`."""
-    encoded = detector.encode_image(image, *settings.encoding)
+    """All boxes of an encoded picture that a run stores; see `choose_boxes`."""
     table = detector.score_table(encoded, vocabulary.without_thresholds())
     return choose_boxes(table, vocabulary, settings, floor)
 
 
 def process(
-    run: Run, detector: Detector[Any], read: Reader, *, stop: Callable[[], bool] = lambda: False
+    run: Run,
+    detector: Detector[Any],
+    read: Reader,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    keep: Keep | None = None,
 ) -> Generator[Outcome]:
     """Look at every pending image; one that cannot be used is written down and passed over.
 
@@ -69,6 +76,7 @@ def process(
         detector: must have the checkpoint the run began with.
         read: gives an image's content.
         stop: asked before every image.
+        keep: takes each image that was looked at, before its boxes are written.
 
     Raises:
         RunError: another worker holds the run, or the detector is not the run's.
@@ -96,14 +104,16 @@ def process(
                 yield Outcome(row, "failed", reason)
                 continue
             try:
-                found = detect_to_store(
-                    detector, image, vocabulary, settings.detection, floor=settings.lowest
-                )
+                asked = settings.detection
+                encoded = detector.encode_image(image, *asked.encoding)
+                found = boxes_to_store(detector, encoded, vocabulary, asked, settings.lowest)
             except (RuntimeError, MemoryError) as error:  # e.g. out of memory on one huge picture
                 reason = f"the model failed: {str(error) or type(error).__name__}"
                 run.fail(row, reason)
                 yield Outcome(row, "failed", reason)
                 continue
+            if keep is not None:
+                keep(row, image, encoded)
             digest = hashlib.sha256(content).hexdigest()
             state = run.save(row, found, digest, image.size, time.perf_counter() - start)
             yield Outcome(row, state, image=image)
@@ -143,7 +153,8 @@ def estimate(
         except (SourceError, ImageError) as error:
             problem = str(error)
             continue
-        detect_to_store(detector, image, vocabulary, settings, floor=FLOOR)
+        encoded = detector.encode_image(image, *settings.encoding)
+        boxes_to_store(detector, encoded, vocabulary, settings, FLOOR)
         times.append(time.perf_counter() - start)
     if not times:
         raise SourceError(f"none of {samples} samples could be read; the last: {problem}")
@@ -171,10 +182,19 @@ class Job:
     """A run being worked off in a thread of its own; pause, go on, cancel between images.
 
     A cancelled or broken job's run can be resumed by a new Job over the same folder.
+
+    Args:
+        run: what is worked off.
+        detector: as for `process`.
+        read: as for `process`.
+        keeping: opens what `process` hands images to.
     """
 
-    def __init__(self, run: Run, detector: Detector[Any], read: Reader) -> None:
+    def __init__(
+        self, run: Run, detector: Detector[Any], read: Reader, keeping: Keeping | None = None
+    ) -> None:
         self.run = run
+        self._keeping = keeping
         self._detector = detector
         self._read = read
         self._phase: Phase = "waiting"
@@ -227,9 +247,13 @@ class Job:
 
     def _work(self) -> None:
         try:
-            with closing(
-                process(self.run, self._detector, self._read, stop=self._stop)
-            ) as outcomes:
+            opened = self._keeping and self._keeping(self.run, self._detector)
+            with (
+                opened or nullcontext() as keep,
+                closing(
+                    process(self.run, self._detector, self._read, stop=self._stop, keep=keep)
+                ) as outcomes,
+            ):
                 start = time.perf_counter()
                 for outcome in outcomes:
                     self._times.append(time.perf_counter() - start)

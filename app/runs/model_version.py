@@ -9,7 +9,14 @@ from detclipv2.serving import DetectSettings
 
 NAME = "detclipv2"
 USUAL = DetectSettings(
-    threshold=0.3, nms_iou=0.6, max_boxes=100, size=None, tiles=1, looks="thorough"
+    threshold=0.3,
+    nms_iou=0.6,
+    max_boxes=100,
+    size=None,
+    tiles=1,
+    looks="thorough",
+    one_name=False,
+    whole_things=False,
 )
 """Left out of a version, and what a run was made with where its file lacks a field. It is part of
 what versions on servers mean, so it never changes, whatever the settings' defaults become; a new
@@ -21,6 +28,8 @@ _MARKS = {
     "threshold": "@{:.6g}",
     "nms_iou": "+n{:.6g}",
     "max_boxes": "+m{}",
+    "one_name": "+o",
+    "whole_things": "+w",
 }
 """How a version names what is not as usual, in this order."""
 _TEXT = re.compile(rf"{NAME}-(?P<model>.*)@(?P<checkpoint>[^@+]*)\+v(?P<vocabulary>[^@+]*)")
@@ -45,7 +54,8 @@ class ModelVersion:
     def __str__(self) -> str:
         """`detclipv2-nano@01234567+v89abcdef`, then what is not as usual.
 
-        `+s` long side, `+t` tiles, `+fast` for one look, `@` threshold, `+n` overlap, `+m` boxes.
+        `+s` long side, `+t` tiles, `+fast` for one look, `@` threshold, `+n` overlap, `+m` boxes,
+        `+o` one name a place, `+w` whole things only.
         """
         values = ((mark, getattr(self.settings, name), name) for name, mark in _MARKS.items())
         return f"{NAME}-{self.model}@{self.checkpoint[:8]}+v{self.vocabulary[:8]}" + "".join(

@@ -132,6 +132,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "int | None": (int, NoneType),
     "dict[str, str]": (dict,),
     "Looks": (str,),
+    "bool": (bool,),
 }
 
 
@@ -149,18 +150,23 @@ def _checked(kind: type[Stored], stored: Any, **given: Any) -> Stored:
                 raise RunError(f"the key {name!r} is missing")
             continue
         value, kinds = stored[name], _KINDS[str(field_.type)]
-        if not isinstance(value, kinds) or (isinstance(value, bool)):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise RunError(f"{name} is {value!r:.60}, not {field_.type}")
     return kind(**stored, **given)
 
 
 @dataclass(frozen=True)
 class View:
-    """Which of the stored boxes count: the vocabulary's thresholds, else `threshold`."""
+    """Which of the stored boxes count: the vocabulary's thresholds, else `threshold`.
+
+    `one_name` and `whole_things` are as in `DetectSettings`; they come after the thresholds.
+    """
 
     prompts: str
     threshold: float
     max_boxes: int
+    one_name: bool = False
+    whole_things: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -217,7 +223,7 @@ def settings_of(
         floor: see `RunSettings`.
         source: see `RunSettings`.
         begun_by: see `RunSettings`.
-        changes: what is asked for otherwise than by the engine's defaults.
+        changes: what is asked for otherwise than by the engine's defaults for lists.
 
     Raises:
         ValueError: a setting out of range.
@@ -228,7 +234,7 @@ def settings_of(
         engine.name,
         engine.fingerprint,
         prompts,
-        replace(engine.defaults, **changes),
+        replace(engine.list_defaults, **changes),
         floor,
         source,
         datetime.now(UTC).isoformat(timespec="seconds"),

@@ -40,7 +40,8 @@ class Run:
         self._lock = Lock()
         self._db = connect(folder / _LEDGER)
         begun = self.settings.detection
-        self._view = "", View(self.settings.prompts, begun.threshold, begun.max_boxes)
+        rules = begun.one_name, begun.whole_things
+        self._view = "", View(self.settings.prompts, begun.threshold, begun.max_boxes, *rules)
 
     @classmethod
     def create(cls, folder: Path, settings: RunSettings, images: Iterable[ImageRef]) -> Run:
@@ -276,9 +277,23 @@ class Run:
         found = [
             (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]
         ]
-        return found[: view.max_boxes]
+        return _tidied(found, view)[: view.max_boxes]
 
     @cached_property
     def _everything(self) -> View:
         words = self.settings.vocabulary.without_thresholds().serialise()
         return View(words, 0.0, 10**9)
+
+
+def _tidied(rows: list[tuple[int, Box]], view: View) -> list[tuple[int, Box]]:
+    """What stays of one photo's boxes above their thresholds, by falling score."""
+    if len(rows) < 2 or not (view.one_name or view.whole_things):
+        return rows
+    import torch
+
+    from detclipv2.inference.suppression import Suppression, tidy
+
+    boxes = torch.tensor([box.xyxy for _, box in rows])
+    classes = torch.tensor([index for index, _ in rows])
+    rules = Suppression(1.0, one_name=view.one_name, whole_things=view.whole_things)
+    return [rows[i] for i in tidy(boxes, classes, torch.zeros_like(classes), rules).tolist()]

@@ -44,6 +44,10 @@ class Detector(Protocol[Encoded]):
     def device(self) -> torch.device:
         """Where it runs."""
 
+    @property
+    def list_defaults(self) -> DetectSettings:
+        """What pre-labeling with a list of classes asks for; see `ServingConfig`."""
+
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """What it makes of prompts; see `Predictor.vocabulary`."""
 

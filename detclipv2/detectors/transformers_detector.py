@@ -24,7 +24,7 @@ from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.prompt_reader import Prompts
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.nn.backbone import check_architecture
-from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings, Looks, check_share
+from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings, Looks, ServingConfig, check_share
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -132,6 +132,11 @@ class TransformersDetector(BaseDetector[EncodedTensors]):
     def fingerprints(self) -> tuple[str, ...]:
         """`fingerprint` alone."""
         return (self.fingerprint,)
+
+    @property
+    def list_defaults(self) -> DetectSettings:
+        """As of any detector whose threshold for lists was not measured."""
+        return ServingConfig().list_defaults
 
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """The prompts as they are written; how much of them its text tower reads is not told."""

@@ -228,7 +228,7 @@ def select_above(
     passing = (candidates.scores >= thresholds[candidates.classes]).nonzero()[:, 0]
     boxes, scores = candidates.boxes[passing], candidates.scores[passing]
     classes = candidates.classes[passing]
-    rules = Suppression(settings.nms_iou, candidates.soft_nms)
+    rules = Suppression.of(settings, candidates.soft_nms)
     kept, found = suppress(boxes, scores, classes, thresholds[classes], rules)
     kept, found = kept[: settings.max_boxes], found[: settings.max_boxes]
     class_id = classes[kept].numpy()

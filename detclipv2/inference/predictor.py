@@ -32,9 +32,10 @@ from detclipv2.inference.postprocess import ANCHOR_SHARE, MAX_CANDIDATES, Candid
 from detclipv2.inference.region_scores import RegionScores
 from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_encoder
 from detclipv2.inference.score_table import ScoreTable
+from detclipv2.language.embedding_file import default_cache_dir
 from detclipv2.language.phrases import Phrase
 from detclipv2.language.prompt_reader import PromptReader, Prompts
-from detclipv2.language.text_cache import TextEmbeddings, default_cache_dir
+from detclipv2.language.text_cache import TextEmbeddings
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DEFAULTS, FLOOR, DetectSettings, Looks, check_share
 
@@ -115,6 +116,11 @@ class Predictor(BaseDetector[EncodedImage]):
     def name(self) -> str:
         """The model's name in its configuration."""
         return self.model.config.name
+
+    @property
+    def list_defaults(self) -> DetectSettings:
+        """See `ServingConfig.list_defaults`."""
+        return self.model.serving.list_defaults
 
     @cached_property
     def fingerprint(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detclipv2.geometry.boxes import coverage_matrix
 from detclipv2.geometry.nms import batched_nms, soften
+from detclipv2.serving import DetectSettings
 
 PLACE_IOU = 0.5
 """Boxes of two classes that overlap by more are names of one place."""
@@ -36,6 +37,11 @@ class Suppression:
     soft: float = 0.0
     one_name: bool = False
     whole_things: bool = False
+
+    @classmethod
+    def of(cls, settings: DetectSettings, soft: float = 0.0) -> Suppression:
+        """The rules that a caller chose, of a checkpoint with this softness."""
+        return cls(settings.nms_iou, soft, settings.one_name, settings.whole_things)
 
 
 def suppress(
@@ -64,13 +70,26 @@ def suppress(
     kept, softened = kept[passing], softened[passing]
     order = softened.argsort(descending=True, stable=True)
     kept, softened = kept[order], softened[order]
+    stays = tidy(boxes[kept], groups[kept], pictures[kept], rules)
+    return kept[stays], softened[stays]
+
+
+def tidy(boxes: Tensor, groups: Tensor, pictures: Tensor, rules: Suppression) -> Tensor:
+    """Indices, rising, of the boxes that stay between classes and as whole things.
+
+    Args:
+        boxes: (N, 4) xyxy by falling score, suppressed within their groups.
+        groups: (N,) long, one number a class of a picture.
+        pictures: (N,) long.
+        rules: of which `one_name` and `whole_things` count.
+    """
+    stays = torch.arange(len(boxes))
     if rules.whole_things:
-        stays = _whole(boxes[kept], groups[kept])
-        kept, softened = kept[stays], softened[stays]
+        stays = stays[_whole(boxes, groups)]
     if rules.one_name:
-        stays = batched_nms(boxes[kept], softened, pictures[kept], PLACE_IOU).sort().values
-        kept, softened = kept[stays], softened[stays]
-    return kept, softened
+        order = -stays.double()
+        stays = stays[batched_nms(boxes[stays], order, pictures[stays], PLACE_IOU).sort().values]
+    return stays
 
 
 def _whole(boxes: Tensor, groups: Tensor) -> Tensor:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detclipv2.database import DatabaseError, Kind, connect, create
 from detclipv2.digest import digest
+from detclipv2.language.embedding_file import EmbeddingFile
 from detclipv2.language.sentence import prompt_text
 
 if TYPE_CHECKING:
@@ -26,31 +22,10 @@ if TYPE_CHECKING:
 
     from detclipv2.model import DetCLIPv2
 
-logger = logging.getLogger(__name__)
-
-CACHE_VARIABLE = "DETCLIPV2_CACHE"
-"""Environment variable that names another cache folder."""
 CHUNK = 64
 """Texts encoded at once."""
 MEMORY_TEXTS = 50_000
 """Embeddings kept in memory: 75 MB at 384 floats."""
-
-_CACHE = Kind(
-    "a cache of text embeddings",
-    0x44435245,
-    1,
-    "CREATE TABLE embeddings (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID",
-    ("embeddings",),
-)
-
-
-def default_cache_dir() -> Path:
-    """`$DETCLIPV2_CACHE`, or the system's place for an application's cache."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("detclipv2", appauthor=False)
 
 
 class TextEmbeddings:
@@ -69,7 +44,9 @@ class TextEmbeddings:
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._last: tuple[tuple[str, ...], str, Tensor] | None = None
         self._lock = threading.Lock()
-        self._disk = None if cache_dir is None else _Disk(Path(cache_dir), model.config.embed_dim)
+        self._disk = (
+            None if cache_dir is None else EmbeddingFile(Path(cache_dir), model.config.embed_dim)
+        )
 
     def encode(self, texts: Sequence[str], template: str | None = None) -> Tensor:
         """(K, D) float32 on the CPU, one row a text in the order given; read it, don't write it.
@@ -126,65 +103,6 @@ class TextEmbeddings:
             self._rows.move_to_end(key)
         while len(self._rows) > MEMORY_TEXTS:
             self._rows.popitem(last=False)
-
-
-class _Disk:
-    """Rows in an SQLite file; a connection a call, which threads and forks cannot share wrongly."""
-
-    def __init__(self, folder: Path, width: int) -> None:
-        self._file = folder / "text-embeddings.sqlite3"
-        self._bytes = width * 4
-        self._usable = True
-
-    def read(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """The rows among `keys` that are stored and whole."""
-        rows: dict[bytes, NDArray[np.float32]] = {}
-        if not self._usable:
-            return rows
-        try:
-            with closing(self._connect()) as connection:
-                for start in range(0, len(keys), 500):  # SQLite allows 999 variables a statement
-                    part = keys[start : start + 500]
-                    marks = ",".join("?" * len(part))
-                    statement = f"SELECT key, vector FROM embeddings WHERE key IN ({marks})"
-                    for key, vector in connection.execute(statement, part):
-                        if len(vector) != self._bytes:
-                            continue
-                        row = np.frombuffer(vector, "<f4")
-                        if np.isfinite(row).all():
-                            rows[key] = row
-        except (sqlite3.Error, OSError, DatabaseError) as error:
-            self._give_up(error)
-        return rows
-
-    def write(self, rows: dict[bytes, NDArray[np.float32]]) -> None:
-        """Store rows; another process may have stored the same ones meanwhile."""
-        if not self._usable:
-            return
-        values = [(key, row.astype("<f4").tobytes()) for key, row in rows.items()]
-        try:
-            with closing(self._connect()) as connection, connection:
-                connection.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?)", values)
-        except (sqlite3.Error, OSError, DatabaseError) as error:
-            self._give_up(error)
-
-    def _connect(self) -> sqlite3.Connection:
-        if not os.path.lexists(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # of a process that begins at the same time
-                create(self._file, _CACHE)
-        return connect(self._file, _CACHE)
-
-    def _give_up(self, error: Exception) -> None:
-        if self._usable:  # said once
-            logger.warning(
-                "text-embedding cache %s is not usable (%s); going on without it. Delete the file "
-                "or set %s to a writable folder.",
-                self._file,
-                error,
-                CACHE_VARIABLE,
-            )
-        self._usable = False
 
 
 def text_fingerprint(model: DetCLIPv2) -> str:

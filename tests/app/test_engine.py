@@ -74,7 +74,7 @@ def test_a_model_that_looks_twice_says_so_and_aligns_by_one_look(engine: Engine)
     assert looking.image_passes == passes
     for told in (looking.facts(), looking.describe(vocabulary, settings)):
         assert (told["size"], told["looks"]) == (serving.size, [serving.size, serving.second])
-    once = Engine(looking.predictor, name="once", defaults=DetectSettings(size=serving.size))
+    once = Engine(looking.predictor, name="once", changes={"size": serving.size})
     assert once.pixels == f"{serving.size} px"
     assert once.facts()["looks"] == [serving.size]
 

@@ -54,7 +54,7 @@ def test_an_alignment_never_takes_the_other_looks(looking_engine: Engine) -> Non
     assert aligned.image_ran, "a thorough first look has the half size in it"
     fresh = engine.predictor.align(COFFEE, ["cup"])
     np.testing.assert_array_equal(aligned.alignment.scores, fresh.scores)
-    hurried = Engine(engine.predictor, name="hurried", defaults=FAST)
+    hurried = Engine(engine.predictor, name="hurried", changes={"looks": "fast"})
     hurried.detect(COFFEE, "cup", FAST)
     assert not hurried.align(COFFEE, ["cup"]).image_ran
 
@@ -64,7 +64,7 @@ def test_facts_name_the_sides_that_were_looked_at(looking_engine: Engine) -> Non
     assert engine.describe(words, THOROUGH)["looks"] == [64, 32, 128]
     assert engine.describe(words, FAST)["looks"] == [64]
     assert engine.has_looks
-    sized = Engine(engine.predictor, name="sized", defaults=DetectSettings(size=96))
+    sized = Engine(engine.predictor, name="sized", changes={"size": 96})
     assert not sized.has_looks and sized.facts()["looks"] == [96]
 
 

@@ -27,7 +27,7 @@ from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
 from tests.train.conftest import draw_set
-from tests.train.loop.test_run import drawn_experiment, losses
+from tests.train.loop.drawn import drawn_experiment, losses
 from train.pretrain import pretrain
 
 VALUES = Path(__file__).parent / "values.json"

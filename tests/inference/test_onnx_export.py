@@ -49,12 +49,15 @@ def run(session: onnxruntime.InferenceSession, photo: Image.Image) -> sv.Detecti
 
 
 @pytest.fixture(scope="module")
-def session(
-    predictor: Predictor, tmp_path_factory: pytest.TempPathFactory
-) -> onnxruntime.InferenceSession:
+def file(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("onnx") / "detector.onnx"
     export_onnx(predictor, WORDS, file, canvas=CANVAS, threshold=THRESHOLD, max_boxes=40)
     assert [path.name for path in file.parent.iterdir()] == ["detector.onnx"]
+    return file
+
+
+@pytest.fixture(scope="module")
+def session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
 
@@ -114,14 +117,6 @@ def test_the_documents_program_runs(
     assert "[[" in capsys.readouterr().out
 
 
-def test_nothing_found_is_no_error(
-    predictor: Predictor, photo: Image.Image, tmp_path: Path
-) -> None:
-    export_onnx(predictor, "cup", tmp_path / "none.onnx", canvas=(64, 64), threshold=1.0)
-    session = onnxruntime.InferenceSession(tmp_path / "none.onnx")
-    assert run(session, photo).xyxy.shape == (0, 4)
-
-
 def test_the_predictors_own_parts_are_left_where_they_are(predictor: Predictor) -> None:
     built = _Detector(predictor, Vocabulary.parse("cup"), DEFAULTS)
     own = {id(tensor) for tensor in predictor.model.state_dict(keep_vars=True).values()}
@@ -174,14 +169,17 @@ def test_without_the_packages_it_says_which(
         export_onnx(predictor, "cup", tmp_path / "x.onnx", canvas=(64, 64))
 
 
-def test_the_command(
-    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_and_that_nothing_found_is_no_error(
+    tiny_checkpoint: Path, photo: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "cups.onnx"
     common = ["onnx", "--model", str(tiny_checkpoint), "--out", str(file)]
-    assert main([*common, "--prompts", "cup, dog", "--canvas", "96x64"]) == 0
+    asked = ["--prompts", "cup, dog", "--canvas", "96x64", "--threshold", "1"]
+    assert main([*common, *asked]) == 0
     assert "2 classes" in capsys.readouterr().out
-    assert onnxruntime.InferenceSession(file).get_inputs()[0].shape == [64, 96, 3]
+    session = onnxruntime.InferenceSession(file)
+    assert session.get_inputs()[0].shape == [64, 96, 3]
+    assert run(session, photo).xyxy.shape == (0, 4)
     for wrong in (["--canvas", "96"], ["--canvas", "90x64"], ["--model", "nowhere"]):
         assert main([*common, "--prompts", "cup", *wrong]) == 2
         *read, error = capsys.readouterr().err.splitlines()

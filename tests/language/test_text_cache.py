@@ -15,13 +15,8 @@ import pytest
 import torch
 
 from detclipv2.config import PRESETS, ModelConfig
-from detclipv2.language.text_cache import (
-    CACHE_VARIABLE,
-    CHUNK,
-    TextEmbeddings,
-    default_cache_dir,
-    prompt_text,
-)
+from detclipv2.language.embedding_file import CACHE_VARIABLE, default_cache_dir
+from detclipv2.language.text_cache import CHUNK, TextEmbeddings, prompt_text
 from detclipv2.model import DetCLIPv2
 
 
@@ -187,8 +182,8 @@ def test_threads_share_one_cache(model: DetCLIPv2, tmp_path: Path) -> None:
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from detclipv2.language.text_cache import _Disk
-disk, name = _Disk(Path(sys.argv[1]), 4), sys.argv[2]
+from detclipv2.language.embedding_file import EmbeddingFile
+disk, name = EmbeddingFile(Path(sys.argv[1]), 4), sys.argv[2]
 for i in range(30):
     disk.write({f"{name}{i}".encode(): np.full(4, i, np.float32)})
     disk.write({b"shared": np.full(4, i, np.float32)})

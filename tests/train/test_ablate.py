@@ -11,7 +11,7 @@ import pytest
 
 from detclipv2.checkpoint import load_checkpoint
 from detclipv2.inference.predictor import Predictor
-from tests.train.loop.test_run import drawn_experiment
+from tests.train.loop.drawn import drawn_experiment
 from train import ablate as command
 from train.ablate import Settings, ablate, experiment_of, fingerprint
 from train.ablations.bases import nano, swin_t
@@ -195,19 +195,19 @@ def test_steps_and_overrides_reach_the_rows(drawn_set: Path, tmp_path: Path) -> 
         experiment_of(row, nano, Settings("nano", overrides=("speed=9",)))
 
 
-def test_texts_are_encoded_once_for_all_runs(drawn_set: Path, tmp_path: Path) -> None:
+def test_captions_are_parsed_once_for_all_runs(drawn_set: Path, tmp_path: Path) -> None:
     drawn = Drawn(drawn_set)
-    (tmp_path / "texts.pt").write_bytes(b"kept")
+    (tmp_path / "caption_phrases.json").write_bytes(b"kept")
     seen: list[bytes] = []
 
     def judge(experiment: Experiment, here: World) -> dict[str, Any]:
-        seen.append((experiment.out / "texts.pt").read_bytes())
-        (experiment.out / "texts.pt").write_bytes(b"kept and more")
+        seen.append((experiment.out / "caption_phrases.json").read_bytes())
+        (experiment.out / "caption_phrases.json").write_bytes(b"kept and more")
         return {"figures": {"ap": 1.0}, "detail": {}}
 
     ablate(ROWS_OF_THE_TEST[:2], drawn.base, judge, SETTINGS, root=tmp_path, out=tmp_path, seeds=1)
     assert seen == [b"kept", b"kept and more"]
-    assert not list(tmp_path.glob("*/*/texts.pt"))
+    assert not list(tmp_path.glob("*/*/caption_phrases.json"))
 
 
 def test_the_fingerprint_leaves_out_what_changes_no_result(drawn_set: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from detclipv2.command import run_command
 from train.ablations.row import Row
 from train.ablations.runs import Runs, keep, read_runs
 from train.ablations.significance import (
@@ -224,4 +225,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

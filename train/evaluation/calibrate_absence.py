@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from detclipv2.checkpoint import inspect, load_checkpoint, locate
+from detclipv2.command import run_command
 from detclipv2.inference.alignment import AlignSettings
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
@@ -173,4 +174,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

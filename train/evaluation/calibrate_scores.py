@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from detclipv2.checkpoint import inspect, load_checkpoint, locate, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.geometry.boxes import iou_matrix
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.encoded_image import EncodedImage
@@ -288,4 +289,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from detclipv2.detectors.protocol import Detector
 from detclipv2.labeling.effort import COST, CostModel, Effort
 from detclipv2.labeling.verdicts import KEEP_IOU, verdicts
-from detclipv2.serving import DEFAULTS, DetectSettings
+from detclipv2.serving import DetectSettings
 from train.data.readers.coco import prompt_of, read_truth
 
 LENGTHS = (1, 3, 10, 30)
@@ -95,6 +95,13 @@ class ClassCounts:
     there: NDArray[np.int64]
 
 
+class Review(NamedTuple):
+    """One photo's boxes as a labeler leaves them."""
+
+    effort: Effort
+    counts: ClassCounts
+
+
 def review(
     boxes: NDArray[Any],
     classes: NDArray[np.int64],
@@ -102,7 +109,7 @@ def review(
     truth_classes: NDArray[np.int64],
     count: int,
     cost: CostModel = COST,
-) -> tuple[Effort, ClassCounts]:
+) -> Review:
     """One photo's boxes, as `labeling.verdicts.verdicts` takes them, of `count` classes."""
     found, added = verdicts(boxes, classes, truth, truth_classes)
     stay = np.array([one in ("kept", "moved") for one in found], bool)
@@ -112,38 +119,47 @@ def review(
         np.bincount(truth_classes, minlength=count),
     )
     effort = Effort.of(found, cost) + Effort(added=added, cost=cost)
-    return effort, counts
+    return Review(effort, counts)
 
 
 def minutes(
     detector: Detector[Any],
     sets: Sequence[LabeledSet],
-    settings: DetectSettings = DEFAULTS,
-    *,
+    *settings: DetectSettings,
     lists: int = _LISTS,
     seed: int = 0,
-) -> dict[str, Any]:
-    """What the pre-labels of each set save, with intervals over photos.
+) -> list[dict[str, Any]]:
+    """What the pre-labels of each set save under each of the settings, with intervals over photos.
 
     Args:
         detector: the detector.
         sets: exhaustively labelled.
-        settings: how it is asked; the defaults are what people get.
+        settings: how it is asked, all with one way of looking; `detector.list_defaults` are what
+            people get.
         lists: shorter lists of classes that are drawn for each length of `LENGTHS`.
         seed: of lists and intervals.
 
     Returns:
-        JSON values: the cost model, and by set what `summary` gives, also by class and by length of
-        the list.
+        JSON values for each of the settings: the cost model, and by set what `summary` gives, also
+        by class and by length of the list.
     """
-    found = {one.name: _of_set(detector, one, settings, lists, seed) for one in sets}
-    mean = float(np.mean([one["saved"] for one in found.values()]))
-    return {"minutes": {"cost": str(COST), "keep_iou": KEEP_IOU, "sets": found, "mean": mean}}
+    of_sets = {one.name: _of_set(detector, one, settings, lists, seed) for one in sets}
+    found = []
+    for number in range(len(settings)):
+        own = {name: figures[number] for name, figures in of_sets.items()}
+        mean = float(np.mean([one["saved"] for one in own.values()]))
+        figures = {"cost": str(COST), "keep_iou": KEEP_IOU, "sets": own, "mean": mean}
+        found.append({"minutes": figures})
+    return found
 
 
 def _of_set(
-    detector: Detector[Any], one: LabeledSet, settings: DetectSettings, lists: int, seed: int
-) -> dict[str, Any]:
+    detector: Detector[Any],
+    one: LabeledSet,
+    settings: Sequence[DetectSettings],
+    lists: int,
+    seed: int,
+) -> list[dict[str, Any]]:
     truth = one.read()
     names = [prompt_of(category)[0] for category in truth["categories"]]
     random = np.random.default_rng(seed)
@@ -152,35 +168,39 @@ def _of_set(
     for length in lengths:
         drawn = (random.choice(len(names), length, replace=False) for _ in range(lists))
         questions += [np.sort(indices) for indices in drawn]
-    efforts: list[list[Effort]] = [[] for _ in questions]
-    counts: list[ClassCounts] = []
+    reviews: list[list[list[Review]]] = [[[] for _ in questions] for _ in settings]
     for path, boxes, classes in tqdm(list(_photos(truth, one.folder)), one.name, mininterval=5):
-        encoded = detector.encode_image(path, *settings.encoding)
+        encoded = detector.encode_image(path, *settings[0].encoding)
         for number, asked in enumerate(questions):
-            found = detector.detect(encoded, [names[index] for index in asked], settings)
-            assert found.class_id is not None
+            table = detector.score_table(encoded, [names[index] for index in asked])
             there = np.isin(classes, asked)
-            effort, of_class = review(
-                found.xyxy,
-                asked[found.class_id.astype(int)],
-                boxes[there],
-                classes[there],
-                len(names),
-            )
-            efforts[number].append(effort)
-            if number == 0:
-                counts.append(of_class)
-    # Of one photo all lists of a length count as one: they are not independent of each other.
-    pooled = {
-        length: [
-            sum(photo, Effort()) for photo in zip(*efforts[start : start + lists], strict=True)
-        ]
-        for start, length in zip(range(1, len(questions), lists), lengths, strict=True)
-    }
+            for chosen, found in zip(settings, reviews, strict=True):
+                shown = table.select(chosen)
+                assert shown.class_id is not None
+                shown_classes = asked[shown.class_id.astype(int)]
+                found[number].append(
+                    review(shown.xyxy, shown_classes, boxes[there], classes[there], len(names))
+                )
+    return [_figures(found, names, lengths, lists, seed) for found in reviews]
+
+
+def _figures(
+    reviews: Sequence[Sequence[Review]],
+    names: Sequence[str],
+    lengths: Sequence[int],
+    lists: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Of one set: reviews of the whole list, then of the drawn ones, photo by photo."""
+    pooled = {}
+    for start, length in zip(range(1, len(reviews), lists), lengths, strict=True):
+        # Of one photo all lists of a length count as one: they are not independent of each other.
+        by_photo = zip(*reviews[start : start + lists], strict=True)
+        pooled[length] = [sum((r.effort for r in photo), Effort()) for photo in by_photo]
     return {
         "classes": len(names),
-        **summary(efforts[0], seed),
-        "by_class": _by_class(counts, names),
+        **summary([r.effort for r in reviews[0]], seed),
+        "by_class": _by_class([r.counts for r in reviews[0]], names),
         "by_length": {str(length): summary(photos, seed) for length, photos in pooled.items()},
     }
 

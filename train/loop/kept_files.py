@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-KEPT = ("texts.pt", "caption_phrases.json")
-"""Vectors of a frozen text tower, and the noun phrases of captions."""
+KEPT = ("caption_phrases.json",)
+"""Noun phrases of captions."""
 
 
 def copy_kept(shared: Path, folder: Path) -> None:

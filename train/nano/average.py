@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from detclipv2.checkpoint import CheckpointError, inspect, load_checkpoint, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.config import SecondTowerConfig
@@ -92,4 +93,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from detclipv2.checkpoint import CheckpointError, inspect, load_checkpoint, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.config import ModelConfig
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
@@ -145,4 +146,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detclipv2.language.concepts import load_concepts
-from detclipv2.language.sentence import prompt_text
+from detclipv2.language.embedding_file import default_cache_dir
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.config import NanoConfig
 from detclipv2.nano.imagenet_prior import ImageNetPrior, imagenet_names
@@ -17,6 +17,7 @@ from detclipv2.nano.int8_weights import step_of
 from detclipv2.nano.tower import NanoTower, build, nano_config
 from detclipv2.nn.backbone import Backbone, imagenet_weights, load_imagenet
 from train.data.dictionary.everyday import everyday_words
+from train.tasks.text_encoding import Texts
 
 _STRENGTH = 0.8
 # All 14,000 names of the dictionary instead of one of so many explain 0.1 % more of the variance.
@@ -107,9 +108,7 @@ def class_vectors(model: DetCLIPv2) -> Tensor:
 
 def encode_names(model: DetCLIPv2, names: Sequence[str]) -> Tensor:
     """(K, width): the prompts of K names as the text tower pools them, before its projection."""
-    prompts = [prompt_text(model.config.text.template, name) for name in names]
-    read = model.text_encoder.pooled
-    return torch.cat([read(prompts[i : i + 64]) for i in range(0, len(prompts), 64)])
+    return Texts(model, default_cache_dir()).plain(names)
 
 
 def imagenet_backbone(name: str, weights_from: str = "package") -> Backbone:

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.command import run_command
 from detclipv2.geometry.boxes import clip, iou_matrix
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.predictor import Predictor
@@ -148,4 +149,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -27,6 +27,7 @@ from typing import Any, get_args
 import torch
 
 from detclipv2.checkpoint import CheckpointError, inspect, load_checkpoint, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.config import Ranking
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import NanoTower
@@ -214,4 +215,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
+from detclipv2.command import run_command
 from detclipv2.config import ModelConfig
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import NanoTower, build, nano_config
@@ -223,4 +224,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from detclipv2.command import run_command
 from detclipv2.config import PRESETS
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
@@ -99,4 +100,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

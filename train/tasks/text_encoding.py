@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from detclipv2.digest import digest
 from detclipv2.language.concepts import ConceptDictionary
 from detclipv2.language.definitions import Definitions
+from detclipv2.language.embedding_file import EmbeddingFile
 from detclipv2.language.sentence import prompt_text
 from detclipv2.model import DetCLIPv2
 from train.data.sample import Sample
@@ -29,38 +31,29 @@ class Texts:
 
     Args:
         model: with its pretrained text tower.
-        file: where a frozen tower's vectors are kept for the next start; None keeps none.
+        cache_dir: where a frozen tower's vectors are kept for other runs; None keeps none.
         device: where the vectors are wanted; by default on the CPU.
     """
 
     def __init__(
-        self, model: DetCLIPv2, file: Path | None = None, device: torch.device | None = None
+        self, model: DetCLIPv2, cache_dir: Path | None = None, device: torch.device | None = None
     ) -> None:
-        self._text, self._file, self._device = (
-            model.text_encoder,
-            file,
-            device or torch.device("cpu"),
-        )
-        self._template = model.config.text.template
-        self.frozen = model.config.text.frozen
+        self._text, self._device = model.text_encoder, device or torch.device("cpu")
+        text = model.config.text
+        self._template, self.frozen = text.template, text.frozen
+        self._disk: EmbeddingFile | None = None
+        if self.frozen and cache_dir is not None:
+            self._disk = EmbeddingFile(cache_dir, text.width)
+            # With the sentence, this is the whole key.
+            shape = repr(("pooled", text.arch, text.heads, text.max_tokens))
+            self._scope = digest(self._text.tower.state_dict().items(), shape.encode())
         self._vectors = torch.zeros(0)
         self._row: dict[str, int] = {}
 
     def keep(self, texts: Iterable[str]) -> Tensor:
         """Encode a frozen tower's texts ahead; (K, width) of the distinct ones, in their order."""
         prompts = list(dict.fromkeys(prompt_text(self._template, text) for text in texts))
-        known: dict[str, Tensor] = {}
-        if self._file is not None and self._file.is_file():
-            kept = torch.load(self._file)
-            known = dict(zip(kept["prompts"], kept["vectors"], strict=True))
-        if missing := sorted(set(prompts) - known.keys(), key=len):
-            logger.info("encoding %d texts once", len(missing))
-            for first in range(0, len(missing), _CHUNK):
-                chunk = missing[first : first + _CHUNK]
-                known.update(zip(chunk, self._pool(chunk).cpu(), strict=True))
-            if self._file is not None:
-                _write(self._file, known)
-        vectors = torch.stack([known[prompt] for prompt in prompts])
+        vectors = self._look_up(prompts)
         self._vectors = vectors.to(self._device)
         self._row = {prompt: index for index, prompt in enumerate(prompts)}
         return vectors
@@ -91,30 +84,35 @@ class Texts:
         definitions.settle(names)
         return lambda texts: self(definitions.enrich_all(texts))
 
-    @torch.no_grad()
     def plain(self, texts: Sequence[str]) -> Tensor:
         """(K, width) pooled vectors of the texts in their template, on the CPU."""
-        prompts = [prompt_text(self._template, text) for text in texts]
-        parts = [self._pool(prompts[i : i + _CHUNK]) for i in range(0, len(prompts), _CHUNK)]
-        return torch.cat(parts).cpu()
+        return self._look_up([prompt_text(self._template, text) for text in texts])
+
+    def _look_up(self, prompts: Sequence[str]) -> Tensor:
+        """(K, width) on the CPU; what the disk lacks is encoded and written there."""
+        known: dict[str, Tensor] = {}
+        if self._disk is not None:
+            keys = {hashlib.sha256(f"{self._scope}\0{p}".encode()).digest(): p for p in prompts}
+            rows = self._disk.read(list(keys))
+            known = {keys[key]: torch.from_numpy(row.copy()) for key, row in rows.items()}
+        # By length, so that little padding is computed.
+        if missing := sorted(set(prompts) - known.keys(), key=lambda prompt: (len(prompt), prompt)):
+            logger.info("encoding %d texts once", len(missing))
+            for first in range(0, len(missing), _CHUNK):
+                chunk = missing[first : first + _CHUNK]
+                known.update(zip(chunk, self._pool(chunk).float().cpu(), strict=True))
+            if self._disk is not None:
+                fresh = {key: known[p].numpy() for key, p in keys.items() if key not in rows}
+                self._disk.write(fresh)
+        return torch.stack([known[prompt] for prompt in prompts])
 
     @torch.no_grad()
     def _pool(self, prompts: Sequence[str]) -> Tensor:
         return self._text.pooled(prompts)
 
 
-def _write(file: Path, vectors: dict[str, Tensor]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    state = {"prompts": list(vectors), "vectors": torch.stack(list(vectors.values()))}
-    begun = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    torch.save(state, begun)
-    os.replace(begun, file)
-
-
-def known_texts(
-    streams: Sequence[Sequence[Sample]], dictionary: ConceptDictionary
-) -> dict[str, None]:
-    """Every text that training can meet; of shards, which are read as they come, none."""
+def known_texts(streams: Sequence[Sequence[Sample]]) -> dict[str, None]:
+    """Every text of the samples; of shards, which are read as they come, none."""
     found: dict[str, None] = {}
     for samples in streams:
         if isinstance(samples, Shards):
@@ -123,4 +121,4 @@ def known_texts(
             found.update(dict.fromkeys(sample.concepts))
             if sample.caption:
                 found[sample.caption] = None
-    return found | dict.fromkeys(dictionary.names)
+    return found

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from app.engine import Engine
+from app.index.build import indexing
 from app.labelstudio.api.connection import Connection
 from app.runs.jobs import Job, estimate
 from app.runs.records import Counts, ImageRef, RunError
@@ -104,7 +105,7 @@ class BatchActions:
                 self.engine.predictor,
                 read,
                 vocabulary,
-                replace(self.engine.defaults, tiles=form.tiles, looks=form.looks),
+                replace(self.engine.list_defaults, tiles=form.tiles, looks=form.looks),
                 on_progress=self.stops.progress_of("Measuring", progress, visitor),
             )
         except TROUBLE as error:
@@ -283,7 +284,7 @@ class BatchActions:
         return run.apply(run.view.prompts, threshold)
 
     def _work(self, run: Run, read: Callable[[ImageRef], bytes]) -> None:
-        job = Job(run, self.engine.predictor, read)
+        job = Job(run, self.engine.predictor, read, indexing)
         self.runs.jobs[run.folder.name] = job
         job.start()
 

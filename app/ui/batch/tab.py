@@ -19,7 +19,7 @@ from app.ui.shared.project_picker import listed, picker
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.stopping import stoppable
 from app.ui.shared.tiles import tiles_choice
-from detclipv2.serving import DEFAULTS, FLOOR
+from detclipv2.serving import FLOOR
 
 
 def build(
@@ -75,7 +75,7 @@ def build(
             threshold = gr.Slider(
                 FLOOR,
                 1,
-                DEFAULTS.threshold,
+                engine.list_defaults.threshold,
                 step=0.01,
                 label="Threshold",
                 elem_id="batch-threshold",
@@ -112,7 +112,7 @@ def build(
             shown_from = gr.Slider(
                 0,
                 1,
-                DEFAULTS.threshold,
+                engine.list_defaults.threshold,
                 step=0.01,
                 label="Another threshold for this run",
                 elem_id="batch-shown",

@@ -35,13 +35,19 @@ class Endpoints:
         max_boxes: float = DEFAULTS.max_boxes,
         tiles: int = DEFAULTS.tiles,
         looks: Looks = DEFAULTS.looks,
+        one_name: bool = DEFAULTS.one_name,
+        whole_things: bool = DEFAULTS.whole_things,
     ) -> tuple[answers.Detected, str]:
         """Find the prompts in a photo, with tiles > 1 also in that many tiles along its long side.
 
-        Looks "fast" looks once at the photo, "thorough" as often as the model can.
+        Looks "fast" looks once at the photo, "thorough" as often as the model can. With `one_name`
+        each place keeps its best name alone; with `whole_things` parts of a better box of their
+        class are dropped, and boxes round it.
         Returns the boxes as COCO JSON and the drawn picture.
         """
-        controls = DetectControls(threshold, nms_iou, max_boxes, tiles, looks)
+        controls = DetectControls(
+            threshold, nms_iou, max_boxes, tiles, looks, one_name, whole_things
+        )
         found = find(self.engine, DetectInputs(photo, prompts, controls))
         if isinstance(found, Trouble):
             raise refusal(found.message)

@@ -25,6 +25,8 @@ class DetectControls(NamedTuple):
     max_boxes: Any
     tiles: Any
     looks: Any
+    one_name: Any
+    whole_things: Any
 
     def settings(self, defaults: DetectSettings) -> DetectSettings:
         """As settings of the model; what has no control is as in `defaults`.
@@ -39,6 +41,8 @@ class DetectControls(NamedTuple):
             max_boxes=int(self.max_boxes),
             tiles=int(self.tiles),
             looks=self.looks,
+            one_name=bool(self.one_name),
+            whole_things=bool(self.whole_things),
         )
 
     @classmethod

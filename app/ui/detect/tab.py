@@ -123,6 +123,18 @@ def build(engine: Engine) -> DetectParts:
                 most = gr.Slider(
                     1, 300, DEFAULTS.max_boxes, step=1, label="Most boxes", elem_id="max-boxes"
                 )
+                one_name = gr.Checkbox(
+                    engine.defaults.one_name,
+                    label="One name per place",
+                    info="Of boxes of different classes at one place the best stays.",
+                    elem_id="one-name",
+                )
+                whole_things = gr.Checkbox(
+                    engine.defaults.whole_things,
+                    label="Whole things only",
+                    info="Parts of a better box of their class are dropped, and boxes round it.",
+                    elem_id="whole-things",
+                )
             with gr.Column(visible=False, min_width=0) as per_class:
                 classes = gr.Dataframe(
                     headers=render.CLASS_HEADERS,
@@ -159,7 +171,7 @@ def build(engine: Engine) -> DetectParts:
 
     drawings = Drawings(folder)
     actions = Actions(engine, drawings)
-    controls = DetectControls(threshold, nms, most, tiles, looks)
+    controls = DetectControls(threshold, nms, most, tiles, looks, one_name, whole_things)
     outputs = DetectOutputs(
         photo=photo,
         status=status,

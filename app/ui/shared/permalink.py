@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from detclipv2.assets import demo_photos
-from detclipv2.language.text_cache import default_cache_dir
+from detclipv2.language.embedding_file import default_cache_dir
 
 NOT_HERE = (
     "The photo of this link is not on this machine. Drop it here: the words are filled in already."

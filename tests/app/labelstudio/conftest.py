@@ -41,6 +41,8 @@ EMAIL, PASSWORD = "labeler@example.com", "a-long-password"
 
 PROMPTED = CONFIG.replace("</View>", '<TextArea name="prompt" toName="image"/></View>')
 """With a text of the labelers' that the live backend follows."""
+LOW = PROMPTED.replace('name="label"', 'name="label" model_score_threshold="0.02"')
+"""Random weights are hardly ever sure."""
 APART = """<View>
   <Image name="image" value="$image"/>
   <Labels name="name" toName="image"><Label value="cat"/><Label value="cup"/></Labels>

@@ -22,7 +22,7 @@ from app.runs import sources
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from tests.app.labelstudio.conftest import APART, CONFIG, EMAIL, PASSWORD, TOKEN, Server
-from tests.app.labelstudio.test_learn import submit
+from tests.app.labelstudio.submissions import submit
 
 pytestmark = pytest.mark.browser
 BOX = (40, 150, 140, 290)

@@ -26,7 +26,7 @@ from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from tests.app.labelstudio.conftest import Server
-from tests.app.labelstudio.test_learn import submit
+from tests.app.labelstudio.submissions import submit
 
 CONFIG = """<View>
   <Image name="front" value="$front"/><Image name="pages" valueList="$pages"/>

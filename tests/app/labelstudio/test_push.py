@@ -19,7 +19,7 @@ from app.runs.store import Run
 from app.ui.labelstudio.actions import LabelStudioActions
 from app.ui.shared.run_folders import RunFolders
 from tests.app.labelstudio.conftest import APART, CONFIG
-from tests.app.labelstudio.test_learn import submit
+from tests.app.labelstudio.submissions import submit
 from tests.app.ui.visitors import RULES
 
 ManyRun = Callable[..., tuple[Run, int]]

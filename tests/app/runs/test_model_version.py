@@ -14,12 +14,12 @@ USUAL = ModelVersion("nano", "01234567" * 8, "89abcdef" * 8)
 
 def test_what_is_usual_is_left_out() -> None:
     assert str(USUAL) == "detclipv2-nano@01234567+v89abcdef"
-    settings = DetectSettings(0.25, 0.5, 300, 640, 2, "fast")
+    settings = DetectSettings(0.25, 0.5, 300, 640, 2, "fast", True, True)
     closely = replace(USUAL, settings=settings)
-    assert str(closely) == f"{USUAL}+s640+t2+fast@0.25+n0.5+m300"
+    assert str(closely) == f"{USUAL}+s640+t2+fast@0.25+n0.5+m300+o+w"
 
 
-OTHER = DetectSettings(0.9, 0.7, 7, 64, 7, "fast")
+OTHER = DetectSettings(0.9, 0.7, 7, 64, 7, "fast", True, True)
 
 
 @pytest.mark.parametrize("name", ["model", "checkpoint", "vocabulary"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +24,8 @@ from app.runs.records import Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
-from tests.places import REPO
+from tests.app.runs.logged_run import run_and_log
+from tests.processes import start
 
 PROMPTS = "cat\ncup: mug @0.06\n!shadow"
 
@@ -182,40 +181,22 @@ def test_killed_at_any_moment_it_ends_as_if_never_killed(
     names = [f"{number:03}.png" for number in range(40)]
     for number, name in enumerate(names):
         make_image(f"many/{name}", (64 + number, 48), (200, 6 * number, 30))
-    program = """
-import sys
-from pathlib import Path
-from app.runs import sources
-from app.engine import Engine
-from app.runs.settings import settings_of
-from app.runs.jobs import process
-from app.runs.store import Run
-folder, photos, model, log = map(Path, sys.argv[1:])
-engine = Engine.load(str(model), photos=40)
-if not (folder / "run.json").exists():
-    settings = settings_of(engine, "cat, cup", threshold=0.02, floor=0.02)
-    Run.create(folder, settings, sources.find_images([photos]))
-def read(image):
-    with log.open("a") as stream:
-        stream.write(image.file_name + "\\n")
-    return sources.read(image)
-for outcome in process(Run(folder), engine.predictor, read):
-    pass
-"""
     log, kills = tmp_path / "log", 0
-    command = [sys.executable, "-c", program, tmp_path / "run", tmp_path / "many", checkpoint, log]
-    environment = {**os.environ, "PYTHONPATH": str(REPO)}
     for seen in (1, 9, 22, 1000):
-        process_ = subprocess.Popen(command, cwd=REPO, env=environment)
-        while process_.poll() is None:
+        child = start(
+            run_and_log, tmp_path / "run", tmp_path / "many", checkpoint, log, log=tmp_path / "said"
+        )
+        assert child.pid is not None
+        while child.is_alive():
             lines = log.read_text().splitlines() if log.exists() else []
             if len(lines) >= seen:
-                process_.send_signal(signal.SIGKILL)
-                process_.wait()
+                os.kill(child.pid, signal.SIGKILL)
                 kills += 1
                 break
             time.sleep(0.003)
-    assert kills == 3 and process_.returncode == 0
+        child.join()
+    assert child.exitcode == 0, (tmp_path / "said").read_text()
+    assert kills == 3
     looked = log.read_text().splitlines()
     assert set(looked) == set(names)
     assert len(looked) <= len(names) + kills, "a kill repeats at most one image"

@@ -24,7 +24,6 @@ from app.ui.detect.actions import Actions, Session
 from app.ui.detect.drawings import Drawings
 from app.ui.detect.endpoints import Endpoints
 from app.ui.shared.run_folders import RunFolders
-from detclipv2.serving import DetectSettings
 from tests.app.ui.visitors import HERE, LOOKS, RULES
 from tests.places import DEMO
 
@@ -41,7 +40,7 @@ class Seen:
 
 @pytest.fixture
 def seen(checkpoint: Path) -> Seen:
-    told = Seen(Engine.load(str(checkpoint), DetectSettings(size=SIZE)))
+    told = Seen(Engine.load(str(checkpoint), {"size": SIZE}))
     encoder = told.engine.predictor._encoder
     tower = encoder._tower
 

@@ -1,16 +1,14 @@
-"""OpenVINO's regions against the network's own, and what happens to graphs that are kept."""
+"""OpenVINO's regions against the network's own, and where it takes torch's place."""
 
 from __future__ import annotations
 
 import builtins
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +20,11 @@ from PIL import Image
 from detclipv2 import DetCLIPv2, Predictor
 from detclipv2.checkpoint import load_checkpoint
 from detclipv2.config import PRESETS
-from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.runtimes import openvino as openvino_tower
-from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower, choose_encoder
-from detclipv2.inference.runtimes.traceable import TraceableTower, encoder_of
+from detclipv2.inference.runtimes.openvino import GraphError, OpenVINOTower
+from detclipv2.inference.runtimes.traceable import TraceableTower
 from detclipv2.nano.tower import NanoTower
-from detclipv2.regions import Regions
-
-
-def same(one: Regions, other: Regions) -> None:
-    for field in fields(Regions):
-        given, wanted = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(wanted, torch.Tensor):
-            torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3, msg=field.name)
-        else:
-            assert given == wanted, field.name
-
-
-def compare(model: DetCLIPv2, tower: OpenVINOTower, shapes: Sequence[tuple[int, int, int]]) -> None:
-    for batch, height, width in shapes:
-        generator = torch.Generator().manual_seed(height)
-        pixels = torch.randn(batch, 3, height, width, generator=generator)
-        with torch.inference_mode():
-            same(tower(pixels), encoder_of(model)(pixels))
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the networks that were traced."""
-    names: list[str] = []
-    convert = openvino_tower._convert
-
-    def count(model: DetCLIPv2) -> Any:
-        names.append(model.config.name)
-        return convert(model)
-
-    monkeypatch.setattr(openvino_tower, "_convert", count)
-    return names
+from tests.inference.runtimes.regions import compare
 
 
 def test_a_canvas_of_any_size_gives_the_networks_regions(spread_model: DetCLIPv2) -> None:
@@ -97,31 +63,6 @@ def test_a_picture_has_the_same_detections(spread_model: DetCLIPv2, photo: Image
     np.testing.assert_allclose(openvino_s.confidence, torch_s.confidence, atol=1e-4)
 
 
-def test_a_graph_is_made_once_a_checkpoint(
-    spread_model: DetCLIPv2, tmp_path: Path, made: list[str]
-) -> None:
-    model = spread_model.for_inference()
-    OpenVINOTower(model, tmp_path)
-    compare(model, OpenVINOTower(model, tmp_path), [(1, 64, 96)])
-    assert made == ["tiny"]
-    torch.manual_seed(1)
-    other = DetCLIPv2(PRESETS["tiny"]).eval()
-    compare(other, OpenVINOTower(other, tmp_path), [(1, 64, 96)])
-    assert made == ["tiny", "tiny"]
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_graphs_used_last_are_kept(
-    spread_model: DetCLIPv2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openvino_tower, "_KEPT", 1)
-    (tmp_path / "old").mkdir()
-    os.utime(tmp_path / "old", (0, 0))
-    model = spread_model.for_inference()
-    OpenVINOTower(model, tmp_path)
-    assert [place.name for place in tmp_path.iterdir()] == [fingerprint(model)[:32]]
-
-
 def test_bf16_says_nearly_the_same_where_the_cpu_can(
     spread_model: DetCLIPv2, tmp_path: Path, made: list[str]
 ) -> None:
@@ -144,60 +85,6 @@ def test_bf16_says_nearly_the_same_where_the_cpu_can(
     one, other = exact(pixels).embeddings, rounded(pixels).embeddings
     assert not torch.equal(one, other)
     assert torch.nn.functional.cosine_similarity(one, other, dim=-1).min() > 0.99
-
-
-@pytest.mark.parametrize("damage", ["cut", "empty", "of other weights"])
-def test_a_kept_graph_that_is_wrong_is_made_anew(
-    spread_model: DetCLIPv2, tmp_path: Path, made: list[str], damage: str
-) -> None:
-    model = spread_model.for_inference()
-    OpenVINOTower(model, tmp_path)
-    (place,) = tmp_path.iterdir()
-    if damage == "of other weights":
-        torch.manual_seed(1)
-        OpenVINOTower(DetCLIPv2(PRESETS["tiny"]).eval(), tmp_path / "other")
-        (other,) = (tmp_path / "other").iterdir()
-        for file in other.iterdir():
-            (place / file.name).write_bytes(file.read_bytes())
-    else:
-        graph = place / "tower.xml"
-        graph.write_bytes(graph.read_bytes()[:400] if damage == "cut" else b"")
-    before = len(made)
-    compare(model, OpenVINOTower(model, tmp_path), [(1, 64, 96)])
-    assert len(made) == before + 1
-    compare(model, OpenVINOTower(model, tmp_path), [(1, 64, 96)])
-    assert len(made) == before + 1
-
-
-def test_a_folder_that_cannot_be_written_costs_the_next_start_only(
-    spread_model: DetCLIPv2, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    model = spread_model.for_inference()
-    with caplog.at_level(logging.WARNING):
-        tower = OpenVINOTower(model, tmp_path / "file" / "graphs")
-    assert "cannot be written" in caplog.text
-    compare(model, tower, [(1, 64, 96)])
-
-
-def test_a_graph_that_misreads_other_sizes_is_refused(
-    spread_model: DetCLIPv2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As tracing would, were there a size that it takes for a constant."""
-    model = spread_model.for_inference()
-    encode = DetCLIPv2.encode_image
-
-    def fixed(self: DetCLIPv2, pixels: torch.Tensor) -> Regions:
-        regions = encode(self, pixels)
-        if torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return replace(regions, embeddings=regions.embeddings + float(pixels.shape[-1]))
-        return regions
-
-    monkeypatch.setattr(DetCLIPv2, "encode_image", fixed)
-    with pytest.raises(GraphError, match="other regions"):
-        choose_encoder(model, "openvino", tmp_path)
-    assert not list(tmp_path.iterdir())
-    assert not isinstance(choose_encoder(model, "auto", tmp_path), OpenVINOTower)
 
 
 def test_without_openvino_torch_takes_its_place(

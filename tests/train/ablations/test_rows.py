@@ -10,7 +10,7 @@ import pytest
 
 from detclipv2 import PRESETS
 from detclipv2.serving import ServingConfig
-from tests.train.loop.test_run import drawn_experiment
+from tests.train.loop.drawn import drawn_experiment
 from train import ablate as command
 from train.ablate import fingerprint
 from train.ablations.bases import nano, swin_t

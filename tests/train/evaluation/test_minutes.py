@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from detclipv2.checkpoint import load_checkpoint
+from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.labeling.effort import Effort
 from detclipv2.serving import DetectSettings
 from train import evaluate
+from train.evaluation import calibrate_lists
 from train.evaluation.minutes import LabeledSet, minutes, review, summary
 
 
@@ -42,11 +46,11 @@ def test_without_boxes_nothing_is_saved_and_classes_add_up(
     drawn_set: Path, predictor: Predictor
 ) -> None:
     one = LabeledSet.parse(str(drawn_set.parent))
-    found = minutes(predictor, [one], DetectSettings(threshold=1.0, size=64), lists=2)
+    found = minutes(predictor, [one], DetectSettings(threshold=1.0, size=64), lists=2)[0]
     of_set = found["minutes"]["sets"][one.name]
     assert of_set["saved"] == of_set["shown"] == 0
     assert of_set["minutes_with"] == of_set["minutes_by_hand"] > 0
-    low = minutes(predictor, [one], DetectSettings(threshold=0.01, size=64), lists=2)
+    low = minutes(predictor, [one], DetectSettings(threshold=0.01, size=64), lists=2)[0]
     shown = low["minutes"]["sets"][one.name]
     assert shown["shown"] > 1
     assert sum(c["shown"] for c in shown["by_class"].values()) == shown["shown"] * shown["photos"]
@@ -71,3 +75,22 @@ def test_the_command(
         assert why in capsys.readouterr().err
     with pytest.raises(SystemExit):
         evaluate.main(arguments)
+
+
+def test_the_threshold_for_lists_is_the_one_that_saves_most_and_changes_no_fingerprint(
+    drawn_set: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "tiny"
+    shutil.copytree(tiny_checkpoint, checkpoint)
+    before = fingerprint(load_checkpoint(checkpoint))
+    calibrate_lists.main([str(checkpoint), f"{drawn_set.parent}:train", "--write"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| mean")]
+    means = [float(cell) for cell in rows[0].split("|")[2:-1]]
+    model = load_checkpoint(checkpoint)
+    # Of random weights every box is wrong, so the fewer are shown the better.
+    assert model.serving.list_threshold == calibrate_lists.GRID[means.index(max(means))]
+    assert model.serving.list_defaults.threshold == model.serving.list_threshold
+    assert fingerprint(model) == before
+    with pytest.raises(SystemExit):
+        calibrate_lists.main(["nano", str(drawn_set.parent), "--write"])
+    assert "needs a checkpoint folder" in capsys.readouterr().err

@@ -1,12 +1,8 @@
-"""COCO, LVIS and ODinW from files to figures, with detectors that know the truth and real ones."""
+"""COCO, LVIS and ODinW from files to figures, with detectors that know the truth."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +12,12 @@ import pytest
 import supervision as sv
 import torch
 
-from detclipv2.checkpoint import load_checkpoint, save_checkpoint
-from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
-from tests.detectors.transformers_models import save_detector
-from tests.places import REPO
-from tests.train.conftest import COLOURS, draw_set
-from train import evaluate
-from train.data.readers.coco import read_truth
+from tests.train.conftest import COLOURS
 from train.data.readers.odinw import clean_name, read_odinw, read_odinw_truth
 from train.evaluation import protocols
 from train.evaluation.detector_sweep import Sweep
 from train.evaluation.protocols import OdinwSet, read_sets
-from train.evaluation.zero_shot import zero_shot_boxes
 
 
 class Oracle:
@@ -78,11 +67,6 @@ def rewrite(file: Path, target: Path, **changes: Any) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(data))
     return target
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_set(tmp_path_factory.mktemp("protocols") / "drawn", count=10)
 
 
 def test_coco_figures_of_what_is_right_and_what_is_misnamed(drawn: Path) -> None:
@@ -232,138 +216,3 @@ def test_odinw_is_the_mean_over_its_sets(odinw: Path) -> None:
         (odinw / "bad.json").write_text(text)
         with pytest.raises(ValueError, match=r"bad\.json"):
             read_sets(odinw / "bad.json")
-
-
-def command(drawn: Path, checkpoint: Path, out: Path, *more: str) -> list[str]:
-    return [
-        str(checkpoint),
-        "--protocol",
-        "coco",
-        "--annotations",
-        str(drawn),
-        "--images",
-        str(drawn.parent / "images"),
-        "--size",
-        "256",
-        "--threads",
-        "1",
-        "--out",
-        str(out),
-        *more,
-    ]
-
-
-@pytest.fixture(scope="module")
-def expected(
-    drawn: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The tiny checkpoint's figures, found without a stop."""
-    out = tmp_path_factory.mktemp("whole") / "figures.json"
-    evaluate.main(command(drawn, tiny_checkpoint, out))
-    assert not out.with_suffix(".rows").exists()
-    figures: dict[str, Any] = json.loads(out.read_text())
-    assert figures["settings"]["size"] == 256 and figures["settings"]["boxes"] == 100
-    assert figures["coco"]["ar100"]["all"] > 0 and figures["coco"]["large"] is None
-    return figures
-
-
-def test_a_killed_evaluation_goes_on_to_equal_figures(
-    drawn: Path, tiny_checkpoint: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
-    out = tmp_path / "figures.json"
-    arguments = command(drawn, tiny_checkpoint, out, "--keep-rows")
-    code = f"""
-import os, signal
-from detclipv2.inference.predictor import Predictor
-from train import evaluate
-look, seen = Predictor.encode_image, []
-def encode_image(self, image, size=None, tiles=1):
-    seen.append(image)
-    if len(seen) == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return look(self, image, size)
-Predictor.encode_image = encode_image
-evaluate.main({arguments!r})
-"""
-    killed = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True)
-    assert killed.returncode == -9 and not out.exists(), killed.stderr.decode()
-    (index,) = out.with_suffix(".rows").glob("*/rank000.index")
-    assert index.stat().st_size == 4 * 16
-    evaluate.main(arguments)
-    assert index.stat().st_size == 10 * 16
-    assert json.loads(out.read_text())["coco"] == expected["coco"]
-
-
-def test_two_processes_find_the_same_figures(
-    drawn: Path, tiny_checkpoint: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
-    out = tmp_path / "figures.json"
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run += ["-m", "train.evaluate", *command(drawn, tiny_checkpoint, out, "--keep-rows")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(run, cwd=REPO, check=True, capture_output=True, env=environment, timeout=300)
-    assert json.loads(out.read_text())["coco"] == expected["coco"]
-    sizes = [f.stat().st_size for f in sorted(out.with_suffix(".rows").glob("*/*.index"))]
-    assert sizes == [5 * 16, 5 * 16]
-
-
-def test_a_transformers_detector_takes_the_same_way(drawn: Path, tmp_path: Path) -> None:
-    folder = save_detector("owlv2", tmp_path)
-    out = tmp_path / "figures.json"
-    told = ["--detector", f"transformers:{folder}", *command(drawn, folder, out)[1:]]
-    told = [word for word in told if word not in ("--size", "256")]
-    evaluate.main(told)
-    figures = json.loads(out.read_text())
-    assert figures["settings"]["detector"] == "owlv2" and figures["settings"]["floor"] == 0.0001
-    assert figures["coco"]["ar100"]["all"] > 0
-    with pytest.raises(SystemExit, match="--definitions: definitions are for"):
-        evaluate.main([*told, "--definitions"])
-
-
-def test_definitions_are_asked_for(
-    drawn: Path, tiny_checkpoint: Path, expected: dict[str, Any], tmp_path: Path
-) -> None:
-    out = tmp_path / "figures.json"
-    evaluate.main(command(drawn, tiny_checkpoint, out, "--definitions"))
-    figures = json.loads(out.read_text())
-    assert figures["settings"]["definitions"] and figures["coco"] != expected["coco"]
-    assert set(figures["coco"]["ap50_by_class"]) == set(COLOURS)
-
-
-def test_a_checkpoint_that_was_taught_definitions_is_asked_with_them(
-    drawn: Path, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    model = load_checkpoint(tiny_checkpoint)
-    text = dataclasses.replace(model.config.text, definitions=True)
-    model.config = dataclasses.replace(model.config, text=text)
-    save_checkpoint(model, tmp_path / "taught")
-    said = {}
-    for name, more in (("taught", []), ("told", ["--definitions"]), ("not", ["--no-definitions"])):
-        source = tiny_checkpoint if name == "told" else tmp_path / "taught"
-        out = tmp_path / f"{name}.json"
-        evaluate.main(command(drawn, source, out, *more))
-        said[name] = json.loads(out.read_text())
-    assert [said[n]["settings"]["definitions"] for n in said] == [True, True, False]
-    assert said["taught"]["coco"] == said["told"]["coco"] != said["not"]["coco"]
-    # The figures that steer training ask in the same way.
-    predictor = Predictor(load_checkpoint(tmp_path / "taught"), cache_dir=tmp_path)
-    found, _ = zero_shot_boxes(predictor, read_truth(drawn), drawn.parent / "images", size=256)
-    assert found.ap50_by_class == said["taught"]["coco"]["ap50_by_class"]
-
-
-@pytest.mark.parametrize(
-    ("told", "message"),
-    [
-        ([], "give a checkpoint"),
-        (["nano"], "OV-mini needs its folder"),
-        (["nano", "--protocol", "coco", "--images", "x"], "coco needs --annotations"),
-        (["nano", "--protocol", "odinw"], "odinw needs --config"),
-        (["nano", "data", "more"], "'more' is too much"),
-    ],
-)
-def test_wrong_commands_say_what_is_missing(
-    told: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        evaluate.main(told)
-    assert message in capsys.readouterr().err

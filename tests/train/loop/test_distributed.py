@@ -1,36 +1,14 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.places import REPO
-from tests.train.loop.two_processes import CASES, SEEDS, frozen_words, gradients
+from tests.processes import finish, start, two
+from tests.train.loop.two_processes import CASES, SEEDS, frozen_words, gradients, write_gradients
 from train.loop.distributed import World, own_share
-
-
-def _two(out: Path, parallel: str) -> dict[tuple[str, int], Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-        "tests.train.loop.two_processes",
-        str(out),
-        parallel,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(torch.load(out))
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +21,22 @@ def test_two_processes_learn_what_one_does(
     alone: dict[tuple[str, int], Any], tmp_path: Path, parallel: str
 ) -> None:
     """All data types; uneven numbers of concepts; the second process has no box at all."""
-    two = _two(tmp_path / "two.pt", parallel)
+    out, said = tmp_path / "two.pt", tmp_path / "said"
+    finish(start(two, write_gradients, out, parallel, log=said), said)
+    shared = torch.load(out)
     for case in CASES:
         apart = {}
         for seed in SEEDS:
-            expected, found = alone[case, seed], two[case, seed]
+            expected, found = alone[case, seed], shared[case, seed]
             for name, loss in expected["losses"].items():
                 torch.testing.assert_close(found["losses"][name], loss, rtol=1e-5, atol=1e-5)
             assert any((g != 0).any() for g in expected["gradients"].values())
-            partner = [n for n in expected["gradients"] if n.startswith("partner.")]
-            assert bool(partner) == case.endswith("a partner")
+            second = [n for n in expected["gradients"] if n.startswith("image_tower.second.")]
+            assert bool(second) == case.endswith("two towers")
             if wrong := _apart(expected["gradients"], found["gradients"]):
                 apart[seed] = wrong
         assert len(apart) <= 1, (case, apart)  # at most one draw of weights lies on a kink
-    late = two["frozen words", 0]["pooled"]
+    late = shared["frozen words", 0]["pooled"]
     torch.testing.assert_close(late, frozen_words(World(), "ddp"))
 
 

@@ -1,12 +1,8 @@
-"""What each process of `test_distributed` runs: gradients of one batch, written by the first.
-
-python -m tests.train.loop.two_processes OUT ddp|fsdp, alone or under torchrun.
-"""
+"""What each process of `test_distributed` runs: gradients of one batch, written by the first."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +126,12 @@ def frozen_words(here: World, parallel: Parallel) -> torch.Tensor:
     return pooled
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
+def write_gradients(out: Path, parallel: Parallel) -> None:
+    """All cases, in a file."""
     with world(minutes=2) as here:
         everything = {
-            (case, seed): gradients(case, seed, here, sys.argv[2])  # type: ignore[arg-type]
-            for case in CASES
-            for seed in SEEDS
+            (case, seed): gradients(case, seed, here, parallel) for case in CASES for seed in SEEDS
         }
-        everything["frozen words", 0] = {"pooled": frozen_words(here, sys.argv[2])}  # type: ignore[arg-type]
+        everything["frozen words", 0] = {"pooled": frozen_words(here, parallel)}
         if here.main:
-            torch.save(everything, Path(sys.argv[1]))
+            torch.save(everything, out)

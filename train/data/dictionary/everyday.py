@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from detclipv2.command import run_command
 from detclipv2.language.concepts import ConceptDictionary, load_concepts
 from train.data.dictionary.wordnet import Synset, ancestors, read_counts, read_synsets
 
@@ -93,4 +94,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detclipv2.command import run_command
+
 # Lexicographer files whose nouns can be seen in a photo, and how many names each gives.
 # In this order they are preferred where a word's senses were never counted in running text.
 _QUOTA = {
@@ -153,4 +155,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

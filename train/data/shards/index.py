@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detclipv2.datasets.captions import tar_members
-from detclipv2.language.text_cache import default_cache_dir
+from detclipv2.language.embedding_file import default_cache_dir
 from train.data.dropped import Dropped
 from train.data.pictures import upright_size
 from train.data.shards.format import from_json
