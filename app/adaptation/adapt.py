@@ -112,6 +112,9 @@ def adapt(
     own = choose_thresholds(by_words, settings.thresholds, defaults)
     new = choose_thresholds(by_boxes, settings.thresholds, settings.thresholds.start)
     before = by_words.spared_at(defaults)
+    # Scores that rank better need not show more, as long as no threshold pays.
+    worse = by_boxes.spared_at(new) < before
+    new = np.where(worse, GRID[by_boxes.spared().argmax(axis=1)], new)
     with_own, with_boxes = by_words.spared_at(own), by_boxes.spared_at(new)
     weights, thresholds, reports = learned.weights.copy(), np.array(defaults, float), []
     boxes = by_boxes.positives

@@ -44,12 +44,13 @@ class Words:
         with torch.inference_mode():
             texts = predictor.encode_texts(vocabulary.texts).to(predictor.device)
             words = predictor.model.words(texts).float().cpu().numpy()
+            bias = float(predictor.model.bias)
         calibration = predictor.calibration
         return cls(
             tuple(vocabulary.names),
             words,
             tuple(vocabulary.text_counts),
-            float(predictor.model.bias),
+            bias,
             calibration.scale,
             calibration.bias,
         )
