@@ -16,6 +16,7 @@ from app.commands import labelstudio
 from app.commands.ask import add_command as add_ask
 from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
+from app.commands.explore import add_commands as add_explore
 from app.commands.onnx import add_command as add_onnx
 from app.labelstudio.api.connection import LabelStudioError
 from detclipv2.command import run_command
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_arguments(detect)
     add_ask(commands)
+    add_explore(commands)
     add_onnx(commands)
     labelstudio.add_commands(commands)
     return parser
