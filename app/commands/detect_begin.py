@@ -110,6 +110,7 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
         vocabulary.serialise(),
         floor=FLOOR if arguments.floor is None else arguments.floor,
         source=source or f"Label Studio project {arguments.project}",
+        **asked,
     )
     folder = arguments.run
     if folder is None:

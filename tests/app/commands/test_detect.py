@@ -18,7 +18,8 @@ from app.formats.atomic import write_bytes
 from app.formats.names import flat_names, picture_names
 from app.runs.store import Run
 
-LOW = ["--prompts", "cat, cup", "--threshold", "0.02", "--floor", "0.02"]
+PLAIN = ["--no-one-name", "--no-whole-things"]
+LOW = ["--prompts", "cat, cup", "--threshold", "0.02", "--floor", "0.02", *PLAIN]
 Detect = Callable[..., int]
 
 

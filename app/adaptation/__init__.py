@@ -1,0 +1,1 @@
+"""Classes that are learned anew from reviewed boxes, over the index of a run; no model runs."""

@@ -1,0 +1,148 @@
+"""Learn a run's classes from its decisions, and give the photos that are left new boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.adaptation.adapt import AdaptSettings, adapt
+from app.adaptation.region_table import RegionTable, Standard
+from app.adaptation.rescore import photo_regions, rescore
+from app.adaptation.reviewed_photo import ReviewedPhoto
+from app.adaptation.run_boxes import replace_boxes, restore_boxes, view_of_words
+from app.adaptation.state import FILE, LearnedClasses, LearnedError
+from app.adaptation.words import Words
+from app.index.build import index_folder
+from app.index.store import RegionIndex
+from app.review.decision import PhotoReview
+from app.review.decisions import Decisions
+from app.runs.store import Run
+from detclipv2.inference.suppression import Suppression
+from detclipv2.language.vocabulary import Vocabulary
+
+_STANDARD = 200
+"""Photos that say what regions of the run are like, evenly spread."""
+MOST_REVIEWED = 500
+"""Reviewed photos that are learned from, the last ones of the ledger; 100 take about a second."""
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class LearnedRun:
+    """What learning did to a run.
+
+    Attributes:
+        learned: its classes.
+        rescored: photos with new boxes.
+        unindexed: reviewed photos that the index lacks.
+    """
+
+    learned: LearnedClasses
+    rescored: int
+    unindexed: int
+
+
+def learn_run(
+    run: Run,
+    words_of: Callable[[Vocabulary], tuple[Words, Collection[str], float]],
+    settings: AdaptSettings | None = None,
+) -> LearnedRun:
+    """Learn from the run's decisions; photos that nobody decided about get new boxes.
+
+    Args:
+        run: an indexed one.
+        words_of: gives a vocabulary's numbers, and the fingerprints and Soft-NMS sigma of the
+            model.
+        settings: how; None for the usual.
+
+    Raises:
+        LearnedError: no photo was reviewed, or the model is not the index's.
+        RunIndexError: the run has no index, or a damaged one.
+        RunError: another process works on the run.
+    """
+    index = RegionIndex(index_folder(run))
+    vocabulary = view_of_words(run).vocabulary.without_thresholds()
+    words, fingerprints, sigma = words_of(vocabulary)
+    if index.header.checkpoint not in fingerprints:
+        raise LearnedError(
+            f"the index is of checkpoint {index.header.checkpoint[:8]}, not of this model: name "
+            "the run's model, or index the run again"
+        )
+    with Decisions(run.folder) as decisions:
+        reviews = decisions.reviews()
+    place_of = dict(zip(index.images.tolist(), index.places.tolist(), strict=True))
+    usable = [one for image, one in sorted(reviews.items()) if image in place_of]
+    reviewed = [one for one in usable if one.state == "reviewed"]
+    if not reviewed:
+        raise LearnedError(
+            "no photo is reviewed yet: mark one with `detclipv2 decide RUN PHOTO --reviewed`"
+        )
+    usable = usable[-MOST_REVIEWED:]
+    rules = Suppression(run.settings.detection.nms_iou, sigma)
+    settings = settings or AdaptSettings()
+    settings = replace(settings, rules=replace(rules, whole_things=run.view.whole_things))
+    step = max(1, len(index.places) // _STANDARD)
+    sample = [photo_regions(index, place) for place in index.places[::step].tolist()]
+    standard = Standard.of(sample)
+    photos = [photo_regions(index, place_of[one.image]) for one in usable]
+    table = RegionTable.of(photos, standard, words)
+    defaults = np.array(view_of_words(run).thresholds)
+    adapted = adapt(
+        table,
+        [reviewed_photo(one, words.names) for one in usable],
+        words.names,
+        defaults,
+        settings,
+        np.random.default_rng(_SEED),
+    )
+    learned = LearnedClasses(
+        index.header.checkpoint, vocabulary.hash, words, standard, adapted, len(reviewed)
+    )
+    learned.save(run.folder / FILE)
+    found = rescore(index, learned, run.settings.lowest, rules)
+    left = (one for one in found if one.image not in reviews)
+    count = replace_boxes(run, left, with_thresholds(run, learned))
+    return LearnedRun(learned, count, len(reviews.keys() - place_of.keys()))
+
+
+def reviewed_photo(review: PhotoReview, names: tuple[str, ...]) -> ReviewedPhoto:
+    """A review as numbers; boxes of other classes than these are left out."""
+    number = {name: k for k, name in enumerate(names)}
+    boxes = [box for box in review.boxes if box.name in number]
+    return ReviewedPhoto(
+        np.array([box.xyxy for box in boxes], float).reshape(-1, 4),
+        np.array([number[box.name] for box in boxes], np.int64),
+        np.array([name in review.classes for name in names], bool),
+    )
+
+
+def with_thresholds(run: Run, learned: LearnedClasses) -> Vocabulary:
+    """The run's vocabulary; classes that were changed have their own threshold."""
+    own = {
+        report.name: max(round(report.threshold, 3), run.settings.lowest)
+        for report in learned.adapted.reports
+        if report.basis != "words"
+    }
+    return Vocabulary(
+        tuple(
+            replace(concept, threshold=own[concept.name])
+            if not concept.negative and concept.name in own
+            else concept
+            for concept in view_of_words(run).vocabulary.classes
+        )
+    )
+
+
+def unlearn_run(run: Run) -> bool:
+    """Put the words' boxes and thresholds back; False where nothing was learned.
+
+    Raises:
+        RunError: another process works on the run.
+    """
+    restored = restore_boxes(run)
+    file = run.folder / FILE
+    there = file.exists()
+    file.unlink(missing_ok=True)
+    return restored or there

@@ -1,0 +1,1 @@
+"""What people decided about a run's boxes; learning, exports and pages read it."""
