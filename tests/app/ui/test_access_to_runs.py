@@ -187,7 +187,9 @@ def test_the_operators_page_keeps_its_token(
     page: Page, served: str, served_link: str, photos: Path, checkpoint: Path
 ) -> None:
     assert page.url == served, "the token is gone from the address bar"
-    page.goto(served)  # as from a bookmark, or by a link to a photo
+    with page.expect_request("**/queue/data?*"):
+        page.reload()
+    page.goto(served)  # as from a bookmark or by a link to a photo, before the last answer
     page.wait_for_selector("#detect")
     expect(page.locator("#guest-status")).to_be_hidden()
     token = served_link.partition("#token=")[2]
