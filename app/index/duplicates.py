@@ -12,8 +12,10 @@ from app.index.store import RegionIndex
 
 MOST_BITS = 8
 """Of 64: hashes that differ in no more are of one picture, resized or recompressed."""
-LEAST_COSINE = 0.97
-"""Photos this alike in what they hold are crops or neighbours of one scene."""
+LEAST_COSINE = 0.985
+"""Photos this alike in what they hold are crops or neighbours of one scene. Of 292 photos of
+coco_dev no two are (at most 0.980); copies of 21 of them that lack a twentieth at each side, and
+frames that moved by 3 %, all are (at least 0.989)."""
 _ROWS = 512
 
 
