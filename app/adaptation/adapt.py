@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -105,10 +106,12 @@ def adapt(
     count = len(names)
     learned = learn(table, targets(table, reviewed), settings.learn, random)
     lowest = np.full(count, GRID[0])
-    by_words, by_boxes = (
-        Judged.of(shown_boxes(table, logits, lowest, settings.rules), reviewed)
-        for logits in (table.words, learned.held_out)
-    )
+
+    def judge(logits: NDArray[np.float32]) -> Judged:
+        return Judged.of(shown_boxes(table, logits, lowest, settings.rules), reviewed)
+
+    with ThreadPoolExecutor(settings.learn.threads) as pool:
+        by_words, by_boxes = pool.map(judge, (table.words, learned.held_out))
     own = choose_thresholds(by_words, settings.thresholds, defaults)
     new = choose_thresholds(by_boxes, settings.thresholds, settings.thresholds.start)
     before = by_words.spared_at(defaults)

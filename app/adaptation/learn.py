@@ -38,7 +38,7 @@ class LearnSettings:
     geometry: float = 5.0
     word: float = 2.0
     bias: float = 0.5
-    negatives: int = 3000
+    negatives: int = 2000
     folds: int = 5
     threads: int = 2
 
@@ -161,6 +161,6 @@ def fit(
         slope = (weight * (share - y)) @ design
         return float(weight @ loss + 0.5 * u @ u), slope.astype(np.float64) + u
 
-    options = {"maxiter": 60, "gtol": 2e-3, "ftol": 1e-6, "maxcor": 20}
+    options = {"maxiter": 60, "gtol": 2e-3, "ftol": 3e-5, "maxcor": 20}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, np.float32)

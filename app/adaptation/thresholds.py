@@ -19,8 +19,8 @@ from app.adaptation.shown_boxes import (
 )
 from detclipv2.labeling.effort import COST
 
-GRID: NDArray[np.float64] = np.round(np.arange(0.05, 0.96, 0.025), 3)
-"""Thresholds that are tried."""
+GRID: NDArray[np.float64] = np.append(np.round(np.arange(0.05, 0.96, 0.025), 3), 1.0)
+"""Thresholds that are tried; the last one shows nothing."""
 
 
 @dataclass(frozen=True)

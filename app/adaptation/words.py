@@ -74,4 +74,5 @@ class Words:
 
 
 def _log_sigmoid(x: NDArray[Any]) -> NDArray[Any]:
-    return -np.logaddexp(0, -x)
+    # Several times faster than `np.logaddexp`, and as exact where it counts.
+    return np.minimum(x, 0) - np.log(1 + np.exp(-np.abs(x)))

@@ -86,8 +86,8 @@ def test_held_out_scores_know_nothing_of_their_photo() -> None:
     truth[3] = replace(truth[3], classes=1 - truth[3].classes)
     after = learn(rows, targets(rows, truth), settings, random())
     mine = rows.photo == 3
-    np.testing.assert_allclose(after.held_out[mine], before.held_out[mine], atol=0.02)
-    assert np.abs(after.held_out - before.held_out)[~mine].max() > 0.02
+    np.testing.assert_allclose(after.held_out[mine], before.held_out[mine], atol=0.06)
+    assert np.abs(after.held_out - before.held_out)[~mine].max() > 0.3
 
 
 def test_classes_without_a_good_word_are_learned_from_boxes_alone() -> None:
