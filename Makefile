@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin: they would take the cores from those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint bench api label-studio clean
+.PHONY: demo test test-slow coverage lint bench api label-studio clean
 
 demo: $(READY)
 	$(BIN)/python -m app $(ARGS)
@@ -21,6 +21,14 @@ test: $(READY) $(LS_READY)
 
 test-slow: $(READY) $(LS_READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Processes that tests start elsewhere write beside this one's figures.
+coverage: export COVERAGE_FILE := $(CURDIR)/.coverage
+coverage: $(READY) $(LS_READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from app.commands.ask import add_command as add_ask
 from app.commands.decide import add_command as add_decide
 from app.commands.detect import INTERRUPTED, OK, SOME_FAILED, USAGE, run_detect
 from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
+from app.commands.explore import add_commands as add_explore
 from app.commands.learn import add_command as add_learn
 from app.commands.onnx import add_command as add_onnx
 from app.labelstudio.api.connection import LabelStudioError
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_arguments(detect)
     add_ask(commands)
+    add_explore(commands)
     add_decide(commands)
     add_learn(commands)
     add_onnx(commands)

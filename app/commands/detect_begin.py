@@ -18,7 +18,7 @@ from app.runs.files import readable
 from app.runs.records import ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from detclipv2.serving import FLOOR
+from detclipv2.serving import FLOOR, DetectChanges
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -64,7 +64,7 @@ def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
     begun = run.settings
     asked: dict[str, tuple[Any, Any]] = {
         OPTIONS[name][0]: (value, getattr(begun.detection, name))
-        for name, value in detection_changes(arguments).items()
+        for name, value in _asked(arguments).items()
         if name != "threshold"
     }
     if arguments.floor is not None:
@@ -79,6 +79,13 @@ def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
                 f"{flag} {value}: {run.folder} was begun with {had}; leave {flag} out, or begin "
                 "another run"
             )
+
+
+def _asked(arguments: argparse.Namespace) -> DetectChanges:
+    try:
+        return detection_changes(arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
@@ -98,9 +105,9 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     images = _images(arguments)
     try:
         vocabulary = vocabulary_of(arguments)
-        asked = detection_changes(arguments)
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
+    asked = _asked(arguments)
     engine = _load(arguments.model or MODEL, asked, len(images))
     vocabulary = engine.predictor.vocabulary(vocabulary)
     print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
@@ -110,6 +117,7 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
         vocabulary.serialise(),
         floor=FLOOR if arguments.floor is None else arguments.floor,
         source=source or f"Label Studio project {arguments.project}",
+        **asked,
     )
     folder = arguments.run
     if folder is None:

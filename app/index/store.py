@@ -140,11 +140,11 @@ class RegionIndex:
             )
         count = int(record["count"])
         return KeptRegions(
-            boxes=np.asarray(record["boxes"][:count]),
-            localisation=np.asarray(record["localisation"][:count]),
-            objectness=np.asarray(record["objectness"][:count]),
-            embeddings=np.asarray(embeddings[:count]),
-            scale=np.asarray(record["scale"][:count]),
+            boxes=np.array(record["boxes"][:count]),
+            localisation=np.array(record["localisation"][:count]),
+            objectness=np.array(record["objectness"][:count]),
+            embeddings=np.array(embeddings[:count]),
+            scale=np.array(record["scale"][:count]),
         )
 
     def chunks(self, photos: int) -> Iterator[slice | NDArray[np.int64]]:

@@ -200,7 +200,12 @@ def browser() -> Iterator[BrowserContext]:
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        yield process.new_context(viewport={"width": 1280, "height": 900})
+        context = process.new_context(viewport={"width": 1280, "height": 900})
+        # A page that is left aborts its own requests, and gradio's client reports that as an error.
+        context.add_init_script(
+            "addEventListener('beforeunload', () => { console.error = () => {} })"
+        )
+        yield context
         process.close()
 
 

@@ -27,6 +27,7 @@ from tests.app.ui.visitors import HERE
 from tests.places import DEMO
 
 COFFEE = DEMO / "coffee.jpg"
+PLAIN = {"one_name": False, "whole_things": False}
 THOROUGH = DetectSettings(0.02, max_boxes=300)
 FAST = DetectSettings(0.02, max_boxes=300, looks="fast")
 
@@ -95,7 +96,7 @@ def test_a_run_keeps_its_looks(looking_engine: Engine, tmp_path: Path) -> None:
     engine, scores = looking_engine, {}
     images = sources.find_images([COFFEE])
     for looks in ("fast", "thorough"):
-        settings = settings_of(engine, "cup", threshold=0.02, floor=0.02, looks=looks)
+        settings = settings_of(engine, "cup", threshold=0.02, floor=0.02, looks=looks, **PLAIN)
         run = Run.create(tmp_path / looks, settings, images)
         list(process(run, engine.predictor, sources.read))
         (row,) = run.images()

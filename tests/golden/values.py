@@ -101,9 +101,10 @@ def run_values(folder: Path) -> dict[str, Any]:
     """A run folder's rows and an export of each format, with nano at one look."""
     run = folder / "run"
     formats = [word for kind in FORMATS for word in ("--format", kind)]
-    code = command_line(
-        ["detect", str(DEMO), "--prompts", WORDS, "--size", "224", "--run", str(run), *formats]
-    )
+    # As version 0.1 asked lists.
+    plain = ["--threshold", "0.3", "--no-one-name", "--no-whole-things"]
+    asked = ["--prompts", WORDS, "--size", "224", *plain]
+    code = command_line(["detect", str(DEMO), *asked, "--run", str(run), *formats])
     assert code == 0
     with sqlite3.connect(run / "ledger.sqlite") as ledger:
         ledger.row_factory = sqlite3.Row

@@ -58,12 +58,15 @@ def average(models: Sequence[DetCLIPv2], parts: Sequence[float] | None = None) -
                 for part, state in zip(parts, states, strict=True)
                 if name in state
             ]
-            if tensor.is_floating_point():
+            values = [value for _, value in given]
+            if len(values) == len(models) and all(torch.equal(values[0], v) for v in values[1:]):
+                tensor.copy_(values[0])  # above all the frozen text tower, which is large
+            elif tensor.is_floating_point():
                 whole = sum(parts if name.startswith(_ADDS) else [part for part, _ in given])
                 terms = [part / whole * value.double() for part, value in given]
                 tensor.copy_(torch.stack(terms).sum(dim=0))
             else:
-                tensor.copy_(given[-1][1])
+                tensor.copy_(values[-1])
     return middle.eval()
 
 

@@ -250,7 +250,7 @@ def _stage(
     return Experiment(
         model=model,
         nano=nano,
-        serving=ServingConfig(size=320),
+        serving=ServingConfig(size=128 if smoke else 320),
         streams=tuple(streams),
         loop=LoopConfig(
             steps=4 if smoke else steps,

@@ -107,7 +107,7 @@ def other_backbone(job: Job) -> dict[str, Any]:
     """The input on another backbone, wider."""
     settings = dict(job.step.settings)
     if job.smoke:
-        settings["steps"] = 2
+        settings |= {"steps": 1, "sizes": (192,)}
     model, unexplained = swap_backbone.on_backbone(job.checkpoints[0], root=job.root, **settings)
     job.save(model)
     return {"variance_unexplained": unexplained}

@@ -151,6 +151,7 @@ def on_backbone(
     root: Path,
     width: int | None = None,
     steps: int = 80,
+    sizes: tuple[int, ...] = (256, 320, 448),
     seed: int = 0,
 ) -> tuple[DetCLIPv2, dict[str, float]]:
     """A checkpoint on another backbone, fitted to photos of OV-mini.
@@ -161,6 +162,7 @@ def on_backbone(
         root: OV-mini's folder.
         width: channels of neck and head; None for as many as now.
         steps: batches of 16 photos to fit on.
+        sizes: long sides of the canvases, in pixels.
         seed: of the photos and of new channels.
 
     Returns:
@@ -169,17 +171,17 @@ def on_backbone(
     torch.manual_seed(seed)
     keep_freed_memory()
     model = load_checkpoint(checkpoint).to(memory_format=torch.channels_last)
-    ahead = load(photos(model.config, root, seed), range(steps), workers=1)
+    ahead = load(photos(model.config, root, sizes, seed), range(steps), workers=1)
     seen = (batch.pixels for batch in tqdm(ahead, total=steps, unit="batch"))
     swapped, unexplained = transplant(model, backbone, seen)
     return (widen(swapped, width, seed) if width else swapped), unexplained
 
 
-def photos(config: ModelConfig, root: Path, seed: int) -> Batches:
+def photos(config: ModelConfig, root: Path, sizes: tuple[int, ...], seed: int) -> Batches:
     """Batches of 16 photos that may be trained on, as a detector of `config` sees them."""
     boxed, tagged = boxed_samples(root)[0], tag_samples(root)
     samples = [*boxed, *tagged]
-    plan = BatchConfig(batch=16, sizes=(256, 320, 448), mosaic=0.3)
+    plan = BatchConfig(batch=16, sizes=sizes, mosaic=0.3)
     red, green, blue = (round(255 * m) for m in config.image.mean)
     return Batches(
         samples,

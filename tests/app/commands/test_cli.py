@@ -91,6 +91,8 @@ def test_boxes_are_the_predictors(run: Run, photos: Path, tmp_path: Path, engine
             "96",
             "--tiles",
             "2",
+            "--no-one-name",
+            "--no-whole-things",
         )
         == 0
     )

@@ -17,15 +17,22 @@ from app.engine import Engine
 from app.formats.atomic import write_bytes
 from app.formats.names import flat_names, picture_names
 from app.runs.store import Run
+from detclipv2.serving import DetectSettings
 
-LOW = ["--prompts", "cat, cup", "--threshold", "0.02", "--floor", "0.02"]
+PLAIN = ["--no-one-name", "--no-whole-things"]
+LOW = ["--prompts", "cat, cup", "--threshold", "0.02", "--floor", "0.02", *PLAIN]
 Detect = Callable[..., int]
 
 
 @pytest.fixture
 def detect(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Detect:
     """`detect(path, …, "--flag", …)`: the command with a model that is loaded already."""
-    monkeypatch.setattr("app.commands.detect_begin._load", lambda *_: shared_engine)
+
+    def load(_: str, settings: DetectSettings, __: int) -> Engine:
+        monkeypatch.setattr(shared_engine, "defaults", settings)
+        return shared_engine
+
+    monkeypatch.setattr("app.commands.detect_begin._load", load)
     return lambda *arguments: cli.main(["detect", *map(str, arguments)])
 
 

@@ -119,3 +119,44 @@ def test_an_index_that_cannot_be_written_costs_no_box(
         states = [o.state for o in process(run, engine.predictor, sources.read, keep=keep)]
     assert "not indexed" in caplog.text
     assert states.count("failed") == 1 and len(states) == 4
+
+
+def test_like_duplicates_and_discover_on_the_command_line(
+    run: Run, engine: Engine, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = next(run.images("done"))
+    box = run.boxes(row)[0]
+    corners = [str(value) for value in box.xyxy]
+    assert command("like", run.folder, "--box", row.file_name, *corners) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("1.00") and row.file_name in first
+    assert len(others) == 2
+    for wrong, why in (("nowhere.jpg", "has no photo"), (row.file_name, "is no box")):
+        numbers = ["9", "9", "1", "1"]
+        assert command("like", run.folder, "--box", wrong, *numbers) == cli.USAGE
+        assert why in capsys.readouterr().err
+    assert command("duplicates", run.folder) == 0
+    assert "of 3 photos" in capsys.readouterr().out
+
+
+def test_a_copied_photo_is_found(engine: Engine, photos: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from app.index.duplicates import find_duplicates
+
+    with Image.open(photos / "coffee.jpg") as photo:
+        photo.resize((photo.width // 2, photo.height // 2)).save(photos / "small.jpg", quality=60)
+        photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photos / "turned.jpg")
+    settings = settings_of(engine, "cat")
+    run = Run.create(tmp_path / "run", settings, sources.find_images([photos]))
+    with indexing(run, engine.predictor) as keep:
+        for _ in process(run, engine.predictor, sources.read, keep=keep):
+            pass
+    names = {row.id: row.file_name for row in run.images()}
+    # By the hashes alone: random weights tell no photo from another.
+    groups = find_duplicates(RegionIndex(index_folder(run)), cosine=1.1)
+    assert [{names[image] for image in group.images} for group in groups] == [
+        {"coffee.jpg", "small.jpg", "turned.jpg"}
+    ]
+    assert names[groups[0].images[0]] != "small.jpg"
+    assert groups[0].mirrored

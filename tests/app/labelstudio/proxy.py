@@ -12,8 +12,8 @@ import httpx
 
 Fault = Callable[[str, str], str]
 """(method, path) → "pass", "lose" (do it, drop the answer), "double" (do it twice), "slow" (do it,
-answer late), "late" (hang up, do it a second later), "drop" (drop the request), or a status to
-answer, e.g. "500"."""
+answer late), "hold" (hang up, keep the request), "release" (do what is held, then this one), "drop"
+(drop the request), or a status to answer, e.g. "500"."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -21,6 +21,7 @@ class _Handler(BaseHTTPRequestHandler):
     target: str
     prefix: str
     fault: Fault
+    held: list[Callable[[], httpx.Response]]
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -40,10 +41,12 @@ class _Handler(BaseHTTPRequestHandler):
         def ask() -> httpx.Response:
             return httpx.request(method, url, content=body, headers=headers, timeout=120)
 
-        if what == "late":
-            threading.Timer(1.2, ask).start()
+        if what == "hold":
+            self.held.append(ask)
             self.close_connection = True
             return
+        while what == "release" and self.held:
+            self.held.pop()()
         answer = ask()
         if what == "double":
             answer = ask()
@@ -86,7 +89,7 @@ def mounted(target: str, prefix: str) -> Iterator[str]:
 
 @contextmanager
 def _proxy(target: str, prefix: str, fault: Fault) -> Iterator[str]:
-    members = {"target": target, "prefix": prefix, "fault": staticmethod(fault)}
+    members = {"target": target, "prefix": prefix, "fault": staticmethod(fault), "held": []}
     with serving(type("Handler", (_Handler,), members)) as url:
         yield url
 

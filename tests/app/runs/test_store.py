@@ -27,12 +27,13 @@ from detclipv2.language.vocabulary import Vocabulary
 from tests.app.runs.logged_run import run_and_log
 from tests.processes import start
 
+PLAIN = {"one_name": False, "whole_things": False}
 PROMPTS = "cat\ncup: mug @0.06\n!shadow"
 
 
 @pytest.fixture
 def run(engine: Engine, photos: Path, tmp_path: Path) -> Run:
-    settings = settings_of(engine, PROMPTS, threshold=0.08, floor=0.02)
+    settings = settings_of(engine, PROMPTS, threshold=0.08, floor=0.02, **PLAIN)
     return Run.create(tmp_path / "run", settings, sources.find_images([photos]))
 
 
@@ -60,7 +61,7 @@ def test_a_run_of_many_classes_shows_what_the_predictor_shows(
     engine: Engine, photos: Path, tmp_path: Path
 ) -> None:
     words = ", ".join(f"thing number {i}" for i in range(60))
-    settings = settings_of(engine, words, threshold=0.01, floor=0.01, max_boxes=300)
+    settings = settings_of(engine, words, threshold=0.01, floor=0.01, max_boxes=300, **PLAIN)
     run = Run.create(tmp_path / "many", settings, sources.find_images([photos / "coffee.jpg"]))
     list(process(run, engine.predictor, sources.read))
     (row,) = run.images()

@@ -17,7 +17,7 @@ from app.ui.shared.events import SKIP
 from app.ui.shared.trouble import Trouble
 from detclipv2.serving import DEFAULTS
 
-LOW = (0.02, 0.6, 100, 1, "thorough")
+LOW = (0.02, 0.6, 100, 1, "thorough", False, False)
 
 
 @pytest.fixture

@@ -55,7 +55,17 @@ def seen(checkpoint: Path) -> Seen:
 def detect(engine: Engine, folder: Path) -> None:
     photo = str(folder / "coffee.jpg")
     Actions(engine, Drawings(folder / "drawn")).detect(
-        photo, Session(), "cup", 0.3, 0.6, 100, 1, "thorough", progress=lambda *_, **__: None
+        photo,
+        Session(),
+        "cup",
+        0.3,
+        0.6,
+        100,
+        1,
+        "thorough",
+        False,
+        False,
+        progress=lambda *_, **__: None,
     )
 
 
