@@ -29,7 +29,6 @@ class AdaptSettings:
         thresholds: the thresholds.
         rules: of overlapping boxes of one class, under which thresholds are chosen.
         fewest: reviewed boxes of a class below which its words stay.
-        caution: standard errors, over photos, that the seconds spared have to be above the words'.
         pooled: reviewed boxes that the mean gain of all classes counts for, beside a class's own.
     """
 
@@ -38,7 +37,6 @@ class AdaptSettings:
     rules: Suppression = field(default_factory=lambda: Suppression(0.6, 0.3, whole_things=True))
     fewest: int = 2
     pooled: float = 10.0
-    caution: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,17 +122,8 @@ def adapt(
     weights, thresholds, reports = learned.weights.copy(), np.array(defaults, float), []
     boxes = by_boxes.positives
     better_scores = _shrunk(by_boxes.precisions - by_words.precisions, boxes, settings.pooled)
-    better_boxes, better_own = (
-        _shrunk(
-            (gain.sum(axis=1) - settings.caution * _error(gain)) / np.maximum(boxes, 1),
-            boxes,
-            settings.pooled,
-        )
-        for gain in (
-            by_boxes.spared_in_photos(new) - by_words.spared_in_photos(defaults),
-            by_words.spared_in_photos(own) - by_words.spared_in_photos(defaults),
-        )
-    )
+    better_boxes = _shrunk((with_boxes - before) / np.maximum(boxes, 1), boxes, settings.pooled)
+    better_own = _shrunk((with_own - before) / np.maximum(boxes, 1), boxes, settings.pooled)
     for k, name in enumerate(names):
         basis: Basis = "words"
         judged, seconds = by_words, before[k]
@@ -171,8 +160,3 @@ def _shrunk(
     gains = np.nan_to_num(gains)
     mean = (gains * boxes).sum() / max(1, boxes.sum())
     return np.asarray((gains * boxes + mean * pooled) / (boxes + pooled + 1e-9))
-
-
-def _error(gain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K,) standard error of the sum of (K, P) gains of photos."""
-    return np.asarray(gain.std(axis=1) * gain.shape[1] ** 0.5)

@@ -48,13 +48,11 @@ class Judged:
         shown: N boxes down to the lowest threshold of GRID.
         overlap: (N,) see `overlaps_with_truth`.
         positives: (K,) reviewed boxes.
-        photos: P.
     """
 
     shown: ShownBoxes
     overlap: NDArray[np.float32]
     positives: NDArray[np.int64]
-    photos: int
 
     @classmethod
     def of(cls, shown: ShownBoxes, reviewed: Sequence[ReviewedPhoto]) -> Judged:
@@ -64,7 +62,7 @@ class Judged:
         positives = np.zeros(whole.shape[1], np.int64)
         for photo in reviewed:
             positives += np.bincount(photo.classes, minlength=len(positives)) * photo.whole
-        return cls(shown, overlaps_with_truth(shown, reviewed), positives, len(reviewed))
+        return cls(shown, overlaps_with_truth(shown, reviewed), positives)
 
     def of_class(self, k: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scores and overlaps of one class."""
@@ -92,17 +90,12 @@ class Judged:
             found[k] = sums[np.searchsorted(falling, -thresholds, side="right")]
         return found
 
-    def spared_in_photos(self, thresholds: NDArray[Any]) -> NDArray[np.float64]:
-        """(K, P) seconds that each class's threshold spares in each photo: (K,)."""
+    def spared_at(self, thresholds: NDArray[Any]) -> NDArray[np.float64]:
+        """(K,) seconds that the class's own threshold spares: (K,)."""
         worth = seconds_spared(self.overlap)
         worth[self.shown.scores < np.asarray(thresholds)[self.shown.classes]] = 0
-        found = np.zeros((len(self.positives), self.photos))
-        np.add.at(found, (self.shown.classes, self.shown.photo), worth)
-        return found
-
-    def spared_at(self, thresholds: NDArray[Any]) -> NDArray[np.float64]:
-        """(K,) seconds that each class's threshold spares: (K,)."""
-        return np.asarray(self.spared_in_photos(thresholds).sum(axis=1))
+        found = np.bincount(self.shown.classes, worth, minlength=len(self.positives))
+        return found.astype(np.float64)
 
     def counts_at(self, k: int, threshold: float) -> tuple[int, int]:
         """Boxes of a class that a threshold shows, and how many are right."""
