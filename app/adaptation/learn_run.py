@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
@@ -103,7 +104,8 @@ def learn_run(
     learned.save(run.folder / FILE)
     found = rescore(index, learned, run.settings.lowest, rules)
     left = (one for one in found if one.image not in reviews)
-    count = replace_boxes(run, left, with_thresholds(run, learned))
+    digest = hashlib.sha256((run.folder / FILE).read_bytes()).hexdigest()
+    count = replace_boxes(run, left, with_thresholds(run, learned), digest)
     return LearnedRun(learned, count, len(reviews.keys() - place_of.keys()))
 
 

@@ -10,20 +10,21 @@ from app.index.ask import Found
 from app.runs.ledger import connect
 from app.runs.records import RunError
 from app.runs.settings import View, view_from
-from app.runs.store import Run
+from app.runs.store import LEARNED, Run
 from detclipv2.language.vocabulary import Vocabulary
 
 _LEDGER = "ledger.sqlite"
 _KEPT, _PHOTOS, _VIEW = "boxes_by_words", "photos_by_words", "view_by_words"
 
 
-def replace_boxes(run: Run, found: Iterable[Found], vocabulary: Vocabulary) -> int:
+def replace_boxes(run: Run, found: Iterable[Found], vocabulary: Vocabulary, digest: str) -> int:
     """Write learned boxes, in one transaction, and set thresholds; returns how many photos.
 
     Args:
         run: nobody else may work on it.
         found: boxes of photos by the ledger's ids.
         vocabulary: the run's, with thresholds.
+        digest: of what was learned; it becomes part of the model version.
 
     Raises:
         RunError: another process works on the run, or a threshold lies below what it stores.
@@ -38,6 +39,7 @@ def replace_boxes(run: Run, found: Iterable[Found], vocabulary: Vocabulary) -> i
             " WHERE key = 'view'), '')",
             (_VIEW,),
         )
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (LEARNED, digest))
         for one in found:
             image = (one.image,)
             # What is kept is the words', not what was learned before.
@@ -71,7 +73,7 @@ def restore_boxes(run: Run) -> bool:
         db.execute(f"INSERT INTO boxes SELECT * FROM {_KEPT}")
         db.execute(f"DROP TABLE {_KEPT}")
         db.execute(f"DROP TABLE {_PHOTOS}")
-        db.execute("DELETE FROM meta WHERE key IN ('view', ?)", (_VIEW,))
+        db.execute("DELETE FROM meta WHERE key IN ('view', ?, ?)", (_VIEW, LEARNED))
         if text:
             db.execute("INSERT INTO meta VALUES ('view', ?)", (text,))
     view = _view(run, text)

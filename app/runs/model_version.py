@@ -44,23 +44,28 @@ class ModelVersion:
         checkpoint: hex digest of its weights; the first 8 digits count.
         vocabulary: hex digest of the words and their thresholds; likewise.
         settings: what the detector was asked for.
+        learned: hex digest of what the run learned from reviewed photos; likewise. Empty before.
     """
 
     model: str
     checkpoint: str
     vocabulary: str
     settings: DetectSettings = USUAL
+    learned: str = ""
 
     def __str__(self) -> str:
         """`detclipv2-nano@01234567+v89abcdef`, then what is not as usual.
 
         `+s` long side, `+t` tiles, `+fast` for one look, `@` threshold, `+n` overlap, `+m` boxes,
-        `+o` one name a place, `+w` whole things only.
+        `+o` one name a place, `+w` whole things only,
+        `+l` what was learned.
         """
         values = ((mark, getattr(self.settings, name), name) for name, mark in _MARKS.items())
-        return f"{NAME}-{self.model}@{self.checkpoint[:8]}+v{self.vocabulary[:8]}" + "".join(
+        asked = "".join(
             mark.format(value) for mark, value, name in values if value != getattr(USUAL, name)
         )
+        own = f"+l{self.learned[:8]}" if self.learned else ""
+        return f"{NAME}-{self.model}@{self.checkpoint[:8]}+v{self.vocabulary[:8]}{asked}{own}"
 
 
 def is_of_detclipv2(version: str, checkpoint: str | None = None) -> bool:

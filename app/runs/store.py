@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import supervision as sv
 
 SETTINGS_FILE, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
+LEARNED = "learned"
+"""Key of the ledger's `meta`: hex digest of what its boxes were learned from, if they were."""
 _COLUMNS = ", ".join(field.name for field in fields(ImageRow))
 
 
@@ -85,12 +87,15 @@ class Run:
     def model_version(self) -> str:
         """Of the boxes that count at present; other boxes have another one."""
         settings, view = self.settings, self.view
+        with self._lock:
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (LEARNED,)).fetchone()
         return str(
             ModelVersion(
                 settings.model,
                 settings.checkpoint,
                 view.vocabulary.hash,
                 replace(settings.detection, threshold=view.threshold, max_boxes=view.max_boxes),
+                "" if row is None else row[0],
             )
         )
 

@@ -89,7 +89,7 @@ def review(run: Run, photos: range) -> None:
 def test_a_run_learns_from_reviewed_photos_and_forgets(
     run: Run, command: Command, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = everything(run)
+    before, version = everything(run), run.model_version
     learn = ["learn", run.folder, "--model", checkpoint]
     assert command(*learn) == cli.USAGE
     assert "no photo is reviewed yet" in capsys.readouterr().err
@@ -103,10 +103,14 @@ def test_a_run_learns_from_reviewed_photos_and_forgets(
     assert learned is not None and learned.photos == 14
     if any(report.basis == "reviewed boxes" for report in learned.adapted.reports):
         assert stored(after)[14:] != stored(before)[14:]
+    first = run.model_version
+    assert "+l" in first and first != version, "a push must not take these for the words' boxes"
     review(run, range(14, 16))
     assert command(*learn) == 0, "again, from the words' boxes on"
+    assert run.model_version not in (first, version)
     assert command("learn", run.folder, "--undo") == 0
     assert everything(run) == before
+    assert run.model_version == version
     assert not (run.folder / FILE).exists()
     with closing(sqlite3.connect(run.folder / "ledger.sqlite")) as db:
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
