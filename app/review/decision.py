@@ -102,13 +102,16 @@ class PhotoReview:
 def standing(decisions: Iterable[Decision]) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
     """The boxes that a photo's decisions leave, and those that they reject; later ones win.
 
-    A decision about a box that an earlier decision left replaces that one.
+    A decision about a box that an earlier decision left replaces that one. A box that is added
+    where the same one stands is there once: reviews are imported again and again.
     """
     left: dict[object, Decision] = {}
     origin_of: dict[tuple[str, Corners], object] = {}
+    origin: object
     for number, decision in enumerate(decisions):
         if decision.before is None:
-            origin: object = number
+            assert decision.after is not None
+            origin = origin_of.pop((decision.after.name, decision.after.xyxy), number)
         else:
             place = decision.before.name, decision.before.xyxy
             origin = origin_of.pop(place, place)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.box import Box
-from app.review.decision import Decision, DecisionError, decisions_from
+from app.review.decision import Decision, DecisionError, decisions_from, standing
 from app.review.decisions import FILE, Decisions
 from tests.places import REPO
 
@@ -139,3 +139,11 @@ def test_reviewed_boxes_become_decisions() -> None:
     assert decisions_from([], []) == []
     with pytest.raises(DecisionError, match="too many"):
         decisions_from([CAT] * 6000, [CAT] * 5000)
+
+
+def test_a_box_that_is_added_twice_is_there_once() -> None:
+    added = Decision.add("cat", (0, 0, 9, 9))
+    assert len(standing([added, added])[0]) == 1
+    taken = Decision.reject(Box("cat", 1.0, (0, 0, 9, 9)))
+    assert standing([added, added, taken])[0] == ()
+    assert len(standing([added, taken, added])[0]) == 1
