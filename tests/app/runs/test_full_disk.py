@@ -49,6 +49,7 @@ def test_boxes_are_written_on_a_disk_that_pictures_fill(checkpoint: Path, tmp_pa
         checkpoint,
         "--threshold",
         "0",
+        "--no-whole-things",
         "--max-boxes",
         "5",
         "--out",
