@@ -6,9 +6,11 @@ where a strong class has more, weak ones lose theirs on the page and in runs ali
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from app.box import Box
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DetectSettings
 
@@ -44,6 +46,28 @@ def choose_boxes(
     most = candidates_for(settings.max_boxes)
     above = table.candidates(settings.threshold, most, vocabulary)
     return _union(boxes, select(above, settings, max_boxes=most))
+
+
+def tidy_boxes(boxes: Sequence[Box], *, one_name: bool, whole_things: bool) -> list[int]:
+    """Indices of the boxes of one photo that stay between classes and as whole things.
+
+    Args:
+        boxes: above their thresholds and suppressed within their classes, by falling score.
+        one_name: see `DetectSettings`.
+        whole_things: likewise.
+    """
+    if len(boxes) < 2 or not (one_name or whole_things):
+        return list(range(len(boxes)))
+    import torch
+
+    from detclipv2.inference.suppression import Suppression, tidy
+
+    number = {name: k for k, name in enumerate(dict.fromkeys(box.name for box in boxes))}
+    classes = torch.tensor([number[box.name] for box in boxes])
+    rules = Suppression(1.0, one_name=one_name, whole_things=whole_things)
+    corners = torch.tensor([box.xyxy for box in boxes])
+    stays: list[int] = tidy(corners, classes, torch.zeros_like(classes), rules).tolist()
+    return stays
 
 
 def _union(*parts: sv.Detections) -> sv.Detections:

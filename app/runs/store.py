@@ -23,6 +23,7 @@ from app.runs.ledger import connect, create
 from app.runs.model_version import ModelVersion
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
 from app.runs.settings import RunSettings, View, check_view, read_settings, view_from
+from app.selection import tidy_boxes
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -282,23 +283,11 @@ class Run:
         found = [
             (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]
         ]
-        return _tidied(found, view)[: view.max_boxes]
+        boxes = [box for _, box in found]
+        stays = tidy_boxes(boxes, one_name=view.one_name, whole_things=view.whole_things)
+        return [found[index] for index in stays[: view.max_boxes]]
 
     @cached_property
     def _everything(self) -> View:
         words = self.settings.vocabulary.without_thresholds().serialise()
         return View(words, 0.0, 10**9)
-
-
-def _tidied(rows: list[tuple[int, Box]], view: View) -> list[tuple[int, Box]]:
-    """What stays of one photo's boxes above their thresholds, by falling score."""
-    if len(rows) < 2 or not (view.one_name or view.whole_things):
-        return rows
-    import torch
-
-    from detclipv2.inference.suppression import Suppression, tidy
-
-    boxes = torch.tensor([box.xyxy for _, box in rows])
-    classes = torch.tensor([index for index, _ in rows])
-    rules = Suppression(1.0, one_name=view.one_name, whole_things=view.whole_things)
-    return [rows[i] for i in tidy(boxes, classes, torch.zeros_like(classes), rules).tolist()]
