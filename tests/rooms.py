@@ -48,7 +48,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "config": set(),
         "geometry": set(),
         "datasets": set(),
-        "labeling": {"geometry"},
+        "labeling": set(),
         "learning": {"geometry"},
         "nn": {"base", "config"},
         "model": {"config", "geometry", "nn"},

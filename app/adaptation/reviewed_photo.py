@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.adaptation.region_table import RegionTable
+from detclipv2.labeling.matching import iou
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.3
 """A region is of a class from the first on, is not of it below the second."""
@@ -38,20 +39,10 @@ def targets(table: RegionTable, reviewed: Sequence[ReviewedPhoto]) -> NDArray[np
     for number, photo in enumerate(reviewed):
         rows = slice(bounds[number], bounds[number + 1])
         overlap = np.zeros((rows.stop - rows.start, found.shape[1]), np.float32)
-        every = box_iou(table.boxes[rows], photo.boxes)
+        every = iou(table.boxes[rows], photo.boxes)
         for k in np.unique(photo.classes):
             overlap[:, k] = every[:, photo.classes == k].max(axis=1)
         own = found[rows]
         own[(overlap < NEGATIVE_IOU) & photo.whole] = 0
         own[overlap >= POSITIVE_IOU] = 1
     return found
-
-
-def box_iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
-    """(N, M) overlaps of boxes xyxy."""
-    a, b = np.asarray(a, np.float32).reshape(-1, 4), np.asarray(b, np.float32).reshape(-1, 4)
-    corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    common = np.clip(corner, 0, None).prod(axis=2)
-    areas = [(x[:, 2:] - x[:, :2]).prod(axis=1) for x in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - common
-    return np.asarray(common / np.maximum(union, 1e-6), np.float32)

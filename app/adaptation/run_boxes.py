@@ -10,10 +10,9 @@ from app.index.ask import Found
 from app.runs.ledger import connect
 from app.runs.records import RunError
 from app.runs.settings import View, view_from
-from app.runs.store import LEARNED, Run
+from app.runs.store import LEARNED, LEDGER_FILE, Run
 from detclipv2.language.vocabulary import Vocabulary
 
-_LEDGER = "ledger.sqlite"
 _KEPT, _PHOTOS, _VIEW = "boxes_by_words", "photos_by_words", "view_by_words"
 
 
@@ -30,7 +29,7 @@ def replace_boxes(run: Run, found: Iterable[Found], vocabulary: Vocabulary, dige
         RunError: another process works on the run, or a threshold lies below what it stores.
     """
     count = 0
-    with run.working(), closing(connect(run.folder / _LEDGER)) as db, db:
+    with run.working(), closing(connect(run.folder / LEDGER_FILE)) as db, db:
         db.execute("BEGIN IMMEDIATE")
         db.execute(f"CREATE TABLE IF NOT EXISTS {_KEPT} AS SELECT * FROM boxes WHERE 0")
         db.execute(f"CREATE TABLE IF NOT EXISTS {_PHOTOS}(image INTEGER PRIMARY KEY)")
@@ -63,7 +62,7 @@ def restore_boxes(run: Run) -> bool:
     Raises:
         RunError: another process works on the run.
     """
-    with run.working(), closing(connect(run.folder / _LEDGER)) as db, db:
+    with run.working(), closing(connect(run.folder / LEDGER_FILE)) as db, db:
         db.execute("BEGIN IMMEDIATE")
         known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
         if db.execute(known, (_KEPT,)).fetchone() is None:
@@ -87,17 +86,15 @@ def view_of_words(run: Run) -> View:
     Raises:
         RunError: it cannot be read.
     """
-    with closing(connect(run.folder / _LEDGER)) as db:
+    with closing(connect(run.folder / LEDGER_FILE)) as db:
         row = db.execute("SELECT value FROM meta WHERE key = ?", (_VIEW,)).fetchone()
     return run.view if row is None else _view(run, row[0])
 
 
 def _view(run: Run, text: str) -> View:
     if not text:
-        begun = run.settings.detection
-        rules = begun.one_name, begun.whole_things
-        return View(run.settings.prompts, begun.threshold, begun.max_boxes, *rules)
+        return View.of(run.settings)
     try:
         return view_from(json.loads(text))
     except ValueError as error:
-        raise RunError(f"{run.folder / _LEDGER}: the view before learning: {error}") from error
+        raise RunError(f"{run.folder / LEDGER_FILE}: the view before learning: {error}") from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from app.adaptation.region_table import RegionTable
-from app.adaptation.reviewed_photo import POSITIVE_IOU, ReviewedPhoto, box_iou
+from app.adaptation.reviewed_photo import POSITIVE_IOU, ReviewedPhoto
 from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.labeling.effort import COST, CostModel
+from detclipv2.labeling.matching import iou
 from detclipv2.labeling.verdicts import KEEP_IOU
 
 MOST = 400
 """Boxes of a photo that reach the suppression, the best ones."""
-_PHOTOS = 4
-"""Suppressed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,35 +63,20 @@ def shown_boxes(
     photo = table.photo[row[order]]
     rank = np.arange(len(order)) - np.searchsorted(photo, photo)
     order = order[rank < MOST]
+    order = order[np.argsort(-score[order], kind="stable")]
     row, of_class, score = row[order], of_class[order], score[order].astype(np.float32)
-    photo = table.photo[row]
-    parts = []
-    # Suppression compares all boxes of a call with each other.
-    bounds = np.searchsorted(photo, np.arange(0, table.photos + _PHOTOS, _PHOTOS))
-    for start, end in pairwise(bounds.tolist()):
-        best = start + np.argsort(-score[start:end], kind="stable")
-        kept, softened = suppress(
-            torch.from_numpy(table.boxes[row[best]]),
-            torch.from_numpy(score[best]),
-            torch.from_numpy(of_class[best]),
-            torch.from_numpy(np.asarray(thresholds, np.float32)[of_class[best]]),
-            rules,
-            torch.from_numpy(photo[best]),
-        )
-        chosen = best[kept.numpy()]
-        boxes = table.boxes[row[chosen]]
-        parts.append(ShownBoxes(photo[chosen], boxes, softened.numpy(), of_class[chosen]))
-    return _joined(parts)
-
-
-def _joined(parts: Sequence[ShownBoxes]) -> ShownBoxes:
-    if not parts:
-        empty = np.zeros((0, 4), np.float32)
-        return ShownBoxes(np.zeros(0, np.int64), empty, empty[:, 0], np.zeros(0, np.int64))
-    every = ShownBoxes(
-        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(ShownBoxes))
+    kept, softened = suppress(
+        torch.from_numpy(table.boxes[row]),
+        torch.from_numpy(score),
+        torch.from_numpy(of_class),
+        torch.from_numpy(np.asarray(thresholds, np.float32)[of_class]),
+        rules,
+        torch.from_numpy(table.photo[row]),
     )
-    return every.choose(np.argsort(-every.scores, kind="stable"))
+    chosen = row[kept.numpy()]
+    return ShownBoxes(
+        table.photo[chosen], table.boxes[chosen], softened.numpy(), of_class[kept.numpy()]
+    )
 
 
 def overlaps_with_truth(
@@ -110,7 +93,7 @@ def overlaps_with_truth(
         mine = order[bounds[number] : bounds[number + 1]]
         if not len(mine) or not len(truth.boxes):
             continue
-        overlap = box_iou(shown.boxes[mine], truth.boxes)
+        overlap = iou(shown.boxes[mine], truth.boxes)
         overlap *= shown.classes[mine][:, None] == truth.classes[None]
         for i in np.flatnonzero(overlap.max(axis=1) >= POSITIVE_IOU):
             j = int(overlap[i].argmax())

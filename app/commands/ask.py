@@ -20,6 +20,7 @@ from app.runs.export import export_coco
 from app.runs.files import SourceError, readable
 from app.runs.store import Run
 from detclipv2.inference.images import ImageError
+from detclipv2.inference.postprocess import MAX_CANDIDATES, class_thresholds
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -84,7 +85,7 @@ def run_ask(arguments: argparse.Namespace) -> int:
     rows = {row.id: row for row in run.images("done", "empty")}
     start = time.perf_counter()
     # What is between classes is decided when boxes are shown, so that thresholds can rise.
-    stored = replace(settings, one_name=False, whole_things=False, max_boxes=10**6)
+    stored = replace(settings, one_name=False, whole_things=False, max_boxes=MAX_CANDIDATES)
     found = list(ask(index, engine.predictor, vocabulary, stored))
     seconds = time.perf_counter() - start
     known = [one for one in found if one.image in rows]
@@ -139,12 +140,8 @@ def detections_of(found: Found, vocabulary: Vocabulary) -> sv.Detections:
 
 def _near(found: Found, vocabulary: Vocabulary, settings: DetectSettings) -> bool:
     """Whether a score of the photo could lie on the other side of its threshold."""
-    own = [
-        settings.threshold if concept.threshold is None else concept.threshold
-        for concept in vocabulary.returned
-    ]
-    pairs = zip(found.scores.tolist(), found.classes.tolist(), strict=True)
-    return any(abs(score - own[index]) < NEAR for score, index in pairs)
+    thresholds = class_thresholds(vocabulary, settings.threshold).numpy()
+    return bool((abs(found.scores - thresholds[found.classes]) < NEAR).any())
 
 
 def _fresh(

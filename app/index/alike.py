@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from app.box import Corners
 from app.index.store import RegionIndex, RunIndexError
+from detclipv2.labeling.matching import iou
 
 _PHOTOS = 64
 LEAST_IOU = 0.5
@@ -35,7 +36,7 @@ def example(index: RegionIndex, image: int, xyxy: Corners) -> NDArray[np.float32
     if not len(places):
         raise RunIndexError(f"photo {image} is not in the index; look at it again")
     regions = index.regions(int(places[0]))
-    overlap = _iou(regions.boxes, np.array(xyxy, np.float32))
+    overlap = iou(regions.boxes, np.array([xyxy], np.float32))[:, 0]
     best = int(overlap.argmax()) if len(overlap) else 0
     if not len(overlap) or overlap[best] < LEAST_IOU:
         raise RunIndexError(f"nothing was kept of the box {tuple(map(round, xyxy))}; draw another")
@@ -86,11 +87,3 @@ def alike(
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
-
-
-def _iou(boxes: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.maximum(high - low, 0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    whole = areas + (box[2:] - box[:2]).prod() - shared
-    return np.asarray(shared / np.maximum(whole, 1e-9))

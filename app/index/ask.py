@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.index.store import RegionIndex, RunIndexError
 from detclipv2.inference.calibration import Calibration
-from detclipv2.inference.postprocess import best_per_class, class_thresholds
+from detclipv2.inference.postprocess import best_per_class, candidates_for, class_thresholds
 from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DetectSettings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PHOTOS = 64
 """Read at once."""
-_ROWS = 2048
+_ROWS = 1024
 """Embeddings that are floats at the same time: they fit a core's cache."""
 
 
@@ -131,6 +131,8 @@ class _Question:
         order = order[scores[order].argsort(descending=True, stable=True)]
         boxes, scores, of_class = boxes[order], scores[order], of_class[order]
         photo = region[order] // index.header.regions
+        order = _best_of_each(photo, candidates_for(self.most))
+        boxes, scores, of_class, photo = boxes[order], scores[order], of_class[order], photo[order]
         thresholds = self.thresholds[of_class]
         kept, scores = suppress(boxes, scores, of_class, thresholds, self.rules, photo)
         by_photo = photo[kept].argsort(stable=True)
@@ -163,3 +165,11 @@ class _Question:
         if logits.shape[1] > count:
             passing &= logits[:, :count] >= logits[:, count:].amax(dim=1, keepdim=True)
         return passing.nonzero(as_tuple=True)
+
+
+def _best_of_each(photo: Tensor, most: int) -> Tensor:
+    """Places of the first `most` entries of each photo, in their order: (N,) → (N',) long."""
+    by_photo = photo.argsort(stable=True)
+    ordered = photo[by_photo]
+    rank = torch.arange(len(ordered)) - torch.searchsorted(ordered, ordered)
+    return by_photo[rank < most].sort().values

@@ -10,8 +10,8 @@ import numpy as np
 
 from app.box import Box
 from app.runs.store import Run
+from detclipv2.labeling import matching
 from detclipv2.labeling.matching import MATCH_IOU
-from detclipv2.labeling.matching import match as pairs
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,13 @@ class Difference:
 
 def iou(a: Sequence[Box], b: Sequence[Box]) -> np.ndarray[Any, Any]:
     """(N, M) overlaps of N and M boxes, xyxy."""
-    from supervision.detection.utils.iou_and_nms import box_iou_batch
-
-    if not a or not b:
-        return np.zeros((len(a), len(b)))
-    first, second = (np.array([box.xyxy for box in boxes], float) for boxes in (a, b))
-    return np.asarray(box_iou_batch(first, second))
+    return matching.iou(*(np.array([box.xyxy for box in boxes], float) for boxes in (a, b)))
 
 
 def match(a: Sequence[Box], b: Sequence[Box], least: float = MATCH_IOU) -> list[tuple[int, int]]:
     """Pairs of indices, each box in at most one; same name first, then the highest overlap."""
     same_name = np.array([[x.name == y.name for y in b] for x in a], bool)
-    return pairs(iou(a, b), same_name.reshape(len(a), len(b)), least)
+    return matching.match(iou(a, b), same_name.reshape(len(a), len(b)), least)
 
 
 def compare_boxes(file_name: str, before: Sequence[Box], after: Sequence[Box]) -> Difference:

@@ -168,6 +168,13 @@ class View:
     one_name: bool = False
     whole_things: bool = False
 
+    @classmethod
+    def of(cls, settings: RunSettings) -> View:
+        """What counts in a run that begins."""
+        asked = settings.detection
+        rules = asked.one_name, asked.whole_things
+        return cls(settings.prompts, asked.threshold, asked.max_boxes, *rules)
+
     def __post_init__(self) -> None:
         try:
             DetectSettings(threshold=self.threshold, max_boxes=self.max_boxes)

@@ -28,7 +28,7 @@ from app.selection import tidy_boxes
 if TYPE_CHECKING:
     import supervision as sv
 
-SETTINGS_FILE, _LEDGER, _LOCK = "run.json", "ledger.sqlite", "run.lock"
+SETTINGS_FILE, LEDGER_FILE, _LOCK = "run.json", "ledger.sqlite", "run.lock"
 LEARNED = "learned"
 """Key of the ledger's `meta`: hex digest of what its boxes were learned from, if they were."""
 _COLUMNS = ", ".join(field.name for field in fields(ImageRow))
@@ -41,10 +41,8 @@ class Run:
         self.folder = folder
         self.settings = read_settings(folder / SETTINGS_FILE)
         self._lock = Lock()
-        self._db = connect(folder / _LEDGER)
-        begun = self.settings.detection
-        rules = begun.one_name, begun.whole_things
-        self._view = "", View(self.settings.prompts, begun.threshold, begun.max_boxes, *rules)
+        self._db = connect(folder / LEDGER_FILE)
+        self._view = "", View.of(self.settings)
 
     @classmethod
     def create(cls, folder: Path, settings: RunSettings, images: Iterable[ImageRef]) -> Run:
@@ -59,7 +57,7 @@ class Run:
             raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stored = settings.to_dict()  # refuses prompts that cannot be read
-        with closing(create(folder / _LEDGER)) as db, db:
+        with closing(create(folder / LEDGER_FILE)) as db, db:
             try:
                 db.executemany(
                     "INSERT INTO images(file_name, place, member, task) VALUES (?,?,?,?)",
@@ -81,7 +79,7 @@ class Run:
             try:
                 self._view = row[0], view_from(json.loads(row[0]))
             except ValueError as error:
-                raise RunError(f"{self.folder / _LEDGER}: the stored view: {error}") from error
+                raise RunError(f"{self.folder / LEDGER_FILE}: the stored view: {error}") from error
         return self._view[1]
 
     @property
@@ -136,7 +134,9 @@ class Run:
             rows = self._db.execute("SELECT state, count(*) FROM images GROUP BY state")
             counts = dict(rows)
         if unknown := counts.keys() - {field.name for field in fields(Counts)}:
-            raise RunError(f"{self.folder / _LEDGER}: unknown state of an image: {min(unknown)!r}")
+            raise RunError(
+                f"{self.folder / LEDGER_FILE}: unknown state of an image: {min(unknown)!r}"
+            )
         return Counts(**counts)
 
     def images(self, *states: State) -> Iterator[ImageRow]:
@@ -278,7 +278,7 @@ class Run:
             ).fetchall()
         if any(not 0 <= row[0] < len(names) for row in rows):
             raise RunError(
-                f"{self.folder / _LEDGER} has boxes of more classes than {SETTINGS_FILE}"
+                f"{self.folder / LEDGER_FILE} has boxes of more classes than {SETTINGS_FILE}"
             )
         found = [
             (row[0], Box(names[row[0]], row[1], row[2:6])) for row in rows if row[1] >= own[row[0]]

@@ -81,11 +81,11 @@ class BaseDetector(ABC, Generic[Encoded]):
 
         Args:
             images: pictures; taken one by one as results are asked for.
-            prompts: as for `predict`, as are `settings` and `changes`. They are checked at once.
-            settings: see `prompts`.
+            prompts: as for `predict`; checked at once.
+            settings: as for `predict`; checked at once.
             on_error: called with a picture that cannot be used and the reason, after which the
                 next follows; without it the ImageError is raised.
-            changes: see `prompts`.
+            changes: fields of `settings` by name.
         """
         vocabulary, settings = self.checked(prompts), replace(settings, **changes)
 

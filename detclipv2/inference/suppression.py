@@ -21,6 +21,9 @@ PART_COVERAGE = 0.8
 """A box is a part of another of its class, or a nest of several, if they share this much of the
 smaller one."""
 
+_AT_ONCE = 2048
+"""Boxes of several pictures that are compared with each other; with more each picture's are."""
+
 
 @dataclass(frozen=True)
 class Suppression:
@@ -62,7 +65,10 @@ def suppress(
         rules: what is removed.
         pictures: (N,) long, which picture each is of; None where all are of one.
     """
-    pictures = torch.zeros_like(classes) if pictures is None else pictures
+    if pictures is None:
+        pictures = torch.zeros_like(classes)
+    elif len(boxes) > _AT_ONCE:
+        return _by_picture(boxes, scores, classes, thresholds, rules, pictures)
     groups = pictures * (int(classes.amax()) + 1 if len(classes) else 1) + classes
     kept = batched_nms(boxes, scores, groups, rules.nms_iou)
     softened = soften(boxes[kept], scores[kept], groups[kept], rules.soft)
@@ -72,6 +78,26 @@ def suppress(
     kept, softened = kept[order], softened[order]
     stays = tidy(boxes[kept], groups[kept], pictures[kept], rules)
     return kept[stays], softened[stays]
+
+
+def _by_picture(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    thresholds: Tensor,
+    rules: Suppression,
+    pictures: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """`suppress`, one picture after the other."""
+    kept, softened = [], []
+    for picture in sorted(set(pictures.tolist())):
+        own = (pictures == picture).nonzero()[:, 0]
+        stays, left = suppress(boxes[own], scores[own], classes[own], thresholds[own], rules)
+        kept.append(own[stays])
+        softened.append(left)
+    found = torch.cat(softened)
+    best = found.argsort(descending=True, stable=True)
+    return torch.cat(kept)[best], found[best]
 
 
 def tidy(boxes: Tensor, groups: Tensor, pictures: Tensor, rules: Suppression) -> Tensor:

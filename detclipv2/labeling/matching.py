@@ -11,6 +11,15 @@ MATCH_IOU = 0.5
 """Two boxes that overlap at least this much are about the same thing."""
 
 
+def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """IoU of every pair of boxes, xyxy: (N, 4), (M, 4) → (N, M) in 0..1; either may be empty."""
+    from supervision.detection.utils.iou_and_nms import box_iou_batch
+
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    return np.asarray(box_iou_batch(a, b))
+
+
 def match(
     overlap: NDArray[Any],
     same_name: NDArray[np.bool_],

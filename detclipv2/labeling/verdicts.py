@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detclipv2.labeling.effort import Verdict
-from detclipv2.labeling.matching import match
+from detclipv2.labeling.matching import iou, match
 
 KEEP_IOU = 0.75
 """From here on a labeler leaves a box where it is. An assumption: COCO's own annotators' boxes of
@@ -33,7 +33,7 @@ def verdicts(
         truth_classes: (M,) of the same classes.
         keep_iou: boxes that overlap by less are moved.
     """
-    overlap = _iou(boxes, truth)
+    overlap = iou(boxes, truth)
     same = np.equal.outer(classes, truth_classes)
     found: list[Verdict] = ["deleted"] * len(boxes)
     pairs = match(overlap, same)
@@ -44,12 +44,3 @@ def verdicts(
 
 def _kept(close: bool) -> Verdict:
     return "kept" if close else "moved"
-
-
-def _iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    import torch
-
-    from detclipv2.geometry.boxes import iou_matrix
-
-    first, second = (torch.from_numpy(np.asarray(x, np.float64).reshape(-1, 4)) for x in (a, b))
-    return iou_matrix(first, second).numpy()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from detclipv2.geometry.boxes import coverage_matrix
+from detclipv2.inference import suppression
 from detclipv2.inference.suppression import Suppression, suppress
 
 
@@ -91,12 +92,17 @@ def test_raising_the_threshold_only_removes(
     assert high.tolist() == low[low_scores >= least].tolist()
 
 
+@pytest.mark.parametrize("at_once", [2048, 10])
 @pytest.mark.parametrize("seed", range(20))
-def test_pictures_together_are_pictures_alone(seed: int) -> None:
+def test_pictures_together_are_pictures_alone(
+    seed: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppression, "_AT_ONCE", at_once)
     boxes, scores, classes, pictures = _random(seed)
     rules = Suppression(0.6, 0.3, True, True)
     least = torch.full((40,), 0.1)
     kept, found = suppress(boxes, scores, classes, least, rules, pictures)
+    assert (found.diff() <= 0).all()
     for picture in (0, 1):
         own = (pictures == picture).nonzero()[:, 0]
         alone, softened = suppress(boxes[own], scores[own], classes[own], least[own], rules)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from app.index.ask import ask
+from app.index.ask import _best_of_each, ask
 from app.index.photo_hash import perceptual_hash
 from app.index.regions import choose_regions, photo_embedding
 from app.index.store import IndexHeader, IndexWriter, RegionIndex, RunIndexError
@@ -70,3 +71,15 @@ def test_another_checkpoints_index_is_refused(index: RegionIndex, tmp_path: Path
     other = Predictor(DetCLIPv2(PRESETS["tiny"]), device="cpu", cache_dir=tmp_path)
     with pytest.raises(RunIndexError, match="index the run again"):
         next(ask(index, other, Vocabulary.parse("cat"), SETTINGS))
+
+
+def test_of_very_many_boxes_each_photo_keeps_its_best_and_memory_is_bounded(
+    index: RegionIndex, predictor: Predictor
+) -> None:
+    """At no threshold every region passes for every word; they are not compared all with all."""
+    vocabulary = Vocabulary.of([f"thing {number}" for number in range(40)])
+    settings = DetectSettings(threshold=0.0, max_boxes=100)
+    found = list(ask(index, predictor, vocabulary, settings))
+    assert all(0 < len(one.scores) <= 100 for one in found)
+    photo = torch.tensor([1, 0, 1, 1, 0])
+    assert _best_of_each(photo, 2).tolist() == [0, 1, 2, 4]
