@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from detclipv2.serving import DetectSettings
 
 NEAR = 0.05
-"""With --exact photos with a score this close to a threshold are looked at again. Eight bits and
-regions that were not kept move a score by less, mostly: see docs/figures.md."""
+"""With --exact photos with a score this close to a threshold are looked at again; eight bits and
+regions that were not kept mostly move a score by less."""
 
 
 def add_command(commands: Any) -> None:
