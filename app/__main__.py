@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.detection_options import add_detection, detection_changes
+from app.commands.adapted_option import adapted_of
+from app.commands.detection_options import add_adapted, add_detection, detection_changes
 from detclipv2.command import run_command
 
 if TYPE_CHECKING:
     from app.engine import Engine
+    from detclipv2.inference.adapted_classes import AdaptedClasses
     from detclipv2.serving import DetectChanges
 
 log = logging.getLogger("app")
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a shipped model's name or a checkpoint folder (default: %(default)s)",
     )
+    add_adapted(parser)
     add_detection(parser, "size", "looks")
     parser.add_argument(
         "--auth",
@@ -110,7 +113,8 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from error
     with sock:
         page = build_app(
-            _load(arguments.model, detection_changes(arguments)), Access(folders, token)
+            _load(arguments.model, detection_changes(arguments), adapted_of(arguments)),
+            Access(folders, token),
         )
         app = guarded(page, names, trusted_proxies=arguments.proxies, auth=auth)
 
@@ -159,12 +163,12 @@ def _auth(user: str | None) -> tuple[str, str] | None:
     return user, password
 
 
-def _load(model: str, changes: DetectChanges) -> Engine:
+def _load(model: str, changes: DetectChanges, adapted: AdaptedClasses | None) -> Engine:
     """The engine, measured on a photo."""
     from app.engine import Engine
 
     log.info("Loading %s …", model)
-    engine = Engine.load(model, changes)
+    engine = Engine.load(model, changes, adapted=adapted)
     log.info(
         "Loaded %s (checkpoint %s, %s) on %s by %s.",
         engine.name,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
+    from detclipv2.inference.adapted_classes import AdaptedClasses
     from detclipv2.inference.encoded_image import EncodedImage
     from detclipv2.inference.predictor import Predictor
     from detclipv2.inference.score_table import ScoreTable
@@ -90,20 +91,28 @@ class Engine:
         *,
         device: str = "auto",
         photos: int | None = None,
+        adapted: AdaptedClasses | None = None,
     ) -> Engine:
         """The engine of a shipped model ("nano") or of a checkpoint folder, see `open_predictor`.
 
         Raises:
             DetectorError: no such model, a damaged one, or one that cannot run on the device.
+            ValueError: `adapted` was learned from another model's regions.
         """
         from detclipv2.checkpoint import inspect
         from detclipv2.detectors.open import is_shipped, open_predictor
 
-        predictor = open_predictor(model, device=device, photos=photos)
+        predictor = open_predictor(model, device=device, photos=photos).adapted(adapted)
         measured = inspect(model)["card"].get("abstention", {}).get("threshold", EVIDENCE)
         folder = "" if is_shipped(model) else str(Path(model).resolve())
         name = Path(model).name if Path(model).name not in ("", "..") else Path(folder).name
         return cls(predictor, name=name, changes=changes, evidence=float(measured), weights=folder)
+
+    @property
+    def adapted(self) -> str:
+        """The file that learned classes were read from; empty for none."""
+        scores = self.predictor.adapted_scores
+        return "" if scores is None else scores.adapted.source
 
     @property
     def checkpoint(self) -> str:

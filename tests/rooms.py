@@ -119,6 +119,7 @@ FLOORS: dict[str, dict[str, str]] = {
         "checkpoint_v1.py": "checkpoint",
         "fingerprint.py": "checkpoint",
         "inference/predictor.py": "inference/predictor",
+        "inference/fingerprints.py": "inference/predictor",
         "inference/onnx_export.py": "inference/predictor",
     },
     "train": {

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adaptation.region_table import GEOMETRY, RegionTable
+from app.adaptation.region_table import RegionTable
+from detclipv2.inference.region_numbers import GEOMETRY
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from app.adaptation.words import Words
 from app.index.regions import KeptRegions
-
-GEOMETRY = 4
-"""Numbers of a region beside its embedding: localisation, objectness, area and shape."""
+from detclipv2.inference.region_numbers import GEOMETRY, region_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +26,18 @@ class PhotoRegions:
     def numbers(self) -> NDArray[np.float32]:
         """(R, D + GEOMETRY): embeddings, then logit or logarithms of the others."""
         own = self.regions
-        sides = np.maximum(own.boxes[:, 2:] - own.boxes[:, :2], 1)
-        share = np.log(sides.prod(axis=1) / max(1, self.size[0] * self.size[1]))
-        columns = [
-            own.embeddings * own.scale[:, None],
-            own.localisation[:, None],
-            np.log(np.clip(own.objectness, 1e-4, 1))[:, None],
-            share[:, None],
-            np.log(sides[:, :1] / sides[:, 1:]),
-        ]
-        return np.hstack(columns).astype(np.float32)
+        found = region_numbers(
+            _tensor(own.embeddings * own.scale[:, None]),
+            _tensor(own.localisation),
+            _tensor(own.objectness),
+            _tensor(own.boxes),
+            max(1, self.size[0] * self.size[1]),
+        )
+        return np.asarray(found.numpy())
+
+
+def _tensor(numbers: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.array(numbers, np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.adaptation.adapt import Adapted, ClassReport
-from app.adaptation.region_table import GEOMETRY, Standard
+from app.adaptation.region_table import Standard
 from app.adaptation.words import Words
 from app.formats.atomic import write_bytes
+from detclipv2.inference.region_numbers import GEOMETRY
 
 FORMAT = 1
 FILE = "learned.npz"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detclipv2.inference.adapted_classes import EDGE
+
 if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor
     from detclipv2.language.vocabulary import Vocabulary
-
-EDGE = 11.5
-"""Largest logit of a score: 1 - 1e-5."""
 
 
 @dataclass(frozen=True, eq=False)

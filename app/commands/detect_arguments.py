@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from app.commands.detection_options import add_detection
+from app.commands.detection_options import add_adapted, add_detection
 from app.formats.vocabulary_files import read_vocabulary
 from app.labelstudio.push.task_file import FORMAT as LABEL_STUDIO
 from app.runs import sources
@@ -132,6 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a shipped model's name or a checkpoint folder (default: {MODEL}; with --resume the "
         "run's)",
     )
+    add_adapted(parser)
     parser.add_argument(
         "--index",
         action=argparse.BooleanOptionalAction,

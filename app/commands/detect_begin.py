@@ -10,6 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.adaptation.export import read_adapted
+from app.adaptation.state import LearnedError
+from app.commands.adapted_option import adapted_of
 from app.commands.detect_arguments import FLOOR_FLAG, MODEL, UsageError, vocabulary_of
 from app.commands.detection_options import OPTIONS, detection_changes
 from app.commands.vocabulary_notes import print_vocabulary
@@ -22,6 +25,7 @@ from detclipv2.serving import FLOOR, DetectChanges
 
 if TYPE_CHECKING:
     from app.engine import Engine
+    from detclipv2.inference.adapted_classes import AdaptedClasses
 
 
 def resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine]:
@@ -36,7 +40,12 @@ def resume(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     _check_unchanged(arguments, run)
     # Of all its images, so that it ends as if it had never stopped.
     whole = run.counts().total
-    engine = _load(arguments.model or model_of(run), asdict(run.settings.detection), whole)
+    engine = _load(
+        arguments.model or model_of(run),
+        asdict(run.settings.detection),
+        whole,
+        adapted_of(arguments) or _adapted_of_run(run),
+    )
     if arguments.threshold is not None:
         run.apply(run.view.prompts, arguments.threshold)
     if arguments.retry_failed:
@@ -57,6 +66,16 @@ def model_of(run: Run) -> str:
             "back, or say with --model where it is now"
         )
     return weights or run.settings.model
+
+
+def _adapted_of_run(run: Run) -> AdaptedClasses | None:
+    """What the run was begun with; that it is the same is checked by its digest."""
+    if not run.settings.adapted:
+        return None
+    try:
+        return read_adapted(Path(run.settings.adapted))
+    except LearnedError as error:
+        raise RunError(f"{error}; or say with --adapted where it is now") from error
 
 
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:
@@ -108,7 +127,7 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     asked = _asked(arguments)
-    engine = _load(arguments.model or MODEL, asked, len(images))
+    engine = _load(arguments.model or MODEL, asked, len(images), adapted_of(arguments))
     vocabulary = engine.predictor.vocabulary(vocabulary)
     print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
     source = readable(" ".join(arguments.paths))
@@ -125,14 +144,16 @@ def create(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Run, Engine
     return Run.create(folder, settings, images), engine
 
 
-def _load(model: str, changes: Any, photos: int) -> Engine:
+def _load(model: str, changes: Any, photos: int, adapted: AdaptedClasses | None) -> Engine:
     from app.engine import Engine
     from detclipv2.detectors.errors import DetectorError
 
     try:
-        return Engine.load(model, changes, photos=photos)
+        return Engine.load(model, changes, photos=photos, adapted=adapted)
     except DetectorError as error:
         raise UsageError(f"{error}; name the checkpoint with --model") from error
+    except ValueError as error:
+        raise UsageError(f"--adapted: {error}") from error
 
 
 def _images(arguments: argparse.Namespace) -> list[ImageRef]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, cast, get_args
 
 from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings, Looks, ServingConfig
@@ -89,6 +90,17 @@ def add_detection(parser: Any, *names: str, lists: bool = False) -> None:
             usual = "yes" if usual else "no"
         described = f"{how['help']} (default: {usual})"
         parser.add_argument(flag, dest=name, default=None, **{**how, "help": described})
+
+
+def add_adapted(parser: Any) -> None:
+    """Add the option for what a run has learned."""
+    parser.add_argument(
+        "--adapted",
+        type=Path,
+        metavar="FILE",
+        help="what `learn` found, a file or the run's folder: its classes have learned scores and "
+        "thresholds, all others are found by words",
+    )
 
 
 def detection_changes(arguments: argparse.Namespace) -> DetectChanges:

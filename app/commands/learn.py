@@ -54,7 +54,7 @@ def run_learn(arguments: argparse.Namespace) -> int:
         def words_of(vocabulary: Vocabulary) -> tuple[Words, Collection[str], float]:
             predictor = Engine.load(arguments.model or model_of(run), photos=1).predictor
             words = Words.of(predictor, vocabulary)
-            return words, predictor.fingerprints, predictor.model.serving.soft_nms
+            return words, predictor.region_fingerprints, predictor.model.serving.soft_nms
 
         before = sum(run.class_counts().values())
         start = time.perf_counter()

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from app.commands.adapted_option import adapted_of
 from app.commands.detect_arguments import MODEL, UsageError, add_prompts, vocabulary_of
-from app.commands.detection_options import add_detection, detection_settings
+from app.commands.detection_options import add_adapted, add_detection, detection_settings
 from app.commands.vocabulary_notes import print_vocabulary
 from app.runs.files import readable
 from detclipv2.checkpoint import load_checkpoint
@@ -47,6 +48,7 @@ def add_command(commands: Any) -> None:
         help="width and height of the input in pixels, multiples of 32 (default: a square of the "
         "model's own size)",
     )
+    add_adapted(parser)
     add_detection(parser, "threshold", "nms_iou", "max_boxes")
     parser.set_defaults(act=run_onnx)
 
@@ -62,6 +64,7 @@ def run_onnx(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--out {arguments.out}: there is no folder {arguments.out.parent}")
     try:
         predictor = Predictor(load_checkpoint(arguments.model), device="cpu")
+        predictor = predictor.adapted(adapted_of(arguments))
         vocabulary = predictor.vocabulary(vocabulary)
         print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
         width, height = export_onnx(

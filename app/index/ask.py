@@ -58,10 +58,10 @@ def ask(
     Raises:
         RunIndexError: the index is of another checkpoint, or damaged.
     """
-    if index.header.checkpoint not in predictor.fingerprints:
+    if index.header.checkpoint not in predictor.region_fingerprints:
         raise RunIndexError(
             f"the index is of checkpoint {index.header.checkpoint[:8]} and this model is "
-            f"{predictor.fingerprint[:8]}: index the run again with this model"
+            f"{predictor.region_fingerprints[0][:8]}: index the run again with this model"
         )
     with torch.inference_mode():
         question = _Question.of(predictor, vocabulary, settings)

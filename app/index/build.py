@@ -46,7 +46,7 @@ def indexing(run: Run, detector: Detector[Any]) -> Iterator[Keep | None]:
 
     from app.index.regions import choose_regions, photo_embedding
 
-    header = IndexHeader(detector.fingerprint, detector.model.config.embed_dim)
+    header = IndexHeader(detector.region_fingerprints[0], detector.model.config.embed_dim)
     try:
         writer = IndexWriter(index_folder(run), header)
     except (RunIndexError, OSError) as error:

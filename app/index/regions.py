@@ -13,13 +13,8 @@ from torch import Tensor
 from detclipv2.geometry.boxes import clip
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.postprocess import choose_anchors
+from detclipv2.inference.region_numbers import KEPT, kept_regions
 from detclipv2.regions import choose
-
-REGIONS = 512
-"""Kept of a photo. Of the boxes ≥ 0.3 that 60 words found which nobody had asked for when the photo
-was indexed, 0.93 are found again with it, 0.89 with 350 (coco_dev, odd ids)."""
-FOR_WORDS = 128
-"""Of these, those most like the words that were asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +44,9 @@ def quantise(embeddings: Tensor) -> tuple[NDArray[np.int8], NDArray[np.float32]]
 
 
 def choose_regions(
-    encoded: EncodedImage, words: Tensor | None = None, most: int = REGIONS
+    encoded: EncodedImage, words: Tensor | None = None, most: int = KEPT
 ) -> KeptRegions:
-    """The regions most like the words, then those most surely things, best ones.
+    """What an index keeps of a photo, see `kept_regions`.
 
     Only those that detection compares with words (see `postprocess.choose_anchors`), and none that
     the photo's borders leave no area.
@@ -64,19 +59,8 @@ def choose_regions(
     central = choose_anchors(encoded.regions.localisation, 0.0)
     regions = choose(encoded.regions, central)
     boxes = clip(encoded.letterbox.to_original(regions.boxes), *encoded.size)
-    strength = regions.localisation.sigmoid()
-    thing = regions.objectness * strength
-    valid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    thing = torch.where(valid, thing, -1)
-    first = torch.zeros(0, dtype=torch.long)
-    if words is not None and len(words):
-        likest = (regions.embeddings @ words.T).amax(dim=1).sigmoid() * strength
-        likest = torch.where(valid, likest, -1)
-        first = likest.topk(min(FOR_WORDS, most, len(likest))).indices
-        thing[first] = -1
-    others = thing.topk(min(most - len(first), len(thing) - len(first))).indices
-    chosen = torch.cat((first, others))
-    chosen = chosen[valid[chosen]]
+    chosen = kept_regions(regions, boxes, words, most)
+    chosen = chosen[(boxes[chosen, 2:] > boxes[chosen, :2]).all(dim=1)]
     embeddings, scale = quantise(regions.embeddings[chosen].float())
     return KeptRegions(
         boxes=boxes[chosen].float().numpy(),

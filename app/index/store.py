@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.formats.atomic import write_json
-from app.index.regions import REGIONS, KeptRegions
+from app.index.regions import KeptRegions
 from app.runs.records import RunError
+from detclipv2.inference.region_numbers import KEPT
 
 FORMAT = 1
 _HEADER, _RECORDS, _EMBEDDINGS = "index.json", "regions.bin", "embeddings.bin"
@@ -46,7 +47,7 @@ class IndexHeader:
 
     checkpoint: str
     width: int
-    regions: int = REGIONS
+    regions: int = KEPT
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= _MOST or not 1 <= self.regions <= _MOST:

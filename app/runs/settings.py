@@ -37,6 +37,7 @@ class RunSettings:
         source: where the images came from, in the user's words.
         created: when, ISO 8601 UTC.
         begun_by: the address of the visitor who began it from another machine; else empty.
+        adapted: the file of learned classes, an absolute path; empty for none.
         versions: of the packages that made the boxes.
     """
 
@@ -49,6 +50,7 @@ class RunSettings:
     created: str = ""
     begun_by: str = ""
     weights: str = ""
+    adapted: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -247,6 +249,7 @@ def settings_of(
         datetime.now(UTC).isoformat(timespec="seconds"),
         begun_by,
         engine.weights,
+        engine.adapted,
         _versions(),
     )
 

@@ -51,6 +51,9 @@ class Detector(Protocol[Encoded]):
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """What it makes of prompts; see `Predictor.vocabulary`."""
 
+    def learned_thresholds(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with the thresholds that were learned; see `Predictor.adapted`."""
+
     def encode_image(
         self, image: ImageSource, size: int | None = None, tiles: int = 1, looks: Looks = "thorough"
     ) -> Encoded:

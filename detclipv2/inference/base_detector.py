@@ -44,6 +44,10 @@ class BaseDetector(ABC, Generic[Encoded]):
     def checked(self, prompts: Prompts) -> Vocabulary:
         """The vocabulary of prompts; a `Vocabulary` stays as it is."""
 
+    def learned_thresholds(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with the thresholds that were learned, where a class has none."""
+        return vocabulary
+
     def predict(
         self,
         image: ImageSource,

@@ -24,11 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from detclipv2.geometry.nms import soften
+from detclipv2.inference.adapted_classes import AdaptedScores, learned_columns, moved_scores
 from detclipv2.inference.images import PAD_MULTIPLE
 from detclipv2.inference.postprocess import ANCHOR_SHARE, candidates_for, class_thresholds
+from detclipv2.inference.region_numbers import kept_regions, region_numbers
 from detclipv2.inference.runtimes.traceable import TraceableTower
 from detclipv2.language.vocabulary import Vocabulary
-from detclipv2.regions import PER_PICTURE
+from detclipv2.regions import PER_PICTURE, Regions, map_fields
 from detclipv2.serving import DEFAULTS, DetectChanges, DetectSettings
 
 if TYPE_CHECKING:
@@ -129,6 +131,10 @@ class _Detector(nn.Module):
     _thresholds: Tensor
     _mean: Tensor
     _std: Tensor
+    _columns: Tensor
+    _weights: Tensor
+    _middle: Tensor
+    _deviation: Tensor
 
     def __init__(
         self, predictor: Predictor, vocabulary: Vocabulary, settings: DetectSettings
@@ -151,8 +157,22 @@ class _Detector(nn.Module):
             "_mean": torch.tensor(config.image.mean).reshape(3, 1, 1),
             "_std": torch.tensor(config.image.std).reshape(3, 1, 1),
         }
+        constants |= self._learned(predictor.adapted_scores, vocabulary, words.cpu())
         for name, tensor in constants.items():
             self.register_buffer(name, tensor.clone())
+
+    def _learned(
+        self, scores: AdaptedScores | None, vocabulary: Vocabulary, words: Tensor
+    ) -> dict[str, Tensor]:
+        """Classes that were learned, and what moves their scores; nothing where there are none."""
+        found = None
+        if scores is not None:
+            found = learned_columns(scores.adapted.of(vocabulary.returned, words))
+        self._adapts = found is not None
+        if scores is None or found is None:
+            return {}
+        standard = {"_middle": scores.adapted.mean, "_deviation": scores.adapted.deviation}
+        return {"_columns": found[0], "_weights": found[1], **standard}
 
     def forward(self, image: Tensor, content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from torchvision.ops import nms
@@ -161,13 +181,16 @@ class _Detector(nn.Module):
         pixels = (image.permute(2, 0, 1).float() / 255 - self._mean) / self._std
         inside = (torch.arange(height)[:, None] < content[0]) & (torch.arange(width) < content[1])
         found = dict(zip(PER_PICTURE, self._tower((pixels * inside)[None]), strict=False))
-        scores, anchors = self._scores(found["embeddings"][0], found["localisation"][0])
+        regions = Regions(
+            **{name: values[0] for name, values in found.items()},
+            anchors=found["boxes"][0],
+            level_counts=(),
+        )
+        scores, boxes = self._scores(regions, content)
         most = min(candidates_for(self._max_boxes), scores.numel())
         scores, flat = scores.flatten().topk(most)
         classes = flat % self._count
-        limit = torch.stack([content[1], content[0]]).repeat(2).float()
-        boxes = found["boxes"][0][anchors][flat // self._count]
-        boxes = torch.minimum(boxes.clamp(min=0), limit)
+        boxes = boxes[flat // self._count]
         # Anchors in the padding give boxes without area.
         scores = scores * (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         # Moved apart, boxes of different classes never suppress one another.
@@ -183,18 +206,35 @@ class _Detector(nn.Module):
         """The threshold of each box, but never so low that nothing passes it."""
         return self._thresholds[classes].clamp(min=_NOTHING)
 
-    def _scores(self, embeddings: Tensor, localisation: Tensor) -> tuple[Tensor, Tensor]:
-        """(A', K) scores, zero below their class's threshold, of the anchors (A',) looked at."""
-        some = math.ceil(ANCHOR_SHARE * localisation.shape[0])
-        strength, anchors = localisation.sigmoid().topk(some)
-        logits = embeddings[anchors] @ self._words + self._bias
+    def _scores(self, regions: Regions, content: Tensor) -> tuple[Tensor, Tensor]:
+        """(A', K) scores, zero below their class's threshold, and boxes (A', 4) cut to the photo.
+
+        Of the anchors that are looked at; `content` is the photo's height and width.
+        """
+        some = math.ceil(ANCHOR_SHARE * regions.localisation.shape[0])
+        strength, anchors = regions.localisation.sigmoid().topk(some)
+        regions = map_fields(regions, lambda _, value: value[anchors])
+        limit = torch.stack([content[1], content[0]]).repeat(2).float()
+        boxes = torch.minimum(regions.boxes.clamp(min=0), limit)
+        logits = regions.embeddings @ self._words + self._bias
         logits = logits[:, self._texts].amax(dim=-1)
         own = logits[:, : self._count]
         scores = self._calibration.apply((own.sigmoid() * strength[:, None]).sqrt())
-        passing = scores >= self._thresholds
         if logits.shape[1] > self._count:
-            passing &= own >= logits[:, self._count :].amax(dim=1, keepdim=True)
-        return scores * passing, anchors
+            beaten = own < logits[:, self._count :].amax(dim=1, keepdim=True)
+            scores = torch.where(beaten, -1, scores)
+        if self._adapts:
+            rows = kept_regions(regions, boxes, self._words.T)
+            numbers = region_numbers(
+                regions.embeddings[rows],
+                regions.localisation[rows],
+                regions.objectness[rows],
+                boxes[rows],
+                content.prod(),
+            )
+            numbers = (numbers - self._middle) / self._deviation
+            scores = moved_scores(scores, rows, numbers, self._columns, self._weights)
+        return scores * (scores >= self._thresholds), boxes
 
 
 def _texts_of_classes(vocabulary: Vocabulary) -> Tensor:

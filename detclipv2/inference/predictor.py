@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from detclipv2.checkpoint_v1 import fingerprint_v1
-from detclipv2.fingerprint import fingerprint
+from detclipv2.inference.adapted_classes import AdaptedClasses, AdaptedScores
 from detclipv2.inference.alignment import (
     Alignment,
     AlignSettings,
@@ -26,9 +25,10 @@ from detclipv2.inference.device import choose_device
 from detclipv2.inference.distractors import distractors_for
 from detclipv2.inference.encoded_image import EncodedImage
 from detclipv2.inference.fair_lock import FairLock
+from detclipv2.inference.fingerprints import adapted_fingerprint, check_adapted, region_fingerprints
 from detclipv2.inference.images import ImageSource, open_image
 from detclipv2.inference.multi_scale.encoder import MultiScaleEncoder
-from detclipv2.inference.postprocess import ANCHOR_SHARE, MAX_CANDIDATES, Candidates, propose
+from detclipv2.inference.postprocess import ANCHOR_SHARE, MAX_CANDIDATES, Candidates
 from detclipv2.inference.region_scores import RegionScores
 from detclipv2.inference.runtimes.openvino import OpenVINOTower, Runtime, choose_encoder
 from detclipv2.inference.score_table import ScoreTable
@@ -58,6 +58,7 @@ class Predictor(BaseDetector[EncodedImage]):
         calibration: of the scores.
         runtime: what runs the image tower.
         lock: held while a tower runs; detectors that share one never run at the same time.
+        adapted_scores: of learned classes, see `adapted`; None for the words alone.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Predictor(BaseDetector[EncodedImage]):
         serving.check(model.config)
         self.calibration = Calibration(serving.score_scale, serving.score_bias)
         self._scores = RegionScores(self.model, self.calibration, anchor_share)
+        self.adapted_scores: AdaptedScores | None = None
         self._texts = TextEmbeddings(self.model, folder)
         self._reader = PromptReader(self.model)
         self.lock = lock or FairLock()
@@ -122,20 +124,40 @@ class Predictor(BaseDetector[EncodedImage]):
         """See `ServingConfig.list_defaults`."""
         return self.model.serving.list_defaults
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Hex digest of all that boxes come from, also of whether the image tower rounds."""
-        return self._rounded(fingerprint(self.model))
+        return self.fingerprints[0]
 
-    @cached_property
+    @property
     def fingerprints(self) -> tuple[str, ...]:
         """`fingerprint`, and what it was in version 0.1, which runs of that time carry."""
-        return (self.fingerprint, self._rounded(fingerprint_v1(self.model)))
+        if self.adapted_scores is None:
+            return self.region_fingerprints
+        return (adapted_fingerprint(self.region_fingerprints[0], self.adapted_scores.adapted),)
 
-    def _rounded(self, digest: str) -> str:
-        if self.runtime != "openvino-bf16":
-            return digest
-        return hashlib.sha256(f"{digest} bf16".encode()).hexdigest()
+    @cached_property
+    def region_fingerprints(self) -> tuple[str, ...]:
+        """Likewise of all that regions come from: without learned classes."""
+        return region_fingerprints(self.model, self.runtime)
+
+    def adapted(self, classes: AdaptedClasses | None) -> Predictor:
+        """The same towers and caches, with learned classes; None for the words alone.
+
+        Raises:
+            ValueError: the classes were learned from another checkpoint's regions.
+        """
+        if classes is not None:
+            check_adapted(self.model, classes)
+        other = copy.copy(self)
+        other.adapted_scores = None if classes is None else AdaptedScores(self._scores, classes)
+        return other
+
+    def learned_thresholds(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with the thresholds that were learned, where a class has none."""
+        if self.adapted_scores is None or not self.adapted_scores.knows(vocabulary):
+            return vocabulary
+        return self.adapted_scores.thresholds(vocabulary, self.encode_texts(vocabulary.texts))
 
     def vocabulary(self, prompts: Prompts) -> Vocabulary:
         """What the model makes of prompts: its `notes` say what was merged, left out or cut off.
@@ -147,11 +169,11 @@ class Predictor(BaseDetector[EncodedImage]):
             VocabularyError: prompts that cannot be used; of a list of names, whose places count,
                 also two that are read alike.
         """
-        return self._reader.vocabulary(prompts)
+        return self.learned_thresholds(self._reader.vocabulary(prompts))
 
     def checked(self, prompts: Prompts) -> Vocabulary:
         """`vocabulary`, which a caller's own `Vocabulary` has been through."""
-        return self._reader.checked(prompts)
+        return prompts if isinstance(prompts, Vocabulary) else self.vocabulary(prompts)
 
     def encode_image(
         self, image: ImageSource, size: int | None = None, tiles: int = 1, looks: Looks = "thorough"
@@ -169,13 +191,7 @@ class Predictor(BaseDetector[EncodedImage]):
     def first_look(
         self, image: ImageSource, size: int | None = None, looks: Looks = "thorough"
     ) -> EncodedImage:
-        """`encode_image` without any closer look, sooner; that is all `align` needs.
-
-        Args:
-            image: as for `predict`.
-            size: see `DetectSettings`.
-            looks: see `DetectSettings`.
-        """
+        """`encode_image` without any closer look, sooner; that is all `align` needs."""
         return self._encoder.first(open_image(image), size, looks)
 
     def candidates(
@@ -199,17 +215,14 @@ class Predictor(BaseDetector[EncodedImage]):
         vocabulary = Vocabulary.coerce(prompts)
         check_share("floor", floor)
         concepts = self.encode_texts(vocabulary.texts, template)
-        return self._scores.candidates(encoded, vocabulary, concepts, floor=floor, most=most)
+        scores = self.adapted_scores or self._scores
+        return scores.candidates(encoded, vocabulary, concepts, floor=floor, most=most)
 
     def score_table(self, encoded: EncodedImage, prompts: Prompts) -> ScoreTable:
-        """All scores of the classes of `prompts`: any threshold then follows without the model.
-
-        Args:
-            encoded: from `encode_image`.
-            prompts: as for `predict`.
-        """
+        """All scores of the classes of `prompts`: any threshold then follows without the model."""
         vocabulary = Vocabulary.coerce(prompts)
-        return self._scores.table(encoded, vocabulary, self.encode_texts(vocabulary.texts))
+        scores = self.adapted_scores or self._scores
+        return scores.table(encoded, vocabulary, self.encode_texts(vocabulary.texts))
 
     def encode_texts(self, texts: Sequence[str], template: str | None = None) -> Tensor:
         """(K, D) embeddings of K prompts on the CPU, from the caches where they have them.
@@ -242,12 +255,8 @@ class Predictor(BaseDetector[EncodedImage]):
         What a box holds matters less here than that it holds one whole thing: it is ranked by
         `Regions.objectness`, where detections are by `Regions.localisation`.
         """
-        DetectSettings(max_boxes=max_boxes)  # refuses one out of range
         concepts = self.encode_texts(Vocabulary.coerce(prompts).texts)
-        best = self._scores.similarities(encoded, concepts).amax(dim=1)
-        boxes = encoded.letterbox.to_original(encoded.regions.boxes)
-        scores = (best * encoded.regions.objectness).sqrt()
-        return propose(boxes, scores, encoded.size, max_boxes, self.model.serving.soft_nms > 0)
+        return self._scores.propose(encoded, concepts, max_boxes)
 
     def align(
         self,

@@ -11,11 +11,14 @@ from torch import Tensor
 from detclipv2.geometry.boxes import clip
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.encoded_image import EncodedImage
-from detclipv2.inference.postprocess import Candidates, choose_anchors, find_candidates
+from detclipv2.inference.postprocess import Candidates, choose_anchors, find_candidates, propose
 from detclipv2.inference.score_table import ScoreTable
 from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
 
 if TYPE_CHECKING:
+    import supervision as sv
+
     from detclipv2.model import DetCLIPv2
 
 
@@ -76,6 +79,19 @@ class RegionScores:
         """(A, T) in 0..1, on the CPU; `concepts` are (T, D)."""
         with torch.inference_mode():
             return self._logits(encoded.regions.embeddings, concepts).sigmoid()
+
+    def propose(self, encoded: EncodedImage, concepts: Tensor, max_boxes: int) -> sv.Detections:
+        """See `Predictor.propose`; `concepts` are (T, D)."""
+        DetectSettings(max_boxes=max_boxes)  # refuses one out of range
+        best = self.similarities(encoded, concepts).amax(dim=1)
+        boxes = encoded.letterbox.to_original(encoded.regions.boxes)
+        scores = (best * encoded.regions.objectness).sqrt()
+        return propose(boxes, scores, encoded.size, max_boxes, self.model.serving.soft_nms > 0)
+
+    def words(self, concepts: Tensor) -> Tensor:
+        """(T, D) embeddings of texts at the model's scale, on the CPU."""
+        with torch.inference_mode():
+            return self.model.words(concepts.to(self.model.bias.device)).float().cpu()
 
     def _compared(
         self, encoded: EncodedImage, vocabulary: Vocabulary, concepts: Tensor, floor: float

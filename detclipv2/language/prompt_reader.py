@@ -29,10 +29,6 @@ class PromptReader:
         by_place = not isinstance(prompts, str | Vocabulary)
         return self._read(read := Vocabulary.coerce(prompts), read.notes, not by_place)
 
-    def checked(self, prompts: Prompts) -> Vocabulary:
-        """`vocabulary`, which a caller's own `Vocabulary` has been through."""
-        return prompts if isinstance(prompts, Vocabulary) else self.vocabulary(prompts)
-
     def _read_by_tower(
         self, vocabulary: Vocabulary, _notes: tuple[str, ...], merge: bool
     ) -> Vocabulary:

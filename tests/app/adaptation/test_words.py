@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from app.adaptation.words import EDGE, Words
+from app.adaptation.words import Words
 from detclipv2.geometry.boxes import clip
+from detclipv2.inference.adapted_classes import EDGE
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.vocabulary import Vocabulary
 
