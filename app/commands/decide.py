@@ -210,41 +210,10 @@ def _import_coco(run: Run, decisions: Decisions, path: Path, by: str) -> int:
 
 
 def _import_project(run: Run, decisions: Decisions, arguments: argparse.Namespace, by: str) -> int:
-    from app.labelstudio.api.config_map import labels_of_project
-    from app.labelstudio.learn.pull import pull
-    from app.labelstudio.push.plan import tasks_of
+    from app.commands.project_reviews import import_project
 
     with closing(connect(arguments)) as connection:
-        project = arguments.project
-        labels = labels_of_project(connection, project, run.view.vocabulary)
-        pairs = tasks_of(run, connection, project, root_of(arguments))
-        tasks = list(pull(connection, project, model_version=run.model_version))
-    name_of = {label: name for name, label in labels.items()}
-    image_of = {task: row.id for row, task in pairs}
-    count = 0
-    for task in tasks:
-        image = image_of.get(task.task)
-        if image is None:
-            continue
-        found = []
-        for one in task.boxes:
-            before, after = (_named(box, name_of) for box in (one.predicted, one.labelled))
-            if before is not None and after is not None:
-                same = Decision.accept(before) if one.verdict == "kept" else None
-                kind = "renamed" if before.name != after.name else "moved"
-                found.append(same or Decision(kind, before, after))  # type: ignore[arg-type]
-            elif before is not None:
-                found.append(Decision.reject(before))
-            elif after is not None:
-                found.append(Decision.add(after.name, after.xyxy))
-        decisions.decide(image, found, by=by, reviewed=list(labels))
-        count += 1
-    print(f"{count:,} photos reviewed; {len(tasks) - count:,} tasks are of no photo of the run")
+        project, root = arguments.project, root_of(arguments)
+        count, left = import_project(run, decisions, connection, project, root, by)
+    print(f"{count:,} photos reviewed; {left:,} tasks are of no photo of the run")
     return 0
-
-
-def _named(box: Box | None, name_of: dict[str, str]) -> Box | None:
-    """The box under the run's name of its label; None for labels of other things."""
-    if box is None or box.name not in name_of:
-        return None
-    return Box(name_of[box.name], box.score, box.xyxy)

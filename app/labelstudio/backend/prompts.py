@@ -70,6 +70,8 @@ class Queries:
             raise ConfigError(
                 "the labeling configuration has no <RectangleLabels> with labels; add some"
             )
+        if detector is not None:
+            vocabulary = detector.learned_thresholds(vocabulary)
         version = ModelVersion(
             detector.name if detector else "model",
             detector.fingerprint if detector else "loading",

@@ -49,6 +49,8 @@ class Backend:
         connection: where labels are fetched from when Label Studio's “Start training” asks for it.
         settings: what the detector is asked for; a configuration may have another threshold.
         state: what labelers taught it before; None begins with nothing and keeps nothing.
+        follow: gives the detector as it is by now, before each request; None for the same one.
+        learn: learns more than thresholds from a project's labels, after them; None for nothing.
     """
 
     def __init__(
@@ -59,9 +61,12 @@ class Backend:
         *,
         settings: DetectSettings = DEFAULTS,
         state: LearnedState | None = None,
+        follow: Callable[[Detector[Any]], Detector[Any]] | None = None,
+        learn: Callable[[Detector[Any], int], None] | None = None,
     ) -> None:
         self._answers = Answers(images)
         self._connection = connection
+        self._follow, self._learn_more = follow, learn
         self._detector: Detector[Any] | None = None
         self._problem = ""
         self._loaded = threading.Event()
@@ -92,7 +97,7 @@ class Backend:
     def setup(self, project: str, config: str) -> dict[str, Any]:
         """The version for a project's configuration; does not wait for the model."""
         try:
-            version = self._queries.of(self._detector, project, config).version
+            version = self._queries.of(self._current(), project, config).version
         except (ConfigError, VocabularyError) as error:
             log.warning("project %s: %s", project, error)
             version = NAME
@@ -183,6 +188,8 @@ class Backend:
             )
             learned = Learned(detector.fingerprint, found.proposals)
             self._state.keep_learned(project, learned)
+            if self._learn_more is not None:
+                self._learn_more(detector, int(project))
         except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
             log.warning("project %s: no thresholds learned: %s", project, error)
             return
@@ -193,11 +200,18 @@ class Backend:
         for one in found.proposals:
             log.info("project %s, %s: %s; %s", project, one.name, one.threshold, one.reason)
 
+    def _current(self) -> Detector[Any] | None:
+        """The detector with all that was learned by now; None before it is loaded."""
+        if self._detector is None or self._follow is None:
+            return self._detector
+        return self._follow(self._detector)
+
     def _wait(self) -> Detector[Any]:
         self._loaded.wait(_PATIENCE)
-        if self._detector is None:
+        detector = self._current()
+        if detector is None:
             raise TimeoutError(self._problem or "the model is still loading; try again in a minute")
-        return self._detector
+        return detector
 
     def _typed(
         self,

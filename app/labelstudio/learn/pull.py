@@ -108,23 +108,28 @@ def pull(
     project: int,
     *,
     model_version: str | None = None,
+    every: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Iterator[ReviewedTask]:
     """Every submitted annotation that began as a prediction, beside that prediction.
+
+    Of one task later annotations come later.
 
     Args:
         connection: the server.
         project: its number.
         model_version: leave out annotations that began as another version.
+        every: annotations that began from nothing, too; all of their boxes were added.
         on_progress: see `Connection.pages`.
     """
     # With `include`, the server leaves `parent_prediction` out of annotations.
     for task in connection.pages({"project": project, "fields": "all"}, on_progress):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
-        for annotation in task.get("annotations", ()):
+        for annotation in sorted(task.get("annotations", ()), key=lambda one: one["id"]):
             made = predictions.get(annotation.get("parent_prediction") or -1)
-            if made is None or annotation.get("was_cancelled"):
+            if annotation.get("was_cancelled") or (made is None and not every):
                 continue
+            made = made or {}
             version = made.get("model_version") or ""
             if model_version is not None and version != model_version:
                 continue
