@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,11 +24,27 @@ from app.runs.store import Run
 from detclipv2.inference.suppression import Suppression
 from detclipv2.language.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from detclipv2.inference.predictor import Predictor
+
 _STANDARD = 200
 """Photos that say what regions of the run are like, evenly spread."""
 MOST_REVIEWED = 500
 """Reviewed photos that are learned from, the last ones of the ledger; 100 take about a second."""
 _SEED = 0
+WordsOf = Callable[[Vocabulary], tuple[Words, Collection[str], float]]
+"""Gives a vocabulary's numbers, and the fingerprints and Soft-NMS sigma of the model."""
+
+
+def words_by(load: Callable[[], Predictor]) -> WordsOf:
+    """`WordsOf` by a model that is loaded when it is needed."""
+
+    def words_of(vocabulary: Vocabulary) -> tuple[Words, Collection[str], float]:
+        predictor = load()
+        words = Words.of(predictor, vocabulary)
+        return words, predictor.region_fingerprints, predictor.model.serving.soft_nms
+
+    return words_of
 
 
 @dataclass(frozen=True)
@@ -45,17 +62,12 @@ class LearnedRun:
     unindexed: int
 
 
-def learn_run(
-    run: Run,
-    words_of: Callable[[Vocabulary], tuple[Words, Collection[str], float]],
-    settings: AdaptSettings | None = None,
-) -> LearnedRun:
+def learn_run(run: Run, words_of: WordsOf, settings: AdaptSettings | None = None) -> LearnedRun:
     """Learn from the run's decisions; photos that nobody decided about get new boxes.
 
     Args:
         run: an indexed one.
-        words_of: gives a vocabulary's numbers, and the fingerprints and Soft-NMS sigma of the
-            model.
+        words_of: of the run's model, see `words_by`.
         settings: how; None for the usual.
 
     Raises:

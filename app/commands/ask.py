@@ -20,12 +20,13 @@ from app.runs.export import export_coco
 from app.runs.files import SourceError, readable
 from app.runs.store import Run
 from detclipv2.inference.images import ImageError
-from detclipv2.inference.postprocess import MAX_CANDIDATES, class_thresholds
+from detclipv2.inference.postprocess import class_thresholds
 
 if TYPE_CHECKING:
     import supervision as sv
 
     from app.index.ask import Found
+    from app.runs.records import ImageRow
     from detclipv2.inference.predictor import Predictor
     from detclipv2.language.vocabulary import Vocabulary
     from detclipv2.serving import DetectSettings
@@ -65,10 +66,8 @@ def run_ask(arguments: argparse.Namespace) -> int:
         RunIndexError: the run has no index, or one of another model.
     """
     from app.engine import Engine
-    from app.index.ask import ask
-    from app.index.build import index_folder
-    from app.index.store import RegionIndex
-    from app.runs.settings import settings_of
+    from app.index.answer import answers_of, keep_answer, stored_settings
+    from app.index.build import index_of
 
     if arguments.into is not None and (arguments.into / "run.json").exists():
         raise UsageError(f"{arguments.into} holds a run already; name another folder")
@@ -77,40 +76,39 @@ def run_ask(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(" ".join(str(error).split())) from error
     run = Run(arguments.run)
-    index = RegionIndex(index_folder(run))
+    index = index_of(run)
     engine = Engine.load(arguments.model or model_of(run), photos=1)
     vocabulary = engine.predictor.vocabulary(vocabulary)
     print_vocabulary(vocabulary, lambda line: print(line, file=sys.stderr))
     settings = replace(engine.list_defaults, **changes)
-    rows = {row.id: row for row in run.images("done", "empty")}
+    stored = stored_settings(settings)
     start = time.perf_counter()
-    # What is between classes is decided when boxes are shown, so that thresholds can rise.
-    stored = replace(settings, one_name=False, whole_things=False, max_boxes=MAX_CANDIDATES)
-    found = list(ask(index, engine.predictor, vocabulary, stored))
+    known, rows = answers_of(run, index, engine, vocabulary, stored)
     seconds = time.perf_counter() - start
-    known = [one for one in found if one.image in rows]
+    again = 0
+
+    def look_again(row: ImageRow, one: Found) -> sv.Detections | None:
+        nonlocal again
+        if not _near(one, vocabulary, settings):
+            return None
+        again += 1
+        return _fresh(engine.predictor, row.ref, vocabulary, stored)
+
     with ExitStack() as stack:
         folder = arguments.into
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
-        begun = settings_of(
+        answer = keep_answer(
+            folder,
             engine,
-            vocabulary.serialise(),
-            floor=settings.threshold,
+            vocabulary,
+            settings,
+            known,
+            rows,
             source=f"asked of {readable(arguments.run)}",
             begun_by=run.settings.begun_by,
-            **vars(settings),
+            look_again=look_again if arguments.exact else None,
         )
-        begun = replace(begun, model=f"{begun.model}-index")
-        answer = Run.create(folder, begun, [rows[one.image].ref for one in known])
-        again = 0
-        for one, row in zip(known, answer.images(), strict=True):
-            old = rows[one.image]
-            boxes = detections_of(one, vocabulary)
-            if arguments.exact and _near(one, vocabulary, settings):
-                boxes = _fresh(engine.predictor, row.ref, vocabulary, stored) or boxes
-                again += 1
-            answer.save(row, boxes, old.sha256 or "", old.size, 0.0)
         if arguments.out is not None:
             export_coco(answer, arguments.out)
         counts = answer.counts()
@@ -123,19 +121,6 @@ def run_ask(arguments: argparse.Namespace) -> int:
         if missing := len(rows) - len(known):
             print(f"{missing:,} photos are not in the index; look at them again to have them")
     return 0
-
-
-def detections_of(found: Found, vocabulary: Vocabulary) -> sv.Detections:
-    """The boxes as `supervision.Detections`."""
-    import numpy as np
-    import supervision as sv
-
-    return sv.Detections(
-        xyxy=found.boxes,
-        confidence=found.scores,
-        class_id=found.classes,
-        data={"class_name": np.array(vocabulary.names)[found.classes]},
-    )
 
 
 def _near(found: Found, vocabulary: Vocabulary, settings: DetectSettings) -> bool:

@@ -98,11 +98,10 @@ def run_discover(arguments: argparse.Namespace) -> int:
 
 
 def _opened(folder: Path) -> tuple[Run, RegionIndex]:
-    from app.index.build import index_folder
-    from app.index.store import RegionIndex
+    from app.index.build import index_of
 
     run = Run(folder)
-    return run, RegionIndex(index_folder(run))
+    return run, index_of(run)
 
 
 def _box(run: Run, words: list[str]) -> tuple[int, Corners]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,7 @@ from app.runs.files import readable
 from app.runs.store import Run
 
 if TYPE_CHECKING:
-    from app.adaptation.adapt import ClassReport
-    from app.adaptation.words import Words
-    from detclipv2.language.vocabulary import Vocabulary
+    from detclipv2.inference.predictor import Predictor
 
 
 def add_command(commands: Any) -> None:
@@ -41,8 +38,8 @@ def run_learn(arguments: argparse.Namespace) -> int:
         LearnedError: nothing was reviewed, or the run's model is another one.
         RunIndexError: the run has no index.
     """
-    from app.adaptation.learn_run import learn_run, unlearn_run
-    from app.adaptation.words import Words
+    from app.adaptation.learn_run import learn_run, unlearn_run, words_by
+    from app.adaptation.report_line import report_line
     from app.engine import Engine
 
     with closing(Run(arguments.run)) as run:
@@ -51,17 +48,15 @@ def run_learn(arguments: argparse.Namespace) -> int:
             print("the words' boxes are back" if undone else "nothing was learned")
             return 0
 
-        def words_of(vocabulary: Vocabulary) -> tuple[Words, Collection[str], float]:
-            predictor = Engine.load(arguments.model or model_of(run), photos=1).predictor
-            words = Words.of(predictor, vocabulary)
-            return words, predictor.region_fingerprints, predictor.model.serving.soft_nms
+        def load() -> Predictor:
+            return Engine.load(arguments.model or model_of(run), photos=1).predictor
 
         before = sum(run.class_counts().values())
         start = time.perf_counter()
-        done = learn_run(run, words_of)
+        done = learn_run(run, words_by(load))
         seconds = time.perf_counter() - start
         for report in done.learned.adapted.reports:
-            print(_line(report))
+            print(readable(report_line(report)))
         after = sum(run.class_counts().values())
         print(
             f"learned from {done.learned.photos:,} reviewed photos; {done.rescored:,} others have "
@@ -70,19 +65,3 @@ def run_learn(arguments: argparse.Namespace) -> int:
         if done.unindexed:
             print(f"{done.unindexed:,} reviewed photos are not in the index and taught nothing")
     return 0
-
-
-def _line(report: ClassReport) -> str:
-    """What became of a class, and how sure that is."""
-    from app.labelstudio.learn.calibrate import wilson
-
-    name = readable(report.name)
-    if report.basis == "words":
-        return f"{name}: words as before; {report.boxes} reviewed boxes show no gain"
-    low, high = wilson(report.right, report.shown)
-    return (
-        f"{name}: {report.basis}, threshold {report.threshold:.2f}; of {report.shown} boxes "
-        f"{report.right} right, precision {low:.2f} to {high:.2f}; spares "
-        f"{report.seconds / 60:.1f} min on the reviewed photos, {report.seconds_words / 60:.1f} "
-        "before"
-    )

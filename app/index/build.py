@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.index.photo_hash import perceptual_hash
-from app.index.store import IndexHeader, IndexWriter, RunIndexError
+from app.index.store import IndexHeader, IndexWriter, RegionIndex, RunIndexError
 from app.runs.jobs import Keep
 from app.runs.store import Run
 
@@ -28,6 +28,15 @@ FOLDER = "index"
 def index_folder(run: Run) -> Path:
     """Where the run's index lies, or would."""
     return run.folder / FOLDER
+
+
+def index_of(run: Run) -> RegionIndex:
+    """The run's index, for reading.
+
+    Raises:
+        RunIndexError: there is none, or it cannot be read.
+    """
+    return RegionIndex(index_folder(run))
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, get_args
 
 from app.box import Box, Corners
 
 DecisionKind = Literal["accepted", "rejected", "renamed", "moved", "added"]
 KINDS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 PhotoState = Literal["new", "in work", "reviewed"]
+Place: TypeAlias = tuple[str, Corners]
+"""A box's class and corners, by which decisions know it."""
 
 
 class DecisionError(ValueError):
@@ -83,12 +85,14 @@ class PhotoReview:
         image: the photo's id in the ledger.
         boxes: those that people confirmed, corrected or drew.
         rejected: boxes that were shown and are wrong.
+        of_shown: the decision that stands about a box that was shown, by the box's place.
         classes: names for which the whole photo was reviewed: of these nothing else is there.
     """
 
     image: int
     boxes: tuple[Box, ...] = ()
     rejected: tuple[Box, ...] = ()
+    of_shown: Mapping[Place, Decision] = field(default_factory=dict)
     classes: frozenset[str] = frozenset()
 
     @property
@@ -99,14 +103,17 @@ class PhotoReview:
         return "in work" if self.boxes or self.rejected else "new"
 
 
-def standing(decisions: Iterable[Decision]) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
-    """The boxes that a photo's decisions leave, and those that they reject; later ones win.
+def standing(
+    decisions: Iterable[Decision],
+) -> tuple[tuple[Box, ...], tuple[Box, ...], dict[Place, Decision]]:
+    """What a photo's decisions leave; later ones win.
 
-    A decision about a box that an earlier decision left replaces that one. A box that is added
-    where the same one stands is there once: reviews are imported again and again.
+    Boxes that are there, boxes that were rejected, and the decision about the box that was shown at
+    a place. A decision about a box that an earlier decision left replaces that one. A box that is
+    added where the same one stands is there once: reviews are imported again and again.
     """
     left: dict[object, Decision] = {}
-    origin_of: dict[tuple[str, Corners], object] = {}
+    origin_of: dict[Place, object] = {}
     origin: object
     for number, decision in enumerate(decisions):
         if decision.before is None:
@@ -122,7 +129,8 @@ def standing(decisions: Iterable[Decision]) -> tuple[tuple[Box, ...], tuple[Box,
     rejected = tuple(
         one.before for one in left.values() if one.after is None and one.before is not None
     )
-    return boxes, rejected
+    of_shown = {place: one for place, one in left.items() if isinstance(place, tuple)}
+    return boxes, rejected, of_shown
 
 
 def decisions_from(shown: Sequence[Box], reviewed: Sequence[Box]) -> list[Decision]:

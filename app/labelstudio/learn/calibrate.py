@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from app.labelstudio.learn.pull import ReviewedTask
+from detclipv2.labeling.wilson import wilson
 from detclipv2.language.vocabulary import Vocabulary
 
 FEWEST = 20
 """With fewer judged boxes a class is "too few to say"."""
-_Z = 1.959964  # 95 %
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,6 @@ class Proposal:
     threshold: float | None
     reason: str
     point: Point | None = None
-
-
-def wilson(successes: int, trials: int, z: float = _Z) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927); (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    share = successes / trials
-    scale = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def curves(tasks: Iterable[ReviewedTask]) -> dict[str, Curve]:

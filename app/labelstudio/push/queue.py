@@ -13,6 +13,7 @@ from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.learn.pull import ReviewedTask
 from app.progress import OnProgress, ignore_progress
 from app.runs.diff import compare_boxes
+from app.runs.doubt import MARGIN, doubt
 from app.runs.records import ImageRow
 from app.runs.store import Run
 
@@ -30,16 +31,12 @@ Pairs = Sequence[tuple[ImageRow, int]]
 """Images of a run and their tasks, as `plan.tasks_of` gives them."""
 
 
-def by_threshold(run: Run, pairs: Pairs, margin: float = 0.1) -> list[Priority]:
+def by_threshold(run: Run, pairs: Pairs, margin: float = MARGIN) -> list[Priority]:
     """Images with boxes whose scores lie close to their class's threshold, on either side."""
-    view = run.view
-    own = dict(zip(view.vocabulary.names, view.thresholds, strict=True))
-    found = []
+    view, found = run.view, []
     for row, task in pairs:
-        near = [abs(box.score - own[box.name]) for box in run.stored(row)]
-        near = [distance for distance in near if distance < margin]
-        doubt = sum(1 - distance / margin for distance in near)
-        found.append(Priority(task, doubt / (1 + doubt), f"{len(near)} boxes near the threshold"))
+        urgency, near = doubt(run, row, view, margin)
+        found.append(Priority(task, urgency, f"{near} boxes near the threshold"))
     return _sorted(found)
 
 

@@ -18,12 +18,13 @@ from app.runs.records import Counts, ImageRef, RunError
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from app.ui.batch.export import FORMAT_NAMES, make_file
-from app.ui.batch.sources import BatchForm, Reader, images_of, reader_of
+from app.ui.batch.sources import BatchForm, images_of
 from app.ui.batch.views import exported, rows_of, status_of, threshold_notes
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
 from app.ui.shared.events import SKIP
 from app.ui.shared.projects import Project
+from app.ui.shared.reading import Reader, reader_of
 from app.ui.shared.run_folders import UPLOADS, RunFolders
 from app.ui.shared.stopping import PROGRESS, Stops
 from app.ui.shared.toasts import toast, warn

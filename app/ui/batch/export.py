@@ -11,7 +11,7 @@ from app.labelstudio.push import task_file
 from app.progress import OnProgress
 from app.runs.export import export
 from app.runs.store import Run
-from app.ui.batch.sources import Reader
+from app.ui.shared.reading import Reader
 
 FORMAT_NAMES = {
     "COCO": "coco",

@@ -1,27 +1,22 @@
-"""The photos that the Batch tab's form names, and how they are read; no gradio here."""
+"""The photos that the Batch tab's form names; no gradio here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
-from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.api.image_reader import TaskImages
+from app.labelstudio.api.connection import Connection
 from app.labelstudio.api.images import images_of_project
 from app.progress import OnProgress, ignore_progress
 from app.runs import sources
-from app.runs.files import SourceError
 from app.runs.records import ImageRef, RunError
-from app.ui.shared.access import AccessError
 from app.ui.shared.permissions import Permissions
 from app.ui.shared.projects import Project, number
 from app.ui.shared.run_folders import keep_uploads
 from detclipv2.serving import Looks
-
-Reader = Callable[[ImageRef], bytes]
 
 
 @dataclass(frozen=True)
@@ -93,19 +88,3 @@ def images_of(
     if named:
         may.images(find(named))
     return find([*paths, *named])
-
-
-def reader_of(hosts: sources.Hosts, server: Callable[[], Connection]) -> Reader:
-    """Reads images from disk, from these hosts, and of tasks from `server`'s Label Studio."""
-
-    @cache
-    def tasks() -> TaskImages:
-        return TaskImages(server(), hosts=hosts)
-
-    def read(image: ImageRef) -> bytes:
-        try:
-            return sources.read(image, hosts) if image.task is None else tasks().read(image)
-        except (AccessError, LabelStudioError) as error:
-            raise SourceError(str(error)) from error
-
-    return read

@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import main
 from app.labelstudio.api.connection import Connection, LabelStudioError
-from app.labelstudio.learn.calibrate import Judged, curve, curves, propose, wilson, with_thresholds
+from app.labelstudio.learn.calibrate import Judged, curve, curves, propose, with_thresholds
 from app.labelstudio.learn.pull import effort, pull
 from app.labelstudio.push.plan import plan, tasks_of
 from app.labelstudio.push.push import push
@@ -19,6 +19,7 @@ from app.labelstudio.push.queue import by_comparison, by_labelers, by_threshold,
 from app.runs.store import Run
 from app.ui.calibrate.actions import CalibrateActions
 from app.ui.shared.run_folders import RunFolders
+from detclipv2.labeling.wilson import wilson
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.conftest import CONFIG, TOKEN, VISITOR, Server
 from tests.app.labelstudio.submissions import ManyRun, submit
