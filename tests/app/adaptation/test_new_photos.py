@@ -31,6 +31,10 @@ def learned(run: Run, command: Command, checkpoint: Path) -> Path:
     review(run, range(14))
     assert command("learn", run.folder, "--model", checkpoint) == 0
     file = run.folder / FILE
+    assert (
+        command("learn", run.folder, "--model", checkpoint, "--out", file.with_name("o.npz")) == 0
+    )
+    assert file.with_name("o.npz").read_bytes() == file.read_bytes()
     classes = LearnedClasses.load(file)
     assert classes is not None
     reports = tuple(replace(r, basis="reviewed boxes") for r in classes.adapted.reports)
