@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _PHOTOS = 64
 """Read at once."""
+_THREADS = 4
+"""Chunks that are worked on at the same time: most of the work is in steps too short to share."""
 _ROWS = 1024
 """Embeddings that are floats at the same time: they fit a core's cache."""
 
@@ -65,8 +69,20 @@ def ask(
         )
     with torch.inference_mode():
         question = _Question.of(predictor, vocabulary, settings)
+
+    def answer(places: slice | NDArray[np.int64]) -> list[Found]:
+        with torch.inference_mode():
+            return list(question.answer(index, places))
+
+    threads = min(_THREADS, torch.get_num_threads())
+    with ThreadPoolExecutor(threads) as pool:
+        running: deque[Future[list[Found]]] = deque()
         for places in index.chunks(_PHOTOS):
-            yield from question.answer(index, places)
+            running.append(pool.submit(answer, places))
+            if len(running) > 2 * threads:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
 
 
 @dataclass(frozen=True, eq=False)
