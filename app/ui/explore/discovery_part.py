@@ -78,13 +78,12 @@ class DiscoveryActions:
             )
         except TROUBLE as error:
             return DiscoveryOutputs(render.status("hint", explain(error)), SKIP)
-        words = f"The {len(found)} of {len(names):,} names that most photos bear out"
-        lines = ["A percentage is the share of photos in which the name is likely seen."]
-        shown = "".join(
-            _concept(opened, self.indexed, one, self.indexed.reader(connection, visitor))
-            for one in found
+        words = f"The {len(found)} of {len(names):,} names that fit the photos best, best first"
+        read = self.indexed.reader(connection, visitor)
+        shown = "".join(_concept(opened, self.indexed, one, read) for one in found)
+        return DiscoveryOutputs(
+            render.status("ok", words), f'<div class="explore-names">{shown}</div>'
         )
-        return DiscoveryOutputs(render.status("ok", words, lines), shown)
 
 
 def with_name(prompts: str, name: object) -> str:
@@ -111,7 +110,6 @@ def _concept(indexed: IndexedRun, runs: IndexedRuns, concept: Concept, read: Rea
     name = escape(concept.name)
     return (
         f'<section aria-label="{name}"><div class="explore-name"><h4>{name}</h4>'
-        f"<span>{100 * concept.share:.1f} %</span>"
         f'<button data-name="{name}" aria-label="Ask for {name}">Ask for it</button></div>'
         f'<div class="cards explore-cards small">{"".join(cards)}</div></section>'
     )
@@ -150,7 +148,7 @@ def build(
         **LONG,
         **PRIVATE,
     )
-    stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.end, None, status, show_progress="hidden", **PRIVATE)
 
     def take(text: str, event: gr.EventData) -> tuple[str, gr.Tabs]:
         data = event._data if isinstance(event._data, dict) else {}

@@ -12,4 +12,11 @@ def panel(name: str, script: str | None = None) -> gr.HTML:
         name: the element's id.
         script: runs once, when the page comes up; see `cards.OPEN_JS`.
     """
-    return gr.HTML("", elem_id=name, js_on_load=script, apply_default_css=False, padding=False)
+    return gr.HTML(
+        "",
+        elem_id=name,
+        js_on_load=script,
+        apply_default_css=False,
+        padding=False,
+        elem_classes="plain",
+    )

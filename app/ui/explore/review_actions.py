@@ -16,6 +16,7 @@ from app.ui.explore.review import (
     add_box,
     boxes_of,
     decide,
+    finish,
     next_photo,
     reviewed_photos,
 )
@@ -81,6 +82,20 @@ class ReviewActions:
         """Leave the photo for later."""
         state = replace(state, skipped=state.skipped | {state.image})
         return self.begin(run, state, connection, visitor)
+
+    def finish(
+        self,
+        run: str | None,
+        state: ReviewState,
+        connection: Connection | None,
+        visitor: gr.Request,
+    ) -> ReviewOutputs:
+        """Nothing is missing on the photo; it stays in sight until the next one is there."""
+        done = self._act(
+            lambda opened, state, by: finish(opened, state, by), run, state, connection, visitor
+        )
+        found: Any = done.state
+        return ReviewOutputs(found) if getattr(found, "finished", False) else done
 
     def next_if_finished(
         self,

@@ -10,7 +10,7 @@ from app.ui.explore.cards import VIEW_JS
 from app.ui.explore.indexed_runs import IndexedRuns
 from app.ui.explore.learn_actions import LearnActions
 from app.ui.explore.panel import panel
-from app.ui.explore.review import LEARN_EVERY, ReviewState, decide, decide_rest, finish, undo
+from app.ui.explore.review import LEARN_EVERY, ReviewState, decide, decide_rest, undo
 from app.ui.explore.review_actions import CHOOSES, DRAWS, Act, ReviewActions, ReviewOutputs
 from app.ui.shared import html as render
 from app.ui.shared.events import LONG, PRIVATE
@@ -108,7 +108,7 @@ def build(indexed: IndexedRuns, run: gr.Dropdown, connection: gr.State) -> None:
     )
     again = actions.doing(lambda opened, state, by: state.of_photo(opened, state.image))
     learns: dict[str, Any] = {"show_progress_on": [learned], **LONG, **PRIVATE}
-    done.click(actions.doing(finish), here, photo, **quiet).then(
+    done.click(actions.finish, here, photo, **quiet).then(
         learning.learn_if_due, [run, state], [state, learned], **learns
     ).then(actions.next_if_finished, here, photo, **quiet)
     now.click(learning.learn, [run, state], [state, learned], **learns).then(

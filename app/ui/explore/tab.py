@@ -17,6 +17,8 @@ from app.ui.shared.events import LONG, PRIVATE
 from app.ui.shared.run_folders import RunFolders
 from app.ui.shared.trouble import Trouble
 
+_MOST_NAMED = 12
+
 
 def build(
     engine: Engine, runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab
@@ -39,7 +41,15 @@ def build(
                 elem_id="explore-status",
                 elem_classes="plain",
             )
-    with gr.Tabs(elem_id="explore-parts") as parts:
+    # first, so that no handler of the page takes its name
+    gr.Button(visible=False).click(
+        Endpoints(indexed).ask,
+        [gr.Textbox(visible=False), gr.Textbox(visible=False), gr.Number(visible=False)],
+        answers.answer(answers.Detected, "detections (COCO)"),
+        api_name="ask",
+        **LONG,
+    )
+    with gr.Tabs(elem_id="explore-parts", overflow_behavior="wrap") as parts:
         with gr.Tab("Ask", id="ask"):
             ask = ask_part.build(indexed, engine, run, connection)
         with gr.Tab("More like this", id="like"):
@@ -63,15 +73,10 @@ def build(
         words = f"{opened.name}: {photos:,} of {total:,} photos are indexed"
         if trouble := other_model(opened, engine):
             return render.status("hint", words, [trouble.message])
-        return render.status("ok", words, [f"version {opened.run.model_version}"])
+        names = opened.run.view.vocabulary.names
+        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        return render.status("ok", words, [f"it looks for {', '.join(names[:_MOST_NAMED])}{more}"])
 
     quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
     tab.select(runs.listed, run, run, **quiet).then(describe, run, status, **quiet)
     run.input(describe, run, status, **quiet)
-    gr.Button(visible=False).click(
-        Endpoints(indexed).ask,
-        [run, ask.prompts, gr.Number(visible=False)],
-        answers.answer(answers.Detected, "detections (COCO)"),
-        api_name="ask",
-        **LONG,
-    )

@@ -41,10 +41,11 @@ NAMES = ("red thing", "blue <u &co")
 
 
 def squares(number: int) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """What stands on a photo."""
+    """What stands on a photo: classes and boxes."""
     random = np.random.default_rng(number)
-    x, y = (int(v) for v in random.integers(0, 20, 2))
-    return [(NAMES[0], (x, y, x + 26, y + 26)), (NAMES[1], (x + 40, y, x + 66, y + 26))]
+    a, b, c, d = (int(v) for v in random.integers(0, 14, 4))
+    boxes = [(a, b, a + 64, b + 64), (80 + c, d, 144 + c, d + 64)]
+    return list(zip(NAMES if number % 2 else NAMES[::-1], boxes, strict=True))
 
 
 def make_run(engine: Engine, root: Path) -> IndexedRuns:
@@ -52,11 +53,9 @@ def make_run(engine: Engine, root: Path) -> IndexedRuns:
     random = np.random.default_rng(0)
     (root / "photos").mkdir(parents=True)
     for number in range(PHOTOS):
-        pixels = random.integers(100, 156, (64, 96, 3), dtype=np.uint8)
-        for (_, (x1, y1, x2, y2)), colour in zip(
-            squares(number), ((220, 20, 20), (20, 20, 220)), strict=True
-        ):
-            pixels[y1:y2, x1:x2] = colour
+        pixels = random.integers(100, 156, (80, 160, 3), dtype=np.uint8)
+        for name, (x1, y1, x2, y2) in squares(number):
+            pixels[y1:y2, x1:x2] = (220, 20, 20) if name == NAMES[0] else (20, 20, 220)
         Image.fromarray(pixels).save(root / "photos" / f"{number:02}.png")
     settings = settings_of(engine, "\n".join(NAMES), threshold=0.3, floor=0.02)
     run = Run.create(root / "runs" / "squares", settings, sources.find_images([root / "photos"]))
@@ -135,7 +134,7 @@ def test_decisions_are_kept_at_once_and_undone(opened: IndexedRun) -> None:
 def test_two_presses_or_four_numbers_draw_a_missing_box(runs: IndexedRuns) -> None:
     act = ReviewActions(runs)
     shown = act.begin("squares", ReviewState(), None, HERE)
-    assert shown.name.choices and "0 of 16 photos are reviewed" in shown.status
+    assert shown.name.choices and f"0 of {PHOTOS} photos are reviewed" in shown.status
     at = shown.state
     one = act.press("squares", at, DRAWS, NAMES[1], None, HERE, event(x=50, y=40))
     assert "One corner is set" in one.status
@@ -144,7 +143,7 @@ def test_two_presses_or_four_numbers_draw_a_missing_box(runs: IndexedRuns) -> No
     opened = runs.open("squares", HERE)
     assert isinstance(opened, IndexedRun)
     added = boxes_of(opened, two.state)[-1]
-    assert (added.box.name, added.box.xyxy, added.state) == (NAMES[1], (20, 40, 50, 64), "added")
+    assert (added.box.name, added.box.xyxy, added.state) == (NAMES[1], (20, 40, 50, 80), "added")
     assert "blue &lt;u &amp;co · added" in two.view and "<u" not in two.view
     for corners, name in (("1,2,3", NAMES[0]), ("1,1,1,9", NAMES[0]), ("1,1,9,9", "dog")):
         told = act.add("squares", at, name, corners, None, HERE)
