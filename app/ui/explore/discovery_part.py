@@ -14,6 +14,7 @@ from app.labelstudio.api.connection import Connection
 from app.ui.explore.cards import OPEN_JS, DrawnBox, card
 from app.ui.explore.indexed_runs import IndexedRun, IndexedRuns
 from app.ui.explore.panel import panel
+from app.ui.explore.pressed import pressed_name
 from app.ui.shared import html as render
 from app.ui.shared.events import LONG, PRIVATE, SKIP
 from app.ui.shared.reading import Reader
@@ -86,9 +87,9 @@ class DiscoveryActions:
         )
 
 
-def with_name(prompts: str, name: object) -> str:
+def with_name(prompts: str, name: str) -> str:
     """The words with one more; the same where it is among them, or is no name."""
-    if not isinstance(name, str) or not 0 < len(name) < 200:
+    if not 0 < len(name) < 200:
         return prompts
     try:
         word = Vocabulary.of([name]).serialise()
@@ -151,8 +152,7 @@ def build(
     stop.click(actions.stops.end, None, status, show_progress="hidden", **PRIVATE)
 
     def take(text: str, event: gr.EventData) -> tuple[str, gr.Tabs]:
-        data = event._data if isinstance(event._data, dict) else {}
-        return with_name(text, data.get("name")), gr.Tabs(selected="ask")
+        return with_name(text, pressed_name(event._data)), gr.Tabs(selected="ask")
 
     names.select(take, prompts, [prompts, parts], show_progress="hidden", **PRIVATE)
     return names

@@ -108,17 +108,3 @@ def photo_beside(
         named.reverse()
     beyond = (one for one in named if (one > image if after else one < image))
     return next(beyond, named[0] if named else None)
-
-
-def chosen_by(data: object, indexed: IndexedRun) -> tuple[int, Corners | None] | None:
-    """The photo and box of a card that was pressed; None for what is none of this run's."""
-    if not isinstance(data, dict):
-        return None
-    image, box = data.get("photo"), data.get("box")
-    if not isinstance(image, int) or image not in indexed.rows:
-        return None
-    match box:
-        case [float() | int(), float() | int(), float() | int(), float() | int()]:
-            x1, y1, x2, y2 = map(float, box)
-            return image, (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
-    return image, None

@@ -7,19 +7,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app.index.alike import Alike
 from app.labelstudio.api.connection import Connection
-from app.ui.explore.cards import (
-    MOST,
-    OPEN_JS,
-    VIEW_JS,
-    DrawnBox,
-    boxes_in_words,
-    card,
-    gallery,
-    svg,
-    view,
-)
+from app.ui.explore.cards import MOST, OPEN_JS, VIEW_JS, DrawnBox, boxes_in_words, view
 from app.ui.explore.indexed_runs import IndexedRun, IndexedRuns
 from app.ui.explore.like import (
     MOST_EXAMPLES,
@@ -27,18 +16,19 @@ from app.ui.explore.like import (
     LikeState,
     box_at,
     boxes_of,
-    chosen_by,
     find_like,
     photo_beside,
 )
+from app.ui.explore.like_view import CHOSEN, examples_of, gallery_of
 from app.ui.explore.panel import panel
 from app.ui.explore.pictures import VIEW
+from app.ui.explore.pressed import pressed_card, pressed_number, pressed_point
 from app.ui.shared import html as render
 from app.ui.shared.events import LONG, PRIVATE, SKIP
 from app.ui.shared.reading import Reader
-from app.ui.shared.trouble import Trouble
+from app.ui.shared.trouble import TROUBLE, Trouble, explain
 
-_BOX, _CHOSEN, _LIKE, _UNLIKE = "#56B4E9", "#E69F00", "#009E73", "#D55E00"
+_BOX = "#56B4E9"
 HINT = (
     "Find a photo, and choose a box: press it, or pick it from the list. Any other place of the "
     "photo works, too. Photos of the other parts open here when they are pressed."
@@ -101,8 +91,8 @@ class LikeActions:
         opened = self.indexed.open(run, visitor)
         if isinstance(opened, Trouble):
             return _refused(opened.message)
-        found = chosen_by(event._data, opened)
-        if found is None:
+        found = pressed_card(event._data)
+        if found is None or found[0] not in opened.rows:
             return _refused("this photo is of another run; show it again")
         state = replace(_of_run(state, opened), image=found[0], chosen=found[1])
         return self._shown(opened, state, self.indexed.reader(connection, visitor))
@@ -116,14 +106,15 @@ class LikeActions:
         event: gr.EventData,
     ) -> PhotoOutputs:
         """Choose the box where the photo was pressed, or that the keyboard chose."""
-        data = event._data if isinstance(event._data, dict) else {}
-        if "number" in data:
-            return self.choose(run, data["number"], state, connection, visitor)
-        opened = self.indexed.open(run, visitor)
-        if isinstance(opened, Trouble) or state.image not in opened.rows:
+        if (number := pressed_number(event._data)) is not None:
+            return self.choose(run, number, state, connection, visitor)
+        opened, point = self.indexed.open(run, visitor), pressed_point(event._data)
+        if isinstance(opened, Trouble) or state.image not in opened.rows or point is None:
             return PhotoOutputs()
-        x, y = (float(data.get(name, -1.0)) for name in "xy")
-        box = box_at(opened, state.image, x, y)
+        try:
+            box = box_at(opened, state.image, *point)
+        except TROUBLE as error:
+            return _refused(explain(error))
         if box is None:
             return PhotoOutputs(status=render.status("hint", "Nothing was kept of this place."))
         reader = self.indexed.reader(connection, visitor)
@@ -166,13 +157,13 @@ class LikeActions:
         kept = tuple(e for e in state.examples if (e.image, e.xyxy) != (one.image, one.xyxy))
         state = replace(state, examples=(*kept, one)[-MOST_EXAMPLES:])
         reader = self.indexed.reader(connection, visitor)
-        shown = self._examples(opened, state, reader)
+        shown = examples_of(opened, self.indexed.pictures, state.examples, reader)
         found = find_like(opened, state.examples)
         if isinstance(found, Trouble):
             return LikeOutputs(state, shown, render.status("hint", found.message), "")
         words = f"The {len(found):,} photos most like that, of {len(opened.photos):,}"
         lines = [f"One region a photo; at most {MOST} photos are shown."]
-        cards = self._gallery(opened, found, reader)
+        cards = gallery_of(opened, self.indexed.pictures, found, reader)
         return LikeOutputs(state, shown, render.status("ok", words, lines), cards)
 
     def clear(self, state: LikeState) -> LikeOutputs:
@@ -187,9 +178,9 @@ class LikeActions:
         ]
         number = next((d.number for d in drawn if d.xyxy == state.chosen), None)
         if number is not None:
-            drawn[number - 1] = replace(drawn[number - 1], colour=_CHOSEN, chosen=True)
+            drawn[number - 1] = replace(drawn[number - 1], colour=CHOSEN, chosen=True)
         elif state.chosen is not None:
-            drawn.insert(0, DrawnBox(state.chosen, _CHOSEN, "the chosen place", 0, chosen=True))
+            drawn.insert(0, DrawnBox(state.chosen, CHOSEN, "the chosen place", 0, chosen=True))
         picture = self.indexed.pictures.photo(row, read, VIEW)
         choices = [(f"{d.number}: {d.words}", d.number) for d in drawn if d.number]
         label = f"{row.file_name}: {boxes_in_words(len(boxes))}"
@@ -200,29 +191,6 @@ class LikeActions:
             gr.Dropdown(choices=choices, value=number),
             render.status("idle", f"{row.file_name}: {words}"),
         )
-
-    def _examples(self, opened: IndexedRun, state: LikeState, read: Reader) -> str:
-        shown = []
-        for one in state.examples:
-            row = opened.rows[one.image]
-            words = f"{'like' if one.positive else 'unlike'}: {row.file_name}"
-            box = DrawnBox(one.xyxy, _LIKE if one.positive else _UNLIKE, words)
-            picture = self.indexed.pictures.part(row, read, one.xyxy)
-            mark = "like" if one.positive else "unlike"
-            shown.append(f"<li>{svg(picture, words, [box])}<span>{mark}</span></li>")
-        return f'<ul class="explore-examples" aria-label="Examples">{"".join(shown)}</ul>'
-
-    def _gallery(self, opened: IndexedRun, found: list[Alike], read: Reader) -> str:
-        cards = []
-        for one in found:
-            if one.image not in opened.rows:
-                continue
-            row = opened.rows[one.image]
-            box = DrawnBox(one.xyxy, _CHOSEN, "most like the examples")
-            picture = self.indexed.pictures.part(row, read, one.xyxy)
-            note = f"similarity {one.similarity:.2f}"
-            cards.append(card(picture, row.file_name, note, [box], (row.id, one.xyxy)))
-        return gallery(cards)
 
 
 def _of_run(state: LikeState, opened: IndexedRun) -> LikeState:

@@ -11,6 +11,7 @@ import gradio as gr
 from app.labelstudio.api.connection import Connection
 from app.review.photo_boxes import ReviewBox
 from app.ui.explore.indexed_runs import IndexedRun, IndexedRuns
+from app.ui.explore.pressed import pressed_number, pressed_point
 from app.ui.explore.review import (
     ReviewState,
     add_box,
@@ -130,17 +131,16 @@ class ReviewActions:
         event: gr.EventData,
     ) -> ReviewOutputs:
         """Choose the box that was pressed, or set a corner of a missing one."""
-        data = event._data if isinstance(event._data, dict) else {}
+        number, point = pressed_number(event._data), pressed_point(event._data)
 
         def act(opened: IndexedRun, state: ReviewState, by: str) -> ReviewState | Trouble:
-            if isinstance(number := data.get("number"), int):
-                return replace(state, chosen=number)
-            x, y = float(data.get("x", -1.0)), float(data.get("y", -1.0))
+            if point is None:
+                return replace(state, chosen=number or 0)
             if mode != DRAWS:
-                return replace(state, chosen=_smallest(boxes_of(opened, state), x, y))
+                return replace(state, chosen=_smallest(boxes_of(opened, state), *point))
             if state.corner is None:
-                return replace(state, corner=(x, y))
-            return add_box(opened, state, name or "", (*state.corner, x, y), by)
+                return replace(state, corner=point)
+            return add_box(opened, state, name or "", (*state.corner, *point), by)
 
         return self._act(act, run, state, connection, visitor)
 
