@@ -9,7 +9,17 @@ from tests.places import REPO
 _DATA = {"base", "formats"}
 _LABEL_STUDIO = {"labelstudio/api", "labelstudio/learn", "labelstudio/push", "labelstudio/backend"}
 _PAGE = {*_DATA, "runs", "ui/shared"}
-_TABS = ("detect", "align", "browse", "compare", "batch", "labelstudio", "calibrate", "train")
+_TABS = (
+    "detect",
+    "align",
+    "browse",
+    "compare",
+    "batch",
+    "explore",
+    "labelstudio",
+    "calibrate",
+    "train",
+)
 _COMMANDS = ("pretrain", "finetune", "evaluate", "ablate", "benchmark", "pack", "recipe")
 _PAPER = {"config", "geometry", "nn", "model"}
 _SAMPLES = {"data", "data/batches"}
@@ -36,6 +46,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ui/browse": {*_PAGE, "browse", "ui/align"},
         "ui/compare": _PAGE,
         "ui/batch": {*_PAGE, "index", *_LABEL_STUDIO},
+        "ui/explore": {*_PAGE, "index", "review", "adaptation", "labelstudio/api"},
         "ui/labelstudio": {*_PAGE, *_LABEL_STUDIO},
         "ui/calibrate": {*_PAGE, *_LABEL_STUDIO},
         "ui/train": _PAGE,

@@ -10,6 +10,7 @@ import torch
 
 from app.box import Corners
 from app.index.store import RegionIndex
+from app.progress import OnProgress, ignore_progress
 
 if TYPE_CHECKING:
     from detclipv2.inference.predictor import Predictor
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PHOTOS, REGIONS = 500, 32
 """Of a run so many photos, evenly spread, and of each its surest regions, are named."""
 _EXAMPLES = 4
+_NAMES = 256
+"""Read at once."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def discover(
     *,
     most: int = 50,
     photos: int = PHOTOS,
+    on_progress: OnProgress = ignore_progress,
 ) -> list[Concept]:
     """The concepts that the photos hold, the most frequent first.
 
@@ -53,10 +57,16 @@ def discover(
         names: of concepts.
         most: concepts that are returned.
         photos: that are looked into.
+        on_progress: called after some of the names were read, and some photos; what it raises ends
+            the work, and names that were read are kept by the model.
     """
     if not len(index) or not names:
         return []
     chosen = index.places[:: max(1, len(index) // photos)]
+    steps = len(names) + len(chosen)
+    for start in range(0, len(names), _NAMES):
+        predictor.encode_texts(names[start : start + _NAMES])
+        on_progress(min(start + _NAMES, len(names)), steps)
     with torch.inference_mode():
         words = predictor.model.words(predictor.encode_texts(names).to(predictor.device))
         words = words.float().cpu().T
@@ -75,6 +85,7 @@ def discover(
             named = (torch.from_numpy(embeddings) @ words).softmax(dim=1) * fits[top, None]
             best[number], region = named.max(dim=0)
             where[number] = top[region]
+            on_progress(len(names) + number + 1, steps)
         share = best.mean(dim=0)
         ranked = share.topk(min(most, len(names))).indices.tolist()
     found = []

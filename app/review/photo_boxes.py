@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.box import Box
-from app.review.decision import DecisionKind, PhotoReview
+from app.review.decision import DecisionKind, PhotoReview, Place
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,24 @@ class ReviewBox:
 def photo_boxes(shown: Sequence[Box], review: PhotoReview) -> list[ReviewBox]:
     """The boxes that were shown, in their order, then those that people drew or left elsewhere.
 
+    A box that got the class of another one at the same place is that one, and what is decided of
+    either is of both.
+
     Args:
         shown: of the photo, best first.
         review: its decisions.
     """
-    found, taken = [], set()
+    found: list[ReviewBox] = []
+    taken: set[Place] = set()
+    there, gone = ({(b.name, b.xyxy) for b in some} for some in (review.boxes, review.rejected))
     for box in shown:
         decision = review.of_shown.get((box.name, box.xyxy))
         if decision is None:
-            found.append(ReviewBox(box, "undecided"))
+            place = box.name, box.xyxy
+            same: DecisionKind | None = None
+            if place in there or place in gone:
+                same = "accepted" if place in there else "rejected"
+            found.append(ReviewBox(box, same or "undecided"))
             continue
         now = decision.after
         found.append(ReviewBox(box if now is None else now, decision.kind))

@@ -15,6 +15,7 @@ from app.ui.browse import tab as browse_tab
 from app.ui.calibrate import tab as calibrate_tab
 from app.ui.compare import tab as compare_tab
 from app.ui.detect import tab as detect_tab
+from app.ui.explore import tab as explore_tab
 from app.ui.labelstudio import tab as labelstudio_tab
 from app.ui.shared import html as render
 from app.ui.shared.access import Access
@@ -58,6 +59,8 @@ def build_app(engine: Engine, access: Access | None = None) -> gr.Blocks:
                 compare = compare_tab.build(engine, rules, cache_folder())
             with gr.Tab("Batch", id="batch") as batch:
                 batch_tab.build(engine, runs, rules, label_studio, batch)
+            with gr.Tab("Explore", id="explore") as exploring:
+                explore_tab.build(engine, runs, rules, label_studio, exploring)
             with gr.Tab("Label Studio", id="labelstudio") as pushing:
                 labelstudio_tab.build(runs, rules, label_studio, pushing)
             with gr.Tab("Calibrate", id="calibrate") as calibrating:

@@ -185,7 +185,7 @@ def build(
         **SERVER,
         **PRIVATE,
     )
-    stop.click(actions.stops.ask, None, form_status, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.end, None, form_status, show_progress="hidden", **PRIVATE)
     pause.click(actions.pause, chosen, status, **PRIVATE)
     resume.click(actions.resume, [chosen, hosts, retry, connection], status, **PRIVATE)
     cancel.click(actions.cancel, chosen, status, **PRIVATE)
@@ -200,7 +200,7 @@ def build(
         **LONG,
         **PRIVATE,
     )
-    give_up.click(actions.export_stops.ask, None, status, show_progress="hidden", **PRIVATE)
+    give_up.click(actions.export_stops.end, None, status, show_progress="hidden", **PRIVATE)
     shown = [chosen, status, table]
     tab.select(listed, [connection, project], project, show_progress="hidden", **SERVER, **PRIVATE)
     tab.select(actions.refresh, chosen, shown, show_progress="hidden", **PRIVATE)

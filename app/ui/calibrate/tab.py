@@ -70,7 +70,7 @@ def build(runs: RunFolders, connection: gr.State, tab: gr.Tab) -> None:
         **SERVER,
         **PRIVATE,
     )
-    stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.end, None, status, show_progress="hidden", **PRIVATE)
     apply.click(actions.apply, [proposals, run, connection, project], applied, **SERVER, **PRIVATE)
     tab.select(runs.listed, run, run, show_progress="hidden", **PRIVATE)
     tab.select(listed, [connection, project], project, show_progress="hidden", **SERVER, **PRIVATE)

@@ -177,7 +177,7 @@ def build(runs: RunFolders, access: Access, connection: gr.State, tab: gr.Tab) -
         **SERVER,
         **PRIVATE,
     )
-    stop.click(actions.stops.ask, None, status, show_progress="hidden", **PRIVATE)
+    stop.click(actions.stops.end, None, status, show_progress="hidden", **PRIVATE)
     stoppable(
         actions.stops,
         rank.click,

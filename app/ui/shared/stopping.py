@@ -25,7 +25,7 @@ class Stops:
     def __init__(self) -> None:
         self._asked: set[str | None] = set()
 
-    def ask(self, visitor: gr.Request) -> str:
+    def end(self, visitor: gr.Request) -> str:
         """End the visitor's work; returns what to say meanwhile."""
         self._asked.add(visitor.session_hash)
         return render.status("idle", "Stopping after the step at hand …")

@@ -286,9 +286,9 @@ def test_stop_ends_a_push_that_the_next_one_finishes(
     visitor, other = gr.Request(session_hash="mine"), gr.Request(session_hash="of another")
 
     def pressed(done: tuple[int, int], desc: str) -> None:
-        (actions.stops.ask(other), done[0] == 20 and actions.stops.ask(visitor))
+        (actions.stops.end(other), done[0] == 20 and actions.stops.end(visitor))
 
-    actions.stops.ask(visitor)  # pressed when nothing goes on: the next push does not end by it
+    actions.stops.end(visitor)  # pressed when nothing goes on: the next push does not end by it
     actions.stops.begin(visitor)
     said = actions.push(connection, plan(run, connection, project), visitor, pressed)[1]  # type: ignore[arg-type]
     assert "Stopped after 20 of 35" in said and "it goes on where this one stopped" in said

@@ -40,7 +40,7 @@ class Bar:
     def __call__(self, done: tuple[int, int], desc: str) -> None:
         self.told.append((done, desc))
         if done[0] == self._at:
-            self._stops.ask(VISITOR)
+            self._stops.end(VISITOR)
 
 
 def test_dry_run_check_ranking_and_pull_tell_page_by_page_and_stop(
@@ -103,10 +103,10 @@ def test_estimate_and_export_stop(
 
 def test_a_stop_counts_from_the_click_on_also_while_the_work_waits() -> None:
     stops, progress = Stops(), gr.Progress()
-    stops.ask(VISITOR)  # pressed when nothing went on
+    stops.end(VISITOR)  # pressed when nothing went on
     stops.begin(VISITOR)
     stops.progress_of("Reading", progress, VISITOR)(3, 3)
-    stops.ask(VISITOR)  # pressed between two parts, or before the first
+    stops.end(VISITOR)  # pressed between two parts, or before the first
     with pytest.raises(ValueError, match="Stopped after 1 of 9"):
         stops.progress_of("Writing", progress, VISITOR)(1, 9)
     stops.progress_of("Writing", progress, gr.Request(session_hash="another"))(1, 9)

@@ -60,6 +60,15 @@ def test_a_box_that_was_confirmed_is_there_though_it_is_shown_no_more(tmp_path: 
     assert [(one.box, one.state) for one in found] == [(CAT, "accepted"), (moved, "moved")]
 
 
+def test_a_box_that_got_the_class_of_another_one_there_is_that_one(tmp_path: Path) -> None:
+    decisions, shown = Decisions(tmp_path), [CUP, replace(CUP, name="dog", score=0.3)]
+    decisions.decide(1, [Decision.rename(CUP, "dog")])
+    found = photo_boxes(shown, decisions.review(1))
+    assert [one.state for one in found] == ["renamed", "accepted"]
+    decisions.decide(1, [Decision.reject(found[1].box)])
+    assert [one.state for one in photo_boxes(shown, decisions.review(1))] == ["rejected"] * 2
+
+
 def test_photos_with_scores_near_the_threshold_come_first(tmp_path: Path) -> None:
     images = [ImageRef(f"{number}.jpg", f"/nowhere/{number}.jpg") for number in range(4)]
     run = Run.create(tmp_path / "run", RunSettings("m", "0" * 64, "cat"), images)

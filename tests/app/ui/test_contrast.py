@@ -58,15 +58,18 @@ def test_all_words_can_be_read(browser: BrowserContext, served_link: str, theme:
     for tab in page.get_by_role("tab").all():
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
-        closed = page.locator("button.label-wrap:not(.open):visible")
-        while closed.count():
-            closed.first.click()
-        for _ in range(10):
-            page.wait_for_timeout(300)  # what opens fades in
-            told = page.evaluate(MEASURE)
-            if not told["low"]:
-                break
-        assert told["low"] == [], tab.inner_text()
-        measured += told["measured"]
+        inner = page.locator("[id$=-parts]:visible").get_by_role("tab").all()
+        for part in inner or [tab]:
+            part.click()
+            closed = page.locator("button.label-wrap:not(.open):visible")
+            while closed.count():
+                closed.first.click()
+            for _ in range(10):
+                page.wait_for_timeout(300)  # what opens fades in
+                told = page.evaluate(MEASURE)
+                if not told["low"]:
+                    break
+            assert told["low"] == [], part.inner_text()
+            measured += told["measured"]
     assert measured > 150
     page.close()
