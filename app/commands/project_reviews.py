@@ -32,9 +32,7 @@ def import_project(
         DecisionError: the run's decisions cannot be written.
     """
     labels = labels_of_project(connection, project, run.view.vocabulary)
-    image_of = {
-        task: row.id for row, task in tasks_of(run, connection, project, document_root)
-    }
+    image_of = {task: row.id for row, task in tasks_of(run, connection, project, document_root)}
     latest = {task.task: task for task in pull(connection, project, every=True)}
     name_of = {label: name for name, label in labels.items()}
     reviews = decisions.reviews()
