@@ -15,7 +15,8 @@ from app.adaptation.learn import scores
 from app.adaptation.region_table import RegionTable
 from app.adaptation.reviewed_photo import ReviewedPhoto
 from app.adaptation.shown_boxes import average_precision, matches, shown_boxes
-from app.review.queue import by_doubt, doubt, varied
+from app.review.queue import by_doubt, varied
+from app.runs.doubt import MARGIN, doubt_of
 from detclipv2.inference.suppression import Suppression
 from detclipv2.labeling.effort import Effort
 from detclipv2.labeling.verdicts import verdicts
@@ -144,9 +145,9 @@ def _next(
     if order == "random" or not done:
         return left
     rules = Suppression(run.rules.nms_iou, run.rules.soft)
-    shown = shown_boxes(run.table, logits, np.maximum(thresholds - 0.1, 0.01), rules)
+    shown = shown_boxes(run.table, logits, np.maximum(thresholds - MARGIN, 0.01), rules)
     distance = np.abs(shown.scores - thresholds[shown.classes])
-    urgency = np.array([doubt(distance[shown.photo == i].tolist()) for i in left])
+    urgency = np.array([doubt_of(distance[shown.photo == i].tolist())[0] for i in left])
     return left[by_doubt(urgency) if order == "queue" else varied(urgency, run.photos[left])]
 
 

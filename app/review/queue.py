@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MARGIN = 0.1
-"""Scores that lie nearer to their class's threshold are in doubt."""
 _SINCE = 9
 """Photos that a photo is compared with: those just before it in the queue."""
 _AT_MOST = 1000
 """Photos at the head of the queue that are varied; nobody reviews more before it is made anew."""
 _LEAST = 0.1
 """Of urgency, so that photos without doubt are varied, too."""
-
-
-def doubt(distances: Iterable[float], margin: float = MARGIN) -> float:
-    """How much a photo wants a look, 0 to 1: by how far its scores are from their thresholds."""
-    total = sum(1 - distance / margin for distance in distances if distance < margin)
-    return total / (1 + total)
 
 
 def by_doubt(urgency: NDArray[Any]) -> NDArray[np.int64]:
@@ -54,3 +46,20 @@ def varied(urgency: NDArray[Any], photos: NDArray[Any]) -> NDArray[np.int64]:
         chosen.append(int(left[best]))
         left = np.delete(left, best)
     return np.concatenate([np.array(chosen, np.int64), order[_AT_MOST:]])
+
+
+def review_queue(urgency: Mapping[int, float], photos: Mapping[int, NDArray[Any]]) -> list[int]:
+    """Ids of photos in the order of `varied`; those without an embedding come last, by urgency.
+
+    Args:
+        urgency: 0 to 1 by id.
+        photos: (D,) embeddings by id; none for an order by urgency alone.
+    """
+    ids = sorted(urgency, key=lambda one: (-urgency[one], one))
+    known = [one for one in ids if one in photos]
+    if not known:
+        return ids
+    order = varied(
+        np.array([urgency[one] for one in known]), np.stack([photos[one] for one in known])
+    )
+    return [known[place] for place in order] + [one for one in ids if one not in photos]
