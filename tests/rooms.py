@@ -133,6 +133,7 @@ FLOORS: dict[str, dict[str, str]] = {
                 "benchmark",
                 "pack",
                 "recipe",
+                "experiment_names",
             )
         },
         "experiment.py": "experiment",

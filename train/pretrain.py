@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
-import inspect
 import json
 import logging
 import sys
@@ -35,6 +33,7 @@ from train.data.sampler import Sampler
 from train.data.turns import shares_of
 from train.evaluation.ov_mini import development_judge
 from train.experiment import Experiment, Stream, describe, override
+from train.experiment_names import load_experiment
 from train.initial_model import blocks_of, build_model, trained_view
 from train.loop.allocator import keep_freed_memory
 from train.loop.backprop import Backprop
@@ -49,13 +48,6 @@ from train.tasks.pairs_config import PairsConfig
 from train.tasks.text_encoding import Encode, Texts, known_texts
 
 logger = logging.getLogger(__name__)
-
-_FORMER_STAGES = {
-    "": "joint",
-    "shipped": "with_pairs",
-    "pseudo": "pseudo_boxes",
-    "partner": "second_tower",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,44 +229,6 @@ def save_model(model: DetCLIPv2, folder: Path, steps: int, replica: Replica) -> 
         whole = DetCLIPv2(model.config)
         whole.load_state_dict(weights)
         save_checkpoint(whole, folder, {"steps": steps})
-
-
-def load_experiment(name: str, smoke: bool = False) -> Experiment:
-    """The experiment that MODULE or MODULE:FUNCTION of train/configs describes, or nano:STAGE.
-
-    Raises:
-        ValueError: there is none; the message lists those there are.
-    """
-    folder = Path(__file__).parent / "configs"
-    modules = {p.stem: f"train.configs.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"}
-    modules["nano"] = "train.nano.stages"
-    if (new := _respelled(name)) != name:
-        logger.warning("%s is called %s now", name, new)
-    module_name, _, function = new.partition(":")
-    if module_name not in modules:
-        raise ValueError(f"unknown config {name!r}; known: {', '.join(sorted(modules))}")
-    module = importlib.import_module(modules[module_name])
-    made = {
-        key: value
-        for key, value in vars(module).items()
-        if inspect.isfunction(value)
-        and value.__module__ == module.__name__
-        and key[0] != "_"
-        and list(inspect.signature(value).parameters) == ["smoke"]
-    }
-    if function not in made:
-        known = ", ".join(f"{module_name}:{key}" for key in made)
-        raise ValueError(f"{name!r} names no experiment; known: {known}")
-    experiment: Experiment = made[function](smoke=smoke)
-    return experiment
-
-
-def _respelled(name: str) -> str:
-    """The present name of an experiment that had another one before."""
-    if name == "nano_boxes":
-        return "nano:boxes"
-    module, _, stage = name.partition(":")
-    return f"nano:{_FORMER_STAGES.get(stage, stage)}" if module == "nano_joint" else name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,6 +27,9 @@ def add_command(commands: Any) -> None:
     )
     learn.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     learn.add_argument("--undo", action="store_true", help="put the words' boxes back")
+    learn.add_argument(
+        "--out", type=Path, metavar="FILE", help="also write what was learned, for --adapted"
+    )
     learn.add_argument("--model", metavar="NAME", help="where the run's model is now")
     learn.set_defaults(act=run_learn)
 
@@ -55,6 +58,8 @@ def run_learn(arguments: argparse.Namespace) -> int:
         start = time.perf_counter()
         done = learn_run(run, words_by(load))
         seconds = time.perf_counter() - start
+        if arguments.out is not None:
+            done.learned.save(arguments.out)
         for report in done.learned.adapted.reports:
             print(readable(report_line(report)))
         after = sum(run.class_counts().values())

@@ -28,6 +28,13 @@ def add_backend(commands: Any) -> None:
     serve.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     serve.add_argument("--model", default="nano", metavar="NAME", help="default: %(default)s")
     add_detection(serve, lists=True)
+    serve.add_argument(
+        "--adapted",
+        type=Path,
+        metavar="FILE",
+        help="use what `learn` found, a file or a run's folder, and follow it as it changes; with "
+        "a folder “Start training” takes the project's annotations over into the run and learns",
+    )
     serve.add_argument("--url", metavar="URL", help="Label Studio, for its images")
     serve.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key")
     serve.add_argument(
@@ -65,6 +72,7 @@ def run_backend(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     import uvicorn
 
+    from app.commands.live_learning import LearnedFile, check_learned, learner
     from app.labelstudio.api.image_reader import TaskImages
     from app.labelstudio.backend.http import build_backend
     from app.labelstudio.backend.learned_state import LearnedState, state_file
@@ -86,7 +94,15 @@ def run_backend(arguments: argparse.Namespace) -> int:
     state = LearnedState(arguments.state or state_file(connection.url), connection.url)
     for project in arguments.forget_prompt:
         state.keep_prompt(project, None)
-    backend = Backend(load, images, connection, settings=settings, state=state)
+    follow = learn = None
+    if arguments.adapted is not None:
+        check_learned(arguments.adapted)
+        follow = LearnedFile(arguments.adapted)
+        if arguments.adapted.is_dir():
+            learn = learner(arguments.adapted, connection, root_of(arguments))
+    backend = Backend(
+        load, images, connection, settings=settings, state=state, follow=follow, learn=learn
+    )
     signer = None if login is None else WebhookSigner(connection, login)
     if login is None:
         print(

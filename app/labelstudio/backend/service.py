@@ -61,8 +61,8 @@ class Backend:
         *,
         settings: DetectSettings = DEFAULTS,
         state: LearnedState | None = None,
-        follow: Callable[[Detector[Any]], Detector[Any]] | None = None,
-        learn: Callable[[Detector[Any], int], None] | None = None,
+        follow: Callable[[Any], Detector[Any]] | None = None,
+        learn: Callable[[Any, int], None] | None = None,
     ) -> None:
         self._answers = Answers(images)
         self._connection = connection
@@ -191,7 +191,7 @@ class Backend:
             if self._learn_more is not None:
                 self._learn_more(detector, int(project))
         except (LabelStudioError, OSError, RuntimeError, ValueError) as error:
-            log.warning("project %s: no thresholds learned: %s", project, error)
+            log.warning("project %s: not everything was learned: %s", project, error)
             return
         finally:
             with self._training_lock:

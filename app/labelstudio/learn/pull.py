@@ -129,14 +129,14 @@ def pull(
             made = predictions.get(annotation.get("parent_prediction") or -1)
             if annotation.get("was_cancelled") or (made is None and not every):
                 continue
-            made = made or {}
-            version = made.get("model_version") or ""
+            version = (made.get("model_version") if made else None) or ""
+            predicted = made.get("result", ()) if made else ()
             if model_version is not None and version != model_version:
                 continue
             yield ReviewedTask(
                 task["id"],
                 version,
-                review(task["id"], made.get("result", ()), annotation.get("result", ())),
+                review(task["id"], predicted, annotation.get("result", ())),
                 annotation.get("lead_time"),
             )
 

@@ -36,18 +36,22 @@ Command = Callable[..., int]
 @pytest.fixture
 def run(shared_engine: Engine, tmp_path: Path) -> Run:
     """Photos with one red and one blue square each."""
-    random = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for number in range(PHOTOS):
-        pixels = random.integers(100, 156, (64, 96, 3), dtype=np.uint8)
-        for k, (x, y, side) in enumerate(squares(number)):
-            pixels[y : y + side, x : x + side] = (220, 20, 20) if k == 0 else (20, 20, 220)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number:02}.png")
+    draw_photos(tmp_path / "photos", range(PHOTOS))
     settings = settings_of(shared_engine, "red thing\nblue thing", threshold=0.3, floor=0.02)
     run = Run.create(tmp_path / "run", settings, sources.find_images([tmp_path / "photos"]))
     with indexing(run, shared_engine.predictor) as keep:
         list(process(run, shared_engine.predictor, sources.read, keep=keep))
     return run
+
+
+def draw_photos(folder: Path, numbers: range) -> None:
+    """Photos of noise with one red and one blue square, see `truth`."""
+    folder.mkdir()
+    for number in numbers:
+        pixels = np.random.default_rng(number).integers(100, 156, (64, 96, 3), dtype=np.uint8)
+        for k, (x, y, side) in enumerate(squares(number)):
+            pixels[y : y + side, x : x + side] = (220, 20, 20) if k == 0 else (20, 20, 220)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
 
 
 def squares(number: int) -> list[tuple[int, int, int]]:

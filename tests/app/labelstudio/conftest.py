@@ -221,6 +221,25 @@ def photos_on_server(server: Server, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+def folder_storage(
+    connection: Connection, project: int, folder: Path, pattern: str, *, sync: bool = True
+) -> None:
+    """Let the project serve a folder's files whose names fit the pattern; synced, as tasks."""
+    storage = connection.write(
+        "POST",
+        "/api/storages/localfiles",
+        json={
+            "project": project,
+            "path": str(folder),
+            "use_blob_urls": True,
+            "regex_filter": pattern,
+            "title": "theirs",
+        },
+    )
+    if sync:
+        connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
+
+
 @pytest.fixture
 def many_run(
     connection: Connection, make_project: Callable[..., int], shared_engine: Engine, tmp_path: Path

@@ -95,17 +95,9 @@ def ask(backend: str, path: str, body: dict[str, Any], **more: Any) -> httpx.Res
     return httpx.post(f"{backend}{path}", json=body, timeout=60, auth=("ls", "secret"), **more)
 
 
-def test_retrieve_predictions_gives_named_boxes(
-    backend: str,
-    server: Server,
-    connection: Connection,
-    photos_on_server: Path,
-    make_project: Callable[..., int],
-) -> None:
-    project = make_project([], LOW)
-    refs = sources.find_images([photos_on_server])
-    create_local_tasks(connection, project, refs, server.files)
-    connection.write(
+def connect(connection: Connection, project: int, backend: str) -> dict[str, Any]:
+    """The backend as one of the project, as its settings' page makes it."""
+    made: dict[str, Any] = connection.write(
         "POST",
         "/api/ml/",
         json={
@@ -118,6 +110,20 @@ def test_retrieve_predictions_gives_named_boxes(
             "basic_auth_pass": "secret",
         },
     )
+    return made
+
+
+def test_retrieve_predictions_gives_named_boxes(
+    backend: str,
+    server: Server,
+    connection: Connection,
+    photos_on_server: Path,
+    make_project: Callable[..., int],
+) -> None:
+    project = make_project([], LOW)
+    refs = sources.find_images([photos_on_server])
+    create_local_tasks(connection, project, refs, server.files)
+    connect(connection, project, backend)
     fields = {"fields": "all", "include": "id,predictions"}
     ids = [task["id"] for task in connection.pages({"project": project, "include": "id"})]
     connection.write(
@@ -189,18 +195,7 @@ def test_start_training_sets_thresholds_from_what_labelers_kept(
     for row in run.images("done"):
         assert row.task is not None
         submit(connection, row.task, lambda regions: [r for r in regions if r["score"] > 0.55])
-    found = connection.write(
-        "POST",
-        "/api/ml/",
-        json={
-            "project": project,
-            "url": backend,
-            "title": "DetCLIPv2",
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": "ls",
-            "basic_auth_pass": "secret",
-        },
-    )
+    found = connect(connection, project, backend)
     body = {"project": f"{project}.1", "schema": CONFIG}
     before = ask(backend, "/setup", body).json()["model_version"]
     connection.write("POST", f"/api/ml/{found['id']}/train", json={})
@@ -227,18 +222,7 @@ def test_webhooks_get_the_password_that_label_studio_leaves_out(
 ) -> None:
     project = make_project([], LOW)
     create_local_tasks(connection, project, sources.find_images([photos_on_server]), server.files)
-    connection.write(
-        "POST",
-        "/api/ml/",
-        json={
-            "project": project,
-            "url": backend,
-            "title": "DetCLIPv2",
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": "ls",
-            "basic_auth_pass": "secret",
-        },
-    )
+    connect(connection, project, backend)
     deadline = time.monotonic() + 30
     while True:
         (hook,) = connection.get("/api/webhooks/", params={"project": project})

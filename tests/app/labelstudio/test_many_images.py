@@ -25,7 +25,7 @@ from app.runs import sources
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
-from tests.app.labelstudio.conftest import Server
+from tests.app.labelstudio.conftest import Server, folder_storage
 from tests.app.labelstudio.submissions import submit
 
 CONFIG = """<View>
@@ -153,17 +153,7 @@ def test_a_sync_does_not_double_tasks(
     assert create_local_tasks(connection, project, refs, server.files).there == 3
     # a storage of somebody else, that nobody has synced yet
     project = make_project([])
-    connection.write(
-        "POST",
-        "/api/storages/localfiles",
-        json={
-            "project": project,
-            "path": str(photos_on_server),
-            "use_blob_urls": True,
-            "regex_filter": ".*(a|turned).jpg",
-            "title": "theirs",
-        },
-    )
+    folder_storage(connection, project, photos_on_server, ".*(a|turned).jpg", sync=False)
     assert create_local_tasks(connection, project, refs, server.files).created == 3
     assert sync(connection, project) == 3
     # and one that an older version made

@@ -22,7 +22,7 @@ from app.runs.records import ImageRef
 from app.runs.settings import settings_of
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
-from tests.app.labelstudio.conftest import TOKEN, Server
+from tests.app.labelstudio.conftest import TOKEN, Server, folder_storage
 from tests.app.labelstudio.submissions import ManyRun, submit
 
 
@@ -47,17 +47,7 @@ def test_tasks_from_a_folder_do_not_double_what_sync_made(
     connection: Connection, server: Server, photos_on_server: Path
 ) -> None:
     project = create_project(connection, "from a folder", Vocabulary.parse("cat, cup"))
-    storage = connection.write(
-        "POST",
-        "/api/storages/localfiles",
-        json={
-            "project": project,
-            "path": str(photos_on_server),
-            "use_blob_urls": True,
-            "regex_filter": ".*(a|turned).jpg",
-        },
-    )
-    connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
+    folder_storage(connection, project, photos_on_server, ".*(a|turned).jpg")
     refs = sources.find_images([photos_on_server])
     made = create_local_tasks(connection, project, refs, server.files)
     assert (made.created, made.there) == (1, 2)

@@ -24,7 +24,7 @@ from app.runs.sources import HOSTS_VARIABLE
 from app.runs.store import Run
 from detclipv2.language.vocabulary import Vocabulary
 from tests.app.labelstudio.bucket import bucket
-from tests.app.labelstudio.conftest import TOKEN, Server
+from tests.app.labelstudio.conftest import TOKEN, Server, folder_storage
 from tests.app.labelstudio.test_push import assert_equal
 
 WORDS = Vocabulary.parse("cat, cup")
@@ -48,17 +48,7 @@ def test_a_server_under_a_sub_path(
     with pytest.raises(LabelStudioError, match="404"):
         Connection(below.url.removesuffix("/tools/labels"), TOKEN).check()
     project = create_project(connection, "below", WORDS)
-    storage = connection.write(
-        "POST",
-        "/api/storages/localfiles",
-        json={
-            "project": project,
-            "path": str(photos_on_server),
-            "use_blob_urls": True,
-            "regex_filter": ".*a.jpg",
-        },
-    )
-    connection.write("POST", f"/api/storages/localfiles/{storage['id']}/sync")
+    folder_storage(connection, project, photos_on_server, ".*a.jpg")
     refs = sources.find_images([photos_on_server])
     made = create_local_tasks(connection, project, refs, below.files)
     assert (made.created, made.there) == (2, 1), "what sync made under the sub-path is known"

@@ -18,9 +18,9 @@ from train.ablations.row import Row, keep_streams
 from train.ablations.tables import ROWS, find_rows
 from train.data.sample import pair
 from train.experiment import describe, epoch_steps
+from train.experiment_names import load_experiment
 from train.nano import stages
 from train.nano import streams as nano_streams
-from train.pretrain import load_experiment
 
 ROW = {row.name: row for row in ROWS}
 OWN = [row for row in ROWS if row.change is not None]

@@ -10,8 +10,9 @@ from detclipv2.model import DetCLIPv2
 from train.configs import finetune, paper
 from train.data.sampler import BatchConfig
 from train.experiment import Experiment, Stream, Volume
+from train.experiment_names import load_experiment
 from train.loop.run import LoopConfig
-from train.pretrain import load_experiment, main
+from train.pretrain import main
 from train.profiling.cost import plan
 from train.tasks.boxes import BoxesConfig
 from train.tasks.pairs_config import PairsConfig

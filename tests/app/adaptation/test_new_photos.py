@@ -1,0 +1,139 @@
+"""What a run has learned, on photos that it never saw: detection, resuming, ONNX."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from app import cli
+from app.adaptation.export import adapted_classes, read_adapted
+from app.adaptation.rescore import rescore
+from app.adaptation.state import FILE, LearnedClasses, LearnedError
+from app.engine import Engine
+from app.index.build import index_folder
+from app.index.store import RegionIndex
+from app.runs.store import Run
+from detclipv2.inference.images import open_image
+from detclipv2.inference.suppression import Suppression
+from tests.app.adaptation.test_learned_run import Command, command, draw_photos, review, run
+
+__all__ = ["command", "run"]
+
+
+@pytest.fixture
+def learned(run: Run, command: Command, checkpoint: Path) -> Path:
+    """Of random weights there is little to learn, so the file gets weights that move scores far."""
+    review(run, range(14))
+    assert command("learn", run.folder, "--model", checkpoint) == 0
+    file = run.folder / FILE
+    assert (
+        command("learn", run.folder, "--model", checkpoint, "--out", file.with_name("o.npz")) == 0
+    )
+    assert file.with_name("o.npz").read_bytes() == file.read_bytes()
+    classes = LearnedClasses.load(file)
+    assert classes is not None
+    reports = tuple(replace(r, basis="reviewed boxes") for r in classes.adapted.reports)
+    weights = np.random.default_rng(0).normal(0, 0.3, classes.adapted.weights.shape)
+    adapted = replace(classes.adapted, reports=reports, weights=weights.astype(np.float32))
+    replace(classes, adapted=adapted).save(file)
+    return file
+
+
+def test_fresh_detection_gives_what_the_index_gives(
+    run: Run, learned: Path, shared_engine: Engine
+) -> None:
+    """Up to the rounding of the index, and to words whose regions it does not keep."""
+    classes = LearnedClasses.load(learned)
+    assert classes is not None
+    predictor = shared_engine.predictor.adapted(adapted_classes(classes))
+    rules = Suppression(run.settings.detection.nms_iou, predictor.model.serving.soft_nms)
+    agree = total = 0
+    rows = {row.id: row for row in run.images()}
+    for found in rescore(RegionIndex(index_folder(run)), classes, 0.1, rules):
+        image = open_image(Path(rows[found.image].place))
+        fresh = predictor.predict(image, run.settings.vocabulary, threshold=0.1)
+        for box, score, of_class in zip(found.boxes, found.scores, found.classes, strict=True):
+            same = np.abs(fresh.xyxy - box).max(axis=1) < 0.01
+            same &= fresh.class_id == of_class
+            total += 1
+            agree += bool((np.abs(fresh.confidence[same] - score) < 0.02).any())
+    assert total > 50
+    assert agree > 0.95 * total
+
+
+def test_a_new_run_has_learned_boxes_and_goes_on_with_them(
+    run: Run,
+    learned: Path,
+    command: Command,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw_photos(tmp_path / "more", range(50, 54))
+    detect = ["detect", tmp_path / "more", "--model", checkpoint, "--prompts", "red thing, cup"]
+    assert command(*detect, "--run", tmp_path / "words") == 0
+    kept = tmp_path / "kept.npz"
+    kept.write_bytes(learned.read_bytes())
+    assert command(*detect, "--run", tmp_path / "new", "--adapted", kept) == 0
+    plain, new = Run(tmp_path / "words"), Run(tmp_path / "new")
+    (own,) = [one for one in read_adapted(kept).classes if one.name == "red thing"]
+    assert new.view.vocabulary.thresholds == {0: own.threshold}
+    assert new.model_version != plain.model_version
+    assert new.settings.adapted == str(kept.resolve())
+    differs = False
+    for before, after in zip(plain.images(), new.images(), strict=True):
+        boxes = plain.stored(before), new.stored(after)
+        cups = [[box for box in every if box.name == "cup"] for every in boxes]
+        assert cups[0] == cups[1], "nothing was learned of cups"
+        differs |= boxes[0] != boxes[1]
+    assert differs
+    # The index is of the regions, which are the same: other words may be asked of both.
+    capsys.readouterr()
+    assert command("ask", tmp_path / "new", "--model", checkpoint, "--prompts", "dog") == 0
+    resume = ["detect", "--resume", tmp_path / "new", "--model", checkpoint]
+    assert command(*resume) == 0
+    kept.rename(tmp_path / "moved.npz")
+    capsys.readouterr()
+    assert command(*resume) == cli.USAGE
+    assert "say with --adapted where it is now" in capsys.readouterr().err
+    assert command(*resume, "--adapted", tmp_path / "moved.npz") == 0
+    # With what was learned since it would be another detector.
+    review(run, range(14, 18))
+    assert command("learn", run.folder, "--model", checkpoint) == 0
+    capsys.readouterr()
+    assert command(*resume, "--adapted", run.folder) == cli.USAGE
+    assert "the run was begun with checkpoint" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_used_are_refused(
+    learned: Path,
+    command: Command,
+    checkpoint: Path,
+    tmp_path: Path,
+    photo_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    detect = ["detect", photo_file, "--out", tmp_path / "out", "--prompts", "red thing"]
+    (tmp_path / "bad.npz").write_bytes(b"PK and then nothing")
+    for path, why in (("none.npz", "there is no"), ("bad.npz", "learn again")):
+        assert command(*detect, "--model", checkpoint, "--adapted", tmp_path / path) == cli.USAGE
+        assert why in capsys.readouterr().err
+    assert command(*detect, "--model", "nano", "--adapted", learned) == cli.USAGE
+    assert "name the model that they were learned with" in capsys.readouterr().err
+    with pytest.raises(LearnedError, match="detclipv2 learn RUN"):
+        read_adapted(tmp_path)
+
+
+def test_onnx_has_what_was_learned(
+    learned: Path, command: Command, checkpoint: Path, tmp_path: Path
+) -> None:
+    write = ["onnx", "--prompts", "red thing, cup", "--canvas", "96x64", "--model", checkpoint]
+    assert command(*write, "--out", tmp_path / "a.onnx", "--adapted", learned) == 0
+    about = {p.key: p.value for p in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert json.loads(about["names"]) == ["red thing", "cup"]
+    assert about["prompts"].startswith("red thing @0.")
