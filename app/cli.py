@@ -20,6 +20,7 @@ from app.commands.detect_arguments import EXAMPLES, UsageError, add_arguments
 from app.commands.explore import add_commands as add_explore
 from app.commands.learn import add_command as add_learn
 from app.commands.onnx import add_command as add_onnx
+from app.commands.simulate import add_command as add_simulate
 from app.labelstudio.api.connection import LabelStudioError
 from detclipv2.command import run_command
 
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_explore(commands)
     add_decide(commands)
     add_learn(commands)
+    add_simulate(commands)
     add_onnx(commands)
     labelstudio.add_commands(commands)
     return parser

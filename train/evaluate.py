@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from detclipv2.command import run_command
+from detclipv2.datasets.labeled_set import LabeledSet
 from detclipv2.detectors.protocol import Detector
 from detclipv2.inference.predictor import Predictor
 from detclipv2.inference.runtimes.openvino import Runtime
@@ -175,7 +176,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.root, options.sets = None, []
     if options.protocol == "minutes":
         try:
-            options.sets = [minutes.LabeledSet.parse(place) for place in places]
+            options.sets = [LabeledSet.parse(place) for place in places]
         except ValueError as error:
             parser.error(str(error))
         if not places:

@@ -27,12 +27,13 @@ from typing import Any
 
 from detclipv2.checkpoint import load_checkpoint, save_checkpoint
 from detclipv2.command import run_command
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import nano_config
 from train.ablations.tuning_report import Tuned
 from train.configs import finetune
-from train.data.readers.coco import read_coco, read_truth
+from train.data.readers.coco import read_coco
 from train.data.readers.odinw import ANNOTATIONS, read_odinw, read_odinw_truth
 from train.data.sample import Sample
 from train.evaluation.zero_shot import zero_shot_boxes

@@ -1,4 +1,8 @@
-"""From reviewed photos to scores and thresholds, class by class, never worse than the words."""
+"""From reviewed photos to scores and thresholds of all classes, never worse than the words.
+
+Boxes of different classes compete for a place, so that scores of all classes have to be of one
+kind: either all classes with reviewed boxes are learned, or none.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,13 @@ from app.adaptation.learn import LearnSettings, learn
 from app.adaptation.region_table import RegionTable
 from app.adaptation.reviewed_photo import ReviewedPhoto, targets
 from app.adaptation.shown_boxes import shown_boxes
-from app.adaptation.thresholds import GRID, Judged, ThresholdSettings, choose_thresholds
+from app.adaptation.thresholds import (
+    GRID,
+    Judged,
+    ThresholdSettings,
+    choose_thresholds,
+    held_out_seconds,
+)
 from detclipv2.inference.suppression import Suppression
 
 Basis = Literal["words", "words, own threshold", "reviewed boxes"]
@@ -27,16 +37,14 @@ class AdaptSettings:
     Attributes:
         learn: the scores.
         thresholds: the thresholds.
-        rules: of overlapping boxes of one class, under which thresholds are chosen.
-        fewest: reviewed boxes of a class below which its words stay.
-        pooled: reviewed boxes that the mean gain of all classes counts for, beside a class's own.
+        rules: of overlapping boxes, under which thresholds are chosen.
+        caution: standard deviations that a gain has to be larger than.
     """
 
     learn: LearnSettings = field(default_factory=LearnSettings)
     thresholds: ThresholdSettings = field(default_factory=ThresholdSettings)
-    rules: Suppression = field(default_factory=lambda: Suppression(0.6, 0.3, whole_things=True))
-    fewest: int = 2
-    pooled: float = 10.0
+    rules: Suppression = field(default_factory=lambda: Suppression(0.6, 0.3, True, True))
+    caution: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def adapt(
     settings: AdaptSettings,
     random: np.random.Generator,
 ) -> Adapted:
-    """Learn every class, and keep what cross-validation shows to be better than its words.
+    """Learn all classes, and keep what cross-validation shows to be better than the words.
 
     Args:
         table: of the reviewed photos, in their order.
@@ -112,51 +120,63 @@ def adapt(
 
     with ThreadPoolExecutor(settings.learn.threads) as pool:
         by_words, by_boxes = pool.map(judge, (table.words, learned.held_out))
-    own = choose_thresholds(by_words, settings.thresholds, defaults)
-    new = choose_thresholds(by_boxes, settings.thresholds, settings.thresholds.start)
+    taught = learned.weights.any(axis=1)
+    start = np.where(taught, settings.thresholds.start, defaults)
+    groups = random.permutation(len(reviewed)) % settings.learn.folds
     before = by_words.spared_at(defaults)
-    # Scores that rank better need not show more, as long as no threshold pays.
-    worse = by_boxes.spared_at(new) < before
-    new = np.where(worse, GRID[by_boxes.spared().argmax(axis=1)], new)
-    with_own, with_boxes = by_words.spared_at(own), by_boxes.spared_at(new)
-    weights, thresholds, reports = learned.weights.copy(), np.array(defaults, float), []
-    boxes = by_boxes.positives
-    better_scores = _shrunk(by_boxes.precisions - by_words.precisions, boxes, settings.pooled)
-    better_boxes = _shrunk((with_boxes - before) / np.maximum(boxes, 1), boxes, settings.pooled)
-    better_own = _shrunk((with_own - before) / np.maximum(boxes, 1), boxes, settings.pooled)
+    basis: Basis = "words"
+    judged, thresholds, best = by_words, np.array(defaults, float), 0.0
+    choices: tuple[tuple[Basis, Judged, NDArray[Any]], ...] = (
+        ("words, own threshold", by_words, defaults),
+        ("reviewed boxes", by_boxes, start),
+    )
+    for kind, candidate, default in choices:
+        gain = held_out_seconds(candidate, groups, settings.thresholds, default)
+        gain -= before.sum(axis=1)
+        sure = gain.sum() - settings.caution * np.sqrt((gain**2).sum())
+        if sure > best:
+            basis, judged, best = kind, candidate, float(sure)
+            thresholds = _thresholds(candidate, settings, default)
+    if basis == "words" and before.sum() <= 0 and _mean(by_boxes) > _mean(by_words):
+        # The words spare nothing: scores that rank better may take their place, and show as little.
+        basis, judged = "reviewed boxes", by_boxes
+        thresholds = np.where(taught, GRID[-1], defaults)
+    own = _thresholds(by_words, settings, defaults)
+    weights = learned.weights * (basis == "reviewed boxes")
+    reviewed_for = np.stack([photo.whole for photo in reviewed]).any(axis=0)
+    thresholds = np.where(reviewed_for | taught, thresholds, defaults)
+    seconds, seconds_words = judged.spared_at(thresholds).sum(axis=0), before.sum(axis=0)
+    reports = []
     for k, name in enumerate(names):
-        basis: Basis = "words"
-        judged, seconds = by_words, before[k]
-        if boxes[k] >= settings.fewest and better_scores[k] > 0 and better_boxes[k] >= 0:
-            basis, judged, seconds = "reviewed boxes", by_boxes, with_boxes[k]
-            thresholds[k] = new[k]
-        elif boxes[k] >= settings.fewest and better_own[k] > 0:
-            basis, seconds = "words, own threshold", with_own[k]
-            thresholds[k] = own[k]
-        if judged is by_words:
-            weights[k] = 0
+        of_class: Basis = basis
+        if not weights[k].any():
+            of_class = "words" if thresholds[k] == defaults[k] else "words, own threshold"
         shown, right = judged.counts_at(k, float(thresholds[k]))
         reports.append(
             ClassReport(
                 name,
-                basis,
+                of_class,
                 float(thresholds[k]),
-                int(boxes[k]),
+                int(judged.positives[k]),
                 shown,
                 right,
                 float(by_words.precisions[k]),
                 float(by_boxes.precisions[k]),
-                float(before[k]),
-                float(seconds),
+                float(seconds_words[k]),
+                float(seconds[k]),
             )
         )
     return Adapted(weights, thresholds, own, tuple(reports))
 
 
-def _shrunk(
-    gains: NDArray[np.float64], boxes: NDArray[np.int64], pooled: float
+def _thresholds(
+    judged: Judged, settings: AdaptSettings, start: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """(K,) gains a box, each drawn towards the mean of all boxes."""
-    gains = np.nan_to_num(gains)
-    mean = (gains * boxes).sum() / max(1, boxes.sum())
-    return np.asarray((gains * boxes + mean * pooled) / (boxes + pooled + 1e-9))
+    spared = judged.spared()[0]
+    return choose_thresholds(spared, judged.positives, settings.thresholds, start)
+
+
+def _mean(judged: Judged) -> float:
+    """AP50, mean over the classes that occur."""
+    known = judged.positives > 0
+    return float(judged.precisions[known].mean()) if known.any() else 0.0

@@ -3,7 +3,8 @@
     z = z0 + Φ u,   Φ = (embedding, geometry, z0, 1) / √penalty,   minimise Σ loss(z) + |u|² / 2
 
 z0 is the logit of the words' score, so that no review at all gives the words' scores. It is the
-posterior mode under a normal prior that the words are right.
+posterior mode under a normal prior that the words are right. What is learned is how well a region
+fits a thing of the class, see `reviewed_photo.targets`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from detclipv2.inference.region_numbers import GEOMETRY
 class LearnSettings:
     """How far reviewed boxes may move a class from its words.
 
-    Chosen on playing cards and fruit by `app.adaptation.simulate`.
+    Chosen on playing cards, fruit and odd ids of coco_dev, see docs/research_log.md.
 
     Attributes:
         embedding: penalty of the embedding's numbers, each standardised.
@@ -36,7 +37,7 @@ class LearnSettings:
     """
 
     embedding: float = 50.0
-    geometry: float = 5.0
+    geometry: float = 50.0
     word: float = 2.0
     bias: float = 0.5
     negatives: int = 2000
@@ -71,7 +72,7 @@ def scores(table: RegionTable, weights: NDArray[Any]) -> NDArray[np.float32]:
 
 def learn(
     table: RegionTable,
-    targets: NDArray[np.int8],
+    targets: NDArray[np.float32],
     settings: LearnSettings,
     random: np.random.Generator,
 ) -> Learned:
@@ -106,7 +107,7 @@ def learn(
 
 def _learn_class(
     table: RegionTable,
-    target: NDArray[np.int8],
+    target: NDArray[np.float32],
     k: int,
     fold: NDArray[np.int64],
     settings: LearnSettings,
@@ -114,25 +115,20 @@ def _learn_class(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weights (F,), and those without each fold (folds, F)."""
     width = table.numbers.shape[1] + 2
-    positive, negative = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
+    positive, negative = np.flatnonzero(target > 0), np.flatnonzero(target == 0)
     full: NDArray[np.float32] = np.zeros(width, np.float32)
-    folds = np.zeros((settings.folds, width), np.float32)
     if not len(positive):
-        return full, folds
+        return full, np.zeros((settings.folds, width), np.float32)
     weight = max(1.0, len(negative) / settings.negatives)
     if weight > 1:
         negative = random.choice(negative, settings.negatives, replace=False)
     rows = np.concatenate([positive, negative])
-    y = (target[rows] == 1).astype(np.float32)
-    w = np.where(y == 1, 1, weight).astype(np.float32)
+    y = target[rows]
+    w = np.where(y > 0, 1, weight).astype(np.float32)
     z0 = table.words[rows, k]
     design = np.hstack([table.numbers[rows], z0[:, None], np.ones((len(rows), 1), np.float32)])
     design *= settings.scales(width)
-    full = fit(design, z0, y, w, full)
-    for number in range(settings.folds):
-        rest = fold[rows] != number
-        if y[rest].any():
-            folds[number] = fit(design[rest], z0[rest], y[rest], w[rest], full)
+    full, folds = fit(design, z0, y, w, fold[rows], settings.folds)
     return full * settings.scales(width), folds * settings.scales(width)
 
 
@@ -141,27 +137,77 @@ def fit(
     offset: NDArray[np.float32],
     y: NDArray[np.float32],
     weight: NDArray[np.float32],
-    start: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    fold: NDArray[np.int64],
+    folds: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weights u (F,) that minimise Σ weight · loss(offset + design u, y) + |u|² / 2.
+
+    And (folds, F) those without each fold's rows: a few Newton steps from u, with the second
+    derivative of the rows that are left at u. A fold without which nothing is positive has zeros.
 
     Args:
         design: (N, F).
         offset: (N,) logits.
-        y: (N,) 0 or 1.
+        y: (N,) in 0..1.
         weight: (N,).
-        start: (F,) first guess.
+        fold: (N,) which each row is of.
+        folds: how many.
     """
-    from scipy.optimize import minimize
+    u: NDArray[np.float32] = np.zeros(design.shape[1], np.float32)
+    value, slope, curve = _derivatives(design, offset, y, weight, u)
+    for _ in range(_STEPS):
+        gram = (design * curve[:, None]).T @ design
+        step = _solve(gram, slope + u)
+        if float(step @ (slope + u)) < _CLOSE * len(design):
+            break
+        # Convex: some part of the step leads down.
+        for part in (1, 0.5, 0.25, 0.125, 0.0625):
+            new = u - part * step
+            at_new = _derivatives(design, offset, y, weight, new)
+            if at_new[0] <= value:
+                break
+        u, (value, slope, curve) = new, at_new
+    found = np.zeros((folds, len(u)), np.float32)
+    for number in range(folds):
+        rest = fold != number
+        if not y[rest].any():
+            continue
+        own, part_y, part_w = design[rest], y[rest], weight[rest]
+        away = design[~rest]
+        less = gram - (away * curve[~rest][:, None]).T @ away
+        inverse = _inverse(less)
+        found[number] = u
+        for _ in range(_FOLD_STEPS):
+            _, slope_there, _ = _derivatives(own, offset[rest], part_y, part_w, found[number])
+            found[number] -= inverse @ (slope_there + found[number])
+    return u, found
 
-    def objective(u: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = offset + design @ u.astype(np.float32)
-        exponential = np.exp(-np.abs(z))
-        loss = np.maximum(z, 0) - y * z + np.log1p(exponential)
-        share = np.where(z >= 0, 1, exponential) / (1 + exponential)
-        slope = (weight * (share - y)) @ design
-        return float(weight @ loss + 0.5 * u @ u), slope.astype(np.float64) + u
 
-    options = {"maxiter": 60, "gtol": 2e-3, "ftol": 3e-5, "maxcor": 20}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x, np.float32)
+_STEPS, _FOLD_STEPS = 15, 4
+_CLOSE = 1e-7
+"""What a step has to gain, a row."""
+
+
+def _derivatives(
+    design: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    y: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    u: NDArray[np.float32],
+) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
+    """What is minimised at u; of the loss alone the slope (F,), and each row's curvature (N,)."""
+    z = offset + design @ u
+    exponential = np.exp(-np.abs(z))
+    loss = np.maximum(z, 0) - y * z + np.log1p(exponential)
+    share = np.where(z >= 0, 1, exponential) / (1 + exponential)
+    value = float(weight @ loss) + 0.5 * float(u @ u)
+    return value, (weight * (share - y)) @ design, weight * share * (1 - share)
+
+
+def _inverse(gram: NDArray[Any]) -> NDArray[np.float32]:
+    return np.asarray(np.linalg.inv(gram + np.eye(len(gram), dtype=np.float32)), np.float32)
+
+
+def _solve(gram: NDArray[Any], slope: NDArray[Any]) -> NDArray[np.float32]:
+    ridge = gram + np.eye(len(gram), dtype=np.float32)
+    return np.asarray(np.linalg.solve(ridge, slope), np.float32)

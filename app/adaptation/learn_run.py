@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.adaptation.adapt import AdaptSettings, adapt
 from app.adaptation.region_table import RegionTable, Standard
@@ -16,6 +17,7 @@ from app.adaptation.reviewed_photo import ReviewedPhoto
 from app.adaptation.run_boxes import replace_boxes, restore_boxes, view_of_words
 from app.adaptation.state import FILE, LearnedClasses, LearnedError
 from app.adaptation.words import Words
+from app.box import Box
 from app.index.build import index_folder
 from app.index.store import RegionIndex
 from app.review.decision import PhotoReview
@@ -95,7 +97,9 @@ def learn_run(run: Run, words_of: WordsOf, settings: AdaptSettings | None = None
     usable = usable[-MOST_REVIEWED:]
     rules = Suppression(run.settings.detection.nms_iou, sigma)
     settings = settings or AdaptSettings()
-    settings = replace(settings, rules=replace(rules, whole_things=run.view.whole_things))
+    view = run.view
+    shown = replace(rules, one_name=view.one_name, whole_things=view.whole_things)
+    settings = replace(settings, rules=shown)
     step = max(1, len(index.places) // _STANDARD)
     sample = [photo_regions(index, place) for place in index.places[::step].tolist()]
     standard = Standard.of(sample)
@@ -124,12 +128,20 @@ def learn_run(run: Run, words_of: WordsOf, settings: AdaptSettings | None = None
 def reviewed_photo(review: PhotoReview, names: tuple[str, ...]) -> ReviewedPhoto:
     """A review as numbers; boxes of other classes than these are left out."""
     number = {name: k for k, name in enumerate(names)}
-    boxes = [box for box in review.boxes if box.name in number]
     return ReviewedPhoto(
-        np.array([box.xyxy for box in boxes], float).reshape(-1, 4),
-        np.array([number[box.name] for box in boxes], np.int64),
+        *_numbers(review.boxes, number),
         np.array([name in review.classes for name in names], bool),
+        *_numbers(review.rejected, number),
     )
+
+
+def _numbers(
+    boxes: Sequence[Box], number: Mapping[str, int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(M, 4) corners and (M,) classes."""
+    known = [box for box in boxes if box.name in number]
+    corners = np.array([box.xyxy for box in known], float).reshape(-1, 4)
+    return corners, np.array([number[box.name] for box in known], np.int64)
 
 
 def with_thresholds(run: Run, learned: LearnedClasses) -> Vocabulary:

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from app.adaptation.region_table import RegionTable
-from app.adaptation.reviewed_photo import POSITIVE_IOU, ReviewedPhoto
+from app.adaptation.reviewed_photo import ReviewedPhoto
 from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.labeling.effort import COST, CostModel
-from detclipv2.labeling.matching import iou
+from detclipv2.labeling.matching import MATCH_IOU, iou
 from detclipv2.labeling.verdicts import KEEP_IOU
 
 MOST = 400
@@ -79,37 +79,64 @@ def shown_boxes(
     )
 
 
-def overlaps_with_truth(
-    shown: ShownBoxes, reviewed: Sequence[ReviewedPhoto]
-) -> NDArray[np.float32]:
-    """(N,) IoU of each box with the reviewed box of its class that it finds; 0 where it finds none.
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What N shown boxes find.
 
-    Better boxes choose first, as in average precision.
+    Attributes:
+        overlap: (N,) IoU with the reviewed box of its class that each finds; 0 where it finds none.
+        misnamed: (N,) whether it finds one of another class, which no box of that class finds.
     """
-    found = np.zeros(len(shown.scores), np.float32)
+
+    overlap: NDArray[np.float32]
+    misnamed: NDArray[np.bool_]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether each finds a box of its class."""
+        return self.overlap >= MATCH_IOU
+
+    def seconds_spared(self, cost: CostModel = COST) -> NDArray[np.float64]:
+        """(N,) what showing each box spares; negative where it costs."""
+        kept, mended = cost.draw - cost.check, cost.draw - cost.check - cost.mend
+        found = np.full(len(self.overlap), -(cost.check + cost.delete))
+        found[self.misnamed | self.right] = mended
+        found[self.overlap >= KEEP_IOU] = kept
+        return found
+
+
+def matches(shown: ShownBoxes, reviewed: Sequence[ReviewedPhoto]) -> Matches:
+    """Match shown boxes with reviewed ones; better boxes choose first, as in average precision.
+
+    After all have chosen among boxes of their class, the others take what is left.
+    """
+    overlap = np.zeros(len(shown.scores), np.float32)
+    misnamed = np.zeros(len(shown.scores), bool)
     order = np.argsort(shown.photo, kind="stable")
     bounds = np.searchsorted(shown.photo[order], np.arange(len(reviewed) + 1))
     for number, truth in enumerate(reviewed):
         mine = order[bounds[number] : bounds[number + 1]]
         if not len(mine) or not len(truth.boxes):
             continue
-        overlap = iou(shown.boxes[mine], truth.boxes)
-        overlap *= shown.classes[mine][:, None] == truth.classes[None]
-        for i in np.flatnonzero(overlap.max(axis=1) >= POSITIVE_IOU):
-            j = int(overlap[i].argmax())
-            if overlap[i, j] >= POSITIVE_IOU:
-                found[mine[i]] = overlap[i, j]
-                overlap[:, j] = 0
+        every = iou(shown.boxes[mine], truth.boxes)
+        same = shown.classes[mine][:, None] == truth.classes[None]
+        for i, j in _greedy(every * same):
+            overlap[mine[i]] = every[i, j]
+            every[:, j] = 0
+        every[overlap[mine] > 0] = 0
+        misnamed[mine[[i for i, _ in _greedy(every)]]] = True
+    return Matches(overlap, misnamed)
+
+
+def _greedy(overlap: NDArray[Any]) -> list[tuple[int, int]]:
+    """Pairs of rows and columns: row by row the best column that is left, if it is a match."""
+    found = []
+    for i in np.flatnonzero(overlap.max(axis=1) >= MATCH_IOU).tolist():
+        j = int(overlap[i].argmax())
+        if overlap[i, j] >= MATCH_IOU:
+            found.append((i, j))
+            overlap[:, j] = 0
     return found
-
-
-def seconds_spared(overlap: NDArray[Any], cost: CostModel = COST) -> NDArray[np.float64]:
-    """(N,) what showing each box spares, given `overlaps_with_truth`; negative where it costs."""
-    kept, moved = cost.draw - cost.check, cost.draw - cost.check - cost.mend
-    wrong = -(cost.check + cost.delete)
-    return np.where(
-        overlap >= KEEP_IOU, kept, np.where(overlap >= POSITIVE_IOU, moved, wrong)
-    ).astype(np.float64)
 
 
 def average_precision(scores: NDArray[Any], right: NDArray[np.bool_], positives: int) -> float:

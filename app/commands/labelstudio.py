@@ -242,7 +242,10 @@ def run_queue(arguments: argparse.Namespace) -> int:
             pairs = tasks_of(run, connection, project, root_of(arguments))
             ranked = by_comparison(run, other, pairs)
         else:
-            ranked = by_threshold(run, tasks_of(run, connection, project, root_of(arguments)))
+            from app.index.photos import photo_embeddings
+
+            pairs = tasks_of(run, connection, project, root_of(arguments))
+            ranked = by_threshold(run, pairs, photo_embeddings(run))
         count = write_queue(ranked, connection, project, run.model_version)
     for one in ranked[:5]:
         print(f"task {one.task}: {one.urgency:.2f}, {one.reason}")

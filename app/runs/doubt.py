@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from app.runs.records import ImageRow
 from app.runs.settings import View
 from app.runs.store import Run
@@ -20,7 +22,11 @@ def doubt(run: Run, row: ImageRow, view: View, margin: float = MARGIN) -> tuple[
         margin: see `MARGIN`.
     """
     own = dict(zip(view.vocabulary.names, view.thresholds, strict=True))
-    near = [abs(box.score - own[box.name]) for box in run.stored(row)]
-    near = [distance for distance in near if distance < margin]
+    return doubt_of((abs(box.score - own[box.name]) for box in run.stored(row)), margin)
+
+
+def doubt_of(distances: Iterable[float], margin: float = MARGIN) -> tuple[float, int]:
+    """The same by how far scores are from their thresholds."""
+    near = [distance for distance in distances if distance < margin]
     total = sum(1 - distance / margin for distance in near)
     return total / (1 + total), len(near)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.inference.predictor import Predictor
 from tests.train.loop.drawn import drawn_experiment
 from train import ablate as command
@@ -19,7 +20,6 @@ from train.ablations.judges import on_coco_dev, on_lvis, on_ov_mini
 from train.ablations.row import Row
 from train.ablations.runs import FAILED, FIGURES, read_runs
 from train.ablations.tables import ROWS
-from train.data.readers.coco import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
 from train.experiment import Experiment, epoch_steps
 from train.loop.distributed import World

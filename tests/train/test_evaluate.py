@@ -12,12 +12,12 @@ import torch
 
 from detclipv2 import PRESETS
 from detclipv2.checkpoint import inspect, load_checkpoint, save_checkpoint
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.inference.predictor import Predictor
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from detclipv2.nn.backbone import imagenet_weights, load_imagenet
 from train import evaluate, pretrain
-from train.data.readers.coco import read_truth
 from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import (
     BOXED,

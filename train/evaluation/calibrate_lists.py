@@ -19,9 +19,10 @@ from statistics import mean
 from typing import Any
 
 from detclipv2.command import run_command
+from detclipv2.datasets.labeled_set import LabeledSet
 from detclipv2.detectors.open import open_predictor
 from detclipv2.detectors.protocol import Detector
-from train.evaluation.minutes import LabeledSet, minutes
+from train.evaluation.minutes import minutes
 
 GRID = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

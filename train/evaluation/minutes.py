@@ -7,77 +7,24 @@ it, at the seconds of `labeling.effort.CostModel`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from detclipv2.datasets.labeled_set import LabeledSet, prompts_of
 from detclipv2.detectors.protocol import Detector
 from detclipv2.labeling.effort import COST, CostModel, Effort
 from detclipv2.labeling.verdicts import KEEP_IOU, verdicts
 from detclipv2.serving import DetectSettings
-from train.data.readers.coco import prompt_of, read_truth
 
 LENGTHS = (1, 3, 10, 30)
 """Classes of the shorter lists that are drawn from a set's."""
 _LISTS = 10
 _RESAMPLES = 2000
-PARTS = ("train", "val", "test", "odd", "even")
-
-
-@dataclass(frozen=True)
-class LabeledSet:
-    """A COCO-format folder, or some of its photos.
-
-    Attributes:
-        name: as tables show it.
-        folder: with `instances.json` and `images/`.
-        part: a split, or "odd" or "even" ids; empty for all photos.
-    """
-
-    name: str
-    folder: Path
-    part: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> LabeledSet:
-        """Read FOLDER or FOLDER:PART.
-
-        Raises:
-            ValueError: an unknown part, or no data set in the folder.
-        """
-        folder, colon, part = text.rpartition(":")
-        if not colon:
-            folder, part = text, ""
-        elif part not in PARTS:
-            raise ValueError(f"{text!r}: the part must be one of {', '.join(PARTS)}")
-        if not (Path(folder) / "instances.json").is_file():
-            raise ValueError(f"{text!r}: {folder} has no instances.json")
-        return cls(f"{Path(folder).name}{colon}{part}", Path(folder), part)
-
-    def read(self) -> dict[str, Any]:
-        """COCO's dictionary, cut to the part.
-
-        Raises:
-            ValueError: the part has no photo, or no box.
-        """
-        ids = {"odd": 1, "even": 0}
-        split = self.part if self.part and self.part not in ids else None
-        truth = read_truth(self.folder / "instances.json", split)
-        if self.part in ids:
-            images = [one for one in truth["images"] if one["id"] % 2 == ids[self.part]]
-            kept = {one["id"] for one in images}
-            boxes = [one for one in truth["annotations"] if one["image_id"] in kept]
-            truth = {**truth, "images": images, "annotations": boxes}
-        if not truth["images"]:
-            raise ValueError(f"{self.folder} has no photo of {self.part!r}")
-        if not truth["annotations"]:
-            raise ValueError(f"{self.name} has no boxes: there is nothing to save")
-        return truth
 
 
 @dataclass(frozen=True)
@@ -161,7 +108,7 @@ def _of_set(
     seed: int,
 ) -> list[dict[str, Any]]:
     truth = one.read()
-    names = [prompt_of(category)[0] for category in truth["categories"]]
+    names = prompts_of(truth)
     random = np.random.default_rng(seed)
     lengths = [length for length in LENGTHS if length < len(names)]
     questions: list[NDArray[np.int64]] = [np.arange(len(names))]
@@ -169,7 +116,7 @@ def _of_set(
         drawn = (random.choice(len(names), length, replace=False) for _ in range(lists))
         questions += [np.sort(indices) for indices in drawn]
     reviews: list[list[list[Review]]] = [[[] for _ in questions] for _ in settings]
-    for path, boxes, classes in tqdm(list(_photos(truth, one.folder)), one.name, mininterval=5):
+    for path, boxes, classes in tqdm(list(one.photos(truth)), one.name, mininterval=5):
         encoded = detector.encode_image(path, *settings[0].encoding)
         for number, asked in enumerate(questions):
             table = detector.score_table(encoded, [names[index] for index in asked])
@@ -203,26 +150,6 @@ def _figures(
         "by_class": _by_class([r.counts for r in reviews[0]], names),
         "by_length": {str(length): summary(photos, seed) for length, photos in pooled.items()},
     }
-
-
-def _photos(
-    truth: Mapping[str, Any], folder: Path
-) -> Iterator[tuple[Path, NDArray[np.float64], NDArray[np.int64]]]:
-    """Each photo's file, boxes (M, 4) xyxy and classes (M,); crowds are no boxes."""
-    index = {category["id"]: k for k, category in enumerate(truth["categories"])}
-    of_photo: dict[Any, list[tuple[list[float], int]]] = {}
-    for one in truth["annotations"]:
-        if not one.get("iscrowd"):
-            x, y, width, height = one["bbox"]
-            corners = [x, y, x + width, y + height]
-            of_photo.setdefault(one["image_id"], []).append((corners, index[one["category_id"]]))
-    for record in truth["images"]:
-        boxes = of_photo.get(record["id"], [])
-        yield (
-            folder / "images" / record["file_name"],
-            np.array([box for box, _ in boxes], np.float64).reshape(-1, 4),
-            np.array([k for _, k in boxes], np.int64),
-        )
 
 
 def summary(photos: Sequence[Effort], seed: int = 0) -> dict[str, Any]:

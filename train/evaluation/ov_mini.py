@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.detectors.protocol import Detector
 from detclipv2.detectors.transformers_detector import TransformersDetector
 from detclipv2.fingerprint import fingerprint
@@ -18,7 +19,6 @@ from detclipv2.inference.runtimes.openvino import Runtime
 from detclipv2.language.concepts import load_concepts
 from detclipv2.model import DetCLIPv2
 from detclipv2.nano.tower import NanoTower
-from train.data.readers.coco import read_truth
 from train.data.readers.grounding import read_phrases
 from train.data.readers.ov_mini import DEVELOPMENT, ZERO_SHOT, boxed_samples, training_texts
 from train.evaluation.class_groups import group_classes, read_texts

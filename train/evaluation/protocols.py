@@ -11,8 +11,8 @@ from statistics import mean
 from typing import Any
 from urllib.parse import urlsplit
 
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.detectors.protocol import Detector
-from train.data.readers.coco import read_truth
 from train.data.readers.odinw import read_odinw_truth
 from train.evaluation.detector_sweep import Sweep
 from train.evaluation.metrics import lvis

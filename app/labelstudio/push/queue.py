@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from app.labelstudio.api.connection import Connection, LabelStudioError
 from app.labelstudio.learn.pull import ReviewedTask
 from app.progress import OnProgress, ignore_progress
+from app.review.queue import review_queue
 from app.runs.diff import compare_boxes
 from app.runs.doubt import MARGIN, doubt
 from app.runs.records import ImageRow
@@ -31,13 +35,27 @@ Pairs = Sequence[tuple[ImageRow, int]]
 """Images of a run and their tasks, as `plan.tasks_of` gives them."""
 
 
-def by_threshold(run: Run, pairs: Pairs, margin: float = MARGIN) -> list[Priority]:
-    """Images with boxes whose scores lie close to their class's threshold, on either side."""
-    view, found = run.view, []
-    for row, task in pairs:
-        urgency, near = doubt(run, row, view, margin)
-        found.append(Priority(task, urgency, f"{near} boxes near the threshold"))
-    return _sorted(found)
+def by_threshold(
+    run: Run, pairs: Pairs, photos: Mapping[int, NDArray[Any]] | None = None, margin: float = MARGIN
+) -> list[Priority]:
+    """Images with boxes whose scores lie close to their class's threshold, on either side.
+
+    Args:
+        run: the run.
+        pairs: its tasks.
+        photos: embeddings by the images' ids, see `photo_embeddings`: then few images that are
+            alike follow each other, and urgencies are handed out anew in this order.
+        margin: see `doubt`.
+    """
+    view = run.view
+    doubts = {row.id: doubt(run, row, view, margin) for row, _ in pairs}
+    urgency = {image: one[0] for image, one in doubts.items()}
+    ranks = sorted(urgency.values(), reverse=True)
+    anew = dict(zip(review_queue(urgency, photos or {}), ranks, strict=True))
+    return _sorted(
+        Priority(task, anew[row.id], f"{doubts[row.id][1]} boxes near the threshold")
+        for row, task in pairs
+    )
 
 
 def by_comparison(run: Run, other: Run, pairs: Pairs) -> list[Priority]:

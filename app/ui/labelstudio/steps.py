@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.index.photos import photo_embeddings
 from app.labelstudio.api.config_map import config_for
 from app.labelstudio.api.connection import Account, Connection, LabelStudioError
 from app.labelstudio.api.image_check import Checked, check_images
@@ -232,7 +233,7 @@ def rank(
             ranked = by_labelers(pull(server, project, on_progress=on_reading))
         else:
             tasks = tasks_of(run, server, project, on_progress=on_reading)
-            ranked = by_threshold(run, tasks)
+            ranked = by_threshold(run, tasks, photo_embeddings(run))
         return write_queue(ranked, server, project, run.model_version, on_writing)
     except TROUBLE as error:
         return Trouble.of(error)

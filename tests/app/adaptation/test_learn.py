@@ -14,7 +14,6 @@ from app.adaptation.learn import LearnSettings, fit, learn, scores
 from app.adaptation.region_table import RegionTable
 from app.adaptation.reviewed_photo import UNKNOWN, ReviewedPhoto, targets
 from app.adaptation.shown_boxes import average_precision, shown_boxes
-from app.adaptation.simulate import SimulationSettings, simulate
 from app.adaptation.thresholds import Judged
 from detclipv2.inference.suppression import Suppression
 from tests.app.adaptation.synthetic import table
@@ -35,15 +34,27 @@ def test_without_weights_a_class_scores_as_its_words() -> None:
 
 
 def test_targets_are_positive_negative_or_unknown() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 4], [50, 50, 60, 60]], np.float32)
+    sides = [[10, 10], [10, 7.5], [10, 5]]
+    boxes = np.array([*([0, 0, *side] for side in sides), [50, 50, 60, 60]], np.float32)
     zeros = np.zeros((4, 2), np.float32)
     rows = RegionTable(np.zeros(4, np.int64), boxes, zeros, zeros)
     whole = np.array([True, False])
-    photo = ReviewedPhoto(np.array([[0, 0, 10, 10.0]] * 2), np.array([0, 1]), whole)
-    unknown = UNKNOWN
-    assert targets(rows, [photo]).tolist() == [[1, 1], [1, 1], [unknown, unknown], [0, unknown]]
-    nothing = ReviewedPhoto(np.zeros((0, 4)), np.zeros(0, np.int64), whole)
-    assert targets(rows, [nothing]).tolist() == [[0, unknown]] * 4
+    one, two = np.array([[0, 0, 10, 10.0]]), np.array([[0, 0, 10, 10.0]] * 2)
+    photo = ReviewedPhoto(two, np.array([0, 1]), whole)
+    unknown, half = UNKNOWN, pytest.approx(0.5)
+    assert targets(rows, [photo]).tolist() == [
+        [1, 1],
+        [half, half],
+        [unknown, unknown],
+        [0, unknown],
+    ]
+    none = np.zeros((0, 4)), np.zeros(0, np.int64)
+    assert targets(rows, [ReviewedPhoto(*none, whole)]).tolist() == [[0, unknown]] * 4
+    wrong = ReviewedPhoto(*none, np.zeros(2, bool), one, np.array([1]))
+    assert targets(rows, [wrong])[:, 1].tolist() == [0, 0, unknown, unknown]
+    assert (targets(rows, [wrong])[:, 0] == unknown).all()
+    both = ReviewedPhoto(one, np.array([1]), np.zeros(2, bool), one, np.array([1]))
+    assert targets(rows, [both])[0, 1] == 1, "a thing that is there is not rejected with its copy"
 
 
 def test_the_fit_is_plain_scipys() -> None:
@@ -52,16 +63,22 @@ def test_the_fit_is_plain_scipys() -> None:
     width = rows.numbers.shape[1] + 2
     design = np.hstack([rows.numbers, rows.words[:, :1], np.ones((len(target), 1))])
     design = (design * LearnSettings(embedding=5.0).scales(width)).astype(np.float32)
-    y, ones = (target == 1).astype(np.float32), np.ones(len(target), np.float32)
-    found = fit(design, rows.words[:, 0], y, ones, np.zeros(width, np.float32))
+    known = target >= 0
+    design, y = design[known], target[known]
+    offset, ones = rows.words[known, 0], np.ones(known.sum(), np.float32)
+    fold = np.arange(len(y)) % 5
+    found, without = fit(design, offset, y, ones, fold, 5)
 
-    def objective(u: np.ndarray) -> float:
-        z = rows.words[:, 0].astype(float) + design.astype(float) @ u
-        return float((np.logaddexp(0, z) - y * z).sum() + 0.5 * u @ u)
+    def plain(which: np.ndarray) -> np.ndarray:
+        def objective(u: np.ndarray) -> float:
+            z = offset[which].astype(float) + design[which].astype(float) @ u
+            return float((np.logaddexp(0, z) - y[which] * z).sum() + 0.5 * u @ u)
 
-    plain = minimize(objective, np.zeros(width), method="BFGS", options={"gtol": 1e-5})
-    assert objective(found.astype(float)) == pytest.approx(plain.fun, rel=1e-3)
-    np.testing.assert_allclose(design @ found, design @ plain.x, atol=0.08)
+        start = np.zeros(width)
+        return np.asarray(minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x)
+
+    np.testing.assert_allclose(design @ found, design @ plain(fold >= 0), atol=0.02)
+    np.testing.assert_allclose(design @ without[2], design @ plain(fold != 2), atol=0.05)
 
 
 def test_some_negatives_stand_for_all() -> None:
@@ -69,7 +86,7 @@ def test_some_negatives_stand_for_all() -> None:
     target = targets(rows, truth)
     every = learn(rows, target, LearnSettings(negatives=10**6), random()).held_out
     some = learn(rows, target, LearnSettings(negatives=1000), random()).held_out
-    positive = target == 1
+    positive = target > 0.5
     for k in range(2):
         exact, quick = (
             average_precision(z[:, k], positive[:, k], int(positive[:, k].sum()))
@@ -103,7 +120,8 @@ def test_classes_without_a_good_word_are_learned_from_boxes_alone() -> None:
     assert {report.basis for report in found.reports} == {"reviewed boxes"}
     assert (after.precisions > 0.8).all()
     assert (after.precisions > 2 * before.precisions).all()
-    assert (after.spared_at(found.thresholds) > before.spared_at(DEFAULTS) + 60).all()
+    gain = after.spared_at(found.thresholds) - before.spared_at(DEFAULTS)
+    assert (gain.sum(axis=0) > 60).all()
     for report in found.reports:
         assert 0 < report.right <= report.shown
 
@@ -146,7 +164,7 @@ def test_a_hundred_photos_and_twenty_classes_take_about_a_second() -> None:
     numbers = generator.normal(size=(count, 132)).astype(np.float32)
     words = generator.normal(size=(count, classes)).astype(np.float32) - 6
     photo = np.repeat(np.arange(100), 512)
-    target = np.zeros((count, classes), np.int8)
+    target = np.zeros((count, classes), np.float32)
     for k in range(classes):
         target[generator.choice(count, 200, replace=False), k] = 1
         numbers[target[:, k] == 1, k] += 2
@@ -155,17 +173,6 @@ def test_a_hundred_photos_and_twenty_classes_take_about_a_second() -> None:
     learn(rows, target, LearnSettings(), random())
     # Twice the time that two free cores have in a second, as others work here, too.
     assert time.process_time() - start < 4
-
-
-@pytest.mark.parametrize("order", ["random", "queue"])
-def test_simulated_labeling_gets_better_and_begins_with_the_words(order: str) -> None:
-    rows, truth = table(40)
-    settings = SimulationSettings(steps=(0, 5, 20, 50), order=order)  # type: ignore[arg-type]
-    first, few, many = simulate(rows, truth, NAMES, settings, seed=0)
-    assert first.ap == first.ap_words
-    assert few.reviewed == 5
-    assert many.ap > 1.8 * many.ap_words
-    assert many.saved > 40 > many.saved_words
 
 
 def test_average_precision_is_cocos() -> None:

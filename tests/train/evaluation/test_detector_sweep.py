@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.inference.images import ImageError
 from detclipv2.inference.predictor import Predictor
 from detclipv2.model import DetCLIPv2
 from tests.train.conftest import draw_set
-from train.data.readers.coco import read_truth
 from train.evaluation.detector_sweep import Questions, Sweep, done_photos, read_rows
 from train.evaluation.metrics.rows import ANYTHING, ROW, Rows
 from train.loop.distributed import World

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from detclipv2.checkpoint import load_checkpoint, save_checkpoint
+from detclipv2.datasets.labeled_set import read_truth
 from detclipv2.inference.predictor import Predictor
 from tests.detectors.transformers_models import save_detector
 from tests.processes import finish, start, two
 from tests.train.conftest import COLOURS
 from tests.train.evaluation.dying import evaluate_and_die
 from train import evaluate
-from train.data.readers.coco import read_truth
 from train.evaluation.zero_shot import zero_shot_boxes
 
 

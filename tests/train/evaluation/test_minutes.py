@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from detclipv2.checkpoint import load_checkpoint
+from detclipv2.datasets.labeled_set import LabeledSet
 from detclipv2.fingerprint import fingerprint
 from detclipv2.inference.predictor import Predictor
 from detclipv2.labeling.effort import Effort
 from detclipv2.serving import DetectSettings
 from train import evaluate
 from train.evaluation import calibrate_lists
-from train.evaluation.minutes import LabeledSet, minutes, review, summary
+from train.evaluation.minutes import minutes, review, summary
 
 
 def test_a_photo_reviewed_by_hand() -> None:

@@ -114,16 +114,3 @@ def _from_patch(file_name: str) -> str:
     # The file says images/v2/patch16/x.jpg; the archives unpack to patch16/x.jpg.
     match = _PATCH.search(file_name)
     return match.group() if match else file_name
-
-
-def read_truth(annotations: Path, split: str | None = None) -> dict[str, Any]:
-    """A COCO-format file without its outlines, cut to a split."""
-    data: dict[str, Any] = json.loads(annotations.read_text(encoding="utf-8"))
-    images = [i for i in data["images"] if split is None or i.get("split") == split]
-    ids = {i["id"] for i in images}
-    boxes = [
-        {key: value for key, value in a.items() if key != "segmentation"}
-        for a in data["annotations"]
-        if a["image_id"] in ids
-    ]
-    return {"images": images, "annotations": boxes, "categories": data["categories"]}

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from train.data.readers.coco import read_coco, read_truth
+from detclipv2.datasets.labeled_set import read_truth
+from train.data.readers.coco import read_coco
 from train.data.sample import Sample
 
 ANNOTATIONS = "_annotations.coco.json"
