@@ -24,6 +24,7 @@ from app.labelstudio.backend.learned_state import Learned, LearnedState, Prompt
 from app.labelstudio.backend.prompts import Queries
 from app.labelstudio.learn.proposals import proposals_of
 from app.labelstudio.learn.pull import pull
+from app.lru import LRUCache
 from app.runs.model_version import NAME
 from detclipv2.language.vocabulary import VocabularyError
 from detclipv2.serving import DEFAULTS, DetectSettings
@@ -38,6 +39,11 @@ _PATIENCE = 80.0
 
 _TRAININGS = 4
 """Projects that are learned from at once."""
+_PROJECTS = 1000
+"""Projects whose annotations are counted; of more, those reported last."""
+_REVIEWS = 5
+"""Annotations of a project after which what can be learned from them is learned."""
+_SUBMITTED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 
 
 class Backend:
@@ -73,6 +79,7 @@ class Backend:
         self._state = state or LearnedState()
         self._queries = Queries(self._state, settings)
         self._training: set[str] = set()
+        self._submitted: LRUCache[str, int] = LRUCache(_PROJECTS)
         self._training_lock = threading.Lock()
         threading.Thread(target=self._load, args=(load,), daemon=True).start()
 
@@ -155,7 +162,9 @@ class Backend:
         return kept
 
     def webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What the server reports: “Start training” learns thresholds; others are acknowledged.
+        """What the server reports: “Start training” learns; others are acknowledged.
+
+        Where more than thresholds is learned, every few annotations do the same.
 
         A prompt that was typed is forgotten when the project's labels change, not with its other
         settings: the server reports all of them alike.
@@ -165,11 +174,21 @@ class Backend:
         project = str(about.get("id", ""))
         if action == "START_TRAINING":
             self._train(project)
+        elif action in _SUBMITTED and self._learn_more is not None:
+            if self._counted(project) % _REVIEWS == 0:
+                self._train(project)
         elif action == "PROJECT_UPDATED":
             prompt = self._state.prompt(project)
             if prompt is not None and about.get("label_config") != prompt.config:
                 self._state.keep_prompt(project, None)
         return {"status": "ok", "action": action}
+
+    def _counted(self, project: str) -> int:
+        """How many annotations of a project were reported."""
+        with self._training_lock:
+            count = (self._submitted.get(project) or 0) + 1
+            self._submitted.put(project, count)
+            return count
 
     def _train(self, project: str) -> None:
         """Begin to learn, unless the same is under way."""

@@ -89,8 +89,13 @@ def draw(connection: Connection, run: Run, photos: range) -> None:
         connection.write("POST", f"/api/tasks/{row.task}/annotations/", json=body)
 
 
-def test_start_training_learns_and_the_next_boxes_are_learned_ones(
-    pushed: tuple[Run, int], connection: Connection, server: Server, shared_engine: Engine
+@pytest.mark.parametrize("action", ["START_TRAINING", "ANNOTATION_CREATED"])
+def test_what_labelers_submit_is_learned_and_the_next_boxes_are_learned_ones(
+    pushed: tuple[Run, int],
+    connection: Connection,
+    server: Server,
+    shared_engine: Engine,
+    action: str,
 ) -> None:
     run, project = pushed
     backend = Backend(
@@ -106,7 +111,10 @@ def test_start_training_learns_and_the_next_boxes_are_learned_ones(
     assert isinstance(before, dict)
     assert backend.setup(str(project), CONFIG)["model_version"] == before["model_version"]
     draw(connection, run, range(REVIEWED))
-    backend.webhook({"action": "START_TRAINING", "project": {"id": project}})
+    event = {"action": action, "project": {"id": project}}
+    for _ in range(1 if action == "START_TRAINING" else 5):
+        assert not (run.folder / FILE).exists()
+        backend.webhook(event)
     deadline = time.monotonic() + 120
     while not (run.folder / FILE).exists():
         assert time.monotonic() < deadline, "nothing is learned"
