@@ -193,7 +193,9 @@ def test_two_at_once_take_little_more_than_one_after_the_other(
 def test_only_these_endpoints_are_offered(client: Client) -> None:
     offered = client.view_api(return_format="dict", print_info=False)
     assert isinstance(offered, dict)
-    assert set(offered["named_endpoints"]) == {"/align", "/compare", "/detect", "/info"}
+    assert set(offered["named_endpoints"]) == {"/align", "/ask", "/compare", "/detect", "/info"}
     names = [p["parameter_name"] for p in offered["named_endpoints"]["/detect"]["parameters"]]
     assert names == ["photo", "prompts", *DetectControls._fields]
+    names = [p["parameter_name"] for p in offered["named_endpoints"]["/ask"]["parameters"]]
+    assert names == ["run", "prompts", "threshold"]
     json.dumps(offered)
