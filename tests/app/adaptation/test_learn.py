@@ -13,8 +13,8 @@ from app.adaptation.adapt import AdaptSettings, adapt
 from app.adaptation.learn import LearnSettings, fit, learn, scores
 from app.adaptation.region_table import RegionTable
 from app.adaptation.reviewed_photo import UNKNOWN, ReviewedPhoto, targets
-from app.adaptation.shown_boxes import average_precision, shown_boxes
-from app.adaptation.thresholds import Judged
+from app.adaptation.shown_boxes import ShownBoxes, average_precision, matches, shown_boxes
+from app.adaptation.thresholds import GRID, Judged
 from detclipv2.inference.suppression import Suppression
 from tests.app.adaptation.synthetic import table
 
@@ -173,6 +173,24 @@ def test_a_hundred_photos_and_twenty_classes_take_about_a_second() -> None:
     learn(rows, target, LearnSettings(), random())
     # Twice the time that two free cores have in a second, as others work here, too.
     assert time.process_time() - start < 4
+
+
+def test_a_wrong_name_is_mended_unless_a_box_of_the_class_is_there() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [50, 0, 60, 10], [50, 0, 60, 6]], np.float32)
+    shown = ShownBoxes(
+        np.zeros(4, np.int64), boxes, np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0, 1, 1])
+    )
+    truth = ReviewedPhoto(boxes[[0, 2]].astype(float), np.array([0, 0]), np.ones(2, bool))
+    found = matches(shown, [truth])
+    assert found.overlap.tolist() == [0, pytest.approx(0.8), 0, 0]
+    assert found.misnamed.tolist() == [False, False, True, False]
+    assert found.seconds_spared().tolist() == pytest.approx([-2.3, 6.2, 2.2, -2.3])
+    judged = Judged.of(shown, [truth])
+    assert judged.spared_at(np.array([0.5, 0.65])).tolist() == [
+        [pytest.approx(6.2), pytest.approx(-0.1)]
+    ]
+    at = np.searchsorted(GRID, [0.55, 0.65, 0.75])
+    assert judged.spared()[0, 1, at].tolist() == pytest.approx([-2.4, -0.1, -2.3])
 
 
 def test_average_precision_is_cocos() -> None:
