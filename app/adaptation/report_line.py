@@ -9,7 +9,8 @@ from detclipv2.labeling.wilson import wilson
 def report_line(report: ClassReport) -> str:
     """One line: what the scores come from, the threshold, how sure that is, and minutes."""
     if report.basis == "words":
-        return f"{report.name}: words as before; {report.boxes} reviewed boxes show no gain"
+        why = f"{report.boxes} reviewed boxes show no gain" if report.boxes else "none is reviewed"
+        return f"{report.name}: words as before; {why}"
     low, high = wilson(report.right, report.shown)
     return (
         f"{report.name}: {report.basis}, threshold {report.threshold:.2f}; of {report.shown} boxes "

@@ -79,6 +79,15 @@ class LikeActions:
         state = replace(state, image=image, chosen=None)
         return self._shown(opened, state, self.indexed.reader(connection, visitor))
 
+    def first(
+        self, run: str | None, state: LikeState, connection: Connection | None, visitor: gr.Request
+    ) -> PhotoOutputs:
+        """Show a photo to begin with, where none is shown of this run."""
+        opened = self.indexed.open(run, visitor)
+        if isinstance(opened, Trouble) or _of_run(state, opened).image:
+            return PhotoOutputs()
+        return self.turn(run, "", state, connection, visitor)._replace(status=SKIP)
+
     def open(
         self,
         run: str | None,
@@ -208,8 +217,9 @@ def build(
     connection: gr.State,
     elsewhere: list[gr.HTML],
     parts: gr.Tabs,
+    tab: gr.Tab,
 ) -> None:
-    """Lay the part out; cards of the galleries `elsewhere` open here."""
+    """Lay the part out in its tab; cards of the galleries `elsewhere` open here."""
     actions = LikeActions(indexed)
     state = gr.State(LikeState())
     with gr.Row(equal_height=False):
@@ -261,6 +271,7 @@ def build(
     gr.on([onward.click, name.submit], actions.turn, named, photo, **quiet)
     back.click(earlier, named, photo, **quiet)
     here = [run, state, connection]
+    tab.select(actions.first, here, photo, **quiet)
     shown.select(actions.press, here, photo, **quiet)
     box.input(actions.choose, [run, box, state, connection], photo, **quiet)
     photos.open(actions.open, here, photo, **quiet)

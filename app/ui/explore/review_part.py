@@ -20,7 +20,7 @@ def build(indexed: IndexedRuns, run: gr.Dropdown, connection: gr.State) -> None:
     """Lay the part out in the current place."""
     actions, learning = ReviewActions(indexed), LearnActions(indexed)
     state = gr.State(ReviewState())
-    begin = gr.Button("Review the run", elem_id="learn-begin")
+    begin = gr.Button("Review the run", variant="primary", elem_id="learn-begin")
     status = gr.HTML(
         render.status(
             "idle",
@@ -30,7 +30,8 @@ def build(indexed: IndexedRuns, run: gr.Dropdown, connection: gr.State) -> None:
         elem_id="learn-status",
         elem_classes="plain",
     )
-    with gr.Row(equal_height=False):
+    # Hidden until there is a photo to decide about.
+    with gr.Row(equal_height=False, visible=False) as work:
         with gr.Column(scale=3, min_width=300):
             shown = panel("learn-view", VIEW_JS)
             mode = gr.Radio(
@@ -85,7 +86,9 @@ def build(indexed: IndexedRuns, run: gr.Dropdown, connection: gr.State) -> None:
     photo: list[Any] = list(ReviewOutputs(state, shown, box, name, status))
     here = [run, state, connection]
     quiet: dict[str, Any] = {"show_progress": "hidden", **LONG, **PRIVATE}
-    begin.click(actions.begin, here, photo, **quiet)
+    begin.click(actions.begin, here, photo, **quiet).then(
+        lambda state: gr.Row(visible=bool(state.image)), state, work, **quiet
+    )
     skip.click(actions.skip, here, photo, **quiet)
     shown.select(actions.press, [run, state, mode, name, connection], photo, **quiet)
     box.input(actions.choose, [run, box, state, connection], photo, **quiet)

@@ -52,7 +52,7 @@ def build(
     with gr.Tabs(elem_id="explore-parts", overflow_behavior="wrap") as parts:
         with gr.Tab("Ask", id="ask"):
             ask = ask_part.build(indexed, engine, run, connection)
-        with gr.Tab("More like this", id="like"):
+        with gr.Tab("More like this", id="like") as like_tab:
             like = gr.Column()
         with gr.Tab("Near-duplicates", id="duplicates"):
             groups = duplicates_part.build(indexed, run, connection)
@@ -61,7 +61,7 @@ def build(
         with gr.Tab("Learn", id="learn"):
             review_part.build(indexed, run, connection)
     with like:
-        like_part.build(indexed, run, connection, [ask.gallery, groups, names], parts)
+        like_part.build(indexed, run, connection, [ask.gallery, groups, names], parts, like_tab)
 
     def describe(name: str | None, visitor: gr.Request) -> str:
         if not name:
