@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.index.store import RegionIndex, RunIndexError
+from detclipv2.inference.adapted_classes import learned_columns, moved_scores
 from detclipv2.inference.calibration import Calibration
 from detclipv2.inference.postprocess import best_per_class, candidates_for, class_thresholds
+from detclipv2.inference.region_numbers import region_numbers
 from detclipv2.inference.suppression import Suppression, suppress
 from detclipv2.language.vocabulary import Vocabulary
 from detclipv2.serving import DetectSettings
@@ -96,6 +98,8 @@ class _Question:
         thresholds: (K,) lowest scores.
         product: (K,) what the product of similarity and localisation, each in 0..1, has to reach.
         calibration: from the product's root to scores.
+        learned: (L,) classes with learned weights and those (L, F + 2); None for none.
+        standard: (2, F) mean and deviation of their numbers.
         rules: of overlapping boxes.
         most: boxes a photo.
     """
@@ -106,6 +110,8 @@ class _Question:
     thresholds: Tensor
     product: Tensor
     calibration: Calibration
+    learned: tuple[Tensor, Tensor] | None
+    standard: Tensor
     rules: Suppression
     most: int
 
@@ -116,14 +122,22 @@ class _Question:
         model = predictor.model
         concepts = predictor.encode_texts(vocabulary.texts).to(predictor.device)
         thresholds = class_thresholds(vocabulary, settings.threshold)
+        words = model.words(concepts).float().cpu()
+        learned, standard = None, torch.zeros(2, 0)
+        if predictor.adapted_scores is not None:
+            adapted = predictor.adapted_scores.adapted
+            learned = learned_columns(adapted.of(vocabulary.returned, words))
+            standard = torch.stack((adapted.mean, adapted.deviation))
         return cls(
             vocabulary,
-            model.words(concepts).float().cpu(),
+            words,
             float(model.bias),
             thresholds,
             # A little less: the exact scores decide.
             predictor.calibration.inverse(thresholds).square() - 1e-4,
             predictor.calibration,
+            learned,
+            standard,
             Suppression.of(settings, model.serving.soft_nms),
             settings.max_boxes,
         )
@@ -141,7 +155,14 @@ class _Question:
         raw = logits[region, of_class].double().sigmoid()
         raw = (raw * localisation[region].double().sigmoid()).sqrt()
         scores = self.calibration.apply(raw).float()
-        boxes = torch.from_numpy(np.ascontiguousarray(records["boxes"])).flatten(0, 1)[region]
+        boxes = torch.from_numpy(np.ascontiguousarray(records["boxes"])).flatten(0, 1)
+        if self.learned is not None:
+            by_words = ~torch.isin(of_class, self.learned[0])
+            passing = self._learned_scores(records, embeddings, logits, boxes)
+            region = torch.cat((region[by_words], passing[0]))
+            of_class = torch.cat((of_class[by_words], passing[1]))
+            scores = torch.cat((scores[by_words], passing[2]))
+        boxes = boxes[region]
         good = (scores >= self.thresholds[of_class]) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         order = good.nonzero()[:, 0]
         order = order[scores[order].argsort(descending=True, stable=True)]
@@ -158,6 +179,35 @@ class _Question:
         for number, image in enumerate(records["image"].tolist()):
             own = slice(ends[number], min(ends[number + 1], ends[number] + self.most))
             yield Found(image, *(column[own] for column in columns))
+
+    def _learned_scores(
+        self, records: NDArray[Any], embeddings: NDArray[np.int8], logits: Tensor, boxes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, class and score of what reaches the threshold of a learned class."""
+        assert self.learned is not None
+        columns, weights = self.learned
+
+        def column(name: str) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(records[name])).flatten()
+
+        count = len(self.thresholds)
+        localisation, scale = column("localisation"), column("scale")
+        raw = logits[:, columns].sigmoid() * localisation.sigmoid()[:, None]
+        scores = self.calibration.apply(raw.sqrt())
+        if logits.shape[1] > count:
+            beaten = logits[:, columns] < logits[:, count:].amax(dim=1, keepdim=True)
+            scores[beaten] = -1
+        floats = torch.from_numpy(embeddings.reshape(len(scale), -1).astype(np.float32))
+        width, height = torch.from_numpy(records["size"].astype(np.float32)).T
+        area = (width * height).clamp(min=1).repeat_interleave(records["boxes"].shape[1])
+        numbers = region_numbers(
+            floats * scale[:, None], localisation, column("objectness"), boxes, area
+        )
+        numbers = (numbers - self.standard[0]) / self.standard[1]
+        every = torch.arange(len(scores))
+        scores = moved_scores(scores, every, numbers, torch.arange(len(columns)), weights)
+        row, which = (scores >= self.thresholds[columns]).nonzero(as_tuple=True)
+        return row, columns[which], scores[row, which]
 
     def _products(self, embeddings: NDArray[np.int8]) -> Tensor:
         """(A, D) → (A, T) with the words."""

@@ -76,7 +76,7 @@ def with_index(run: Run) -> IndexedRun | Trouble:
 def other_model(indexed: IndexedRun, engine: Engine) -> Trouble | None:
     """Why words cannot be compared with the run; None if this app runs its model."""
     checkpoint, model = indexed.index.header.checkpoint, indexed.run.settings.model
-    if checkpoint in engine.predictor.fingerprints:
+    if checkpoint in engine.predictor.region_fingerprints:
         return None
     return Trouble(
         f"“{indexed.name}” was looked at with checkpoint {checkpoint[:8]}, and this app runs "

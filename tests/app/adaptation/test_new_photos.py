@@ -15,11 +15,14 @@ from app.adaptation.export import adapted_classes, read_adapted
 from app.adaptation.rescore import rescore
 from app.adaptation.state import FILE, LearnedClasses, LearnedError
 from app.engine import Engine
+from app.index.ask import ask
 from app.index.build import index_folder
 from app.index.store import RegionIndex
 from app.runs.store import Run
 from detclipv2.inference.images import open_image
 from detclipv2.inference.suppression import Suppression
+from detclipv2.language.vocabulary import Vocabulary
+from detclipv2.serving import DetectSettings
 from tests.app.adaptation.test_learned_run import Command, command, draw_photos, review, run
 
 __all__ = ["command", "run"]
@@ -64,6 +67,33 @@ def test_fresh_detection_gives_what_the_index_gives(
             agree += bool((np.abs(fresh.confidence[same] - score) < 0.02).any())
     assert total > 50
     assert agree > 0.95 * total
+
+
+def test_asking_for_a_learned_class_gives_learned_boxes(
+    run: Run, learned: Path, shared_engine: Engine
+) -> None:
+    """Those of `rescore`; of other words what they gave before."""
+    classes = LearnedClasses.load(learned)
+    assert classes is not None
+    predictor = shared_engine.predictor.adapted(adapted_classes(classes))
+    index = RegionIndex(index_folder(run))
+    words = Vocabulary.parse("cup, red thing, blue thing")
+    plain = DetectSettings(threshold=0.2, max_boxes=1000)
+    answers = list(ask(index, predictor, words, plain))
+    before = list(ask(index, shared_engine.predictor, words, plain))
+    rules = Suppression(plain.nms_iou, predictor.model.serving.soft_nms)
+    total = 0
+    for one, words_only, wanted in zip(
+        answers, before, rescore(index, classes, plain.threshold, rules), strict=True
+    ):
+        own = one.classes > 0
+        total += int(own.sum())
+        order = np.lexsort((-one.scores[own], one.classes[own]))
+        expected = np.lexsort((-wanted.scores, wanted.classes))
+        np.testing.assert_array_equal(one.classes[own][order] - 1, wanted.classes[expected])
+        np.testing.assert_allclose(one.scores[own][order], wanted.scores[expected], atol=1e-4)
+        np.testing.assert_array_equal(one.scores[~own], words_only.scores[words_only.classes == 0])
+    assert total > 50
 
 
 def test_a_new_run_has_learned_boxes_and_goes_on_with_them(
