@@ -8,7 +8,16 @@ import numpy as np
 import torch
 
 from app.adaptation.state import FILE, LearnedClasses, LearnedError
+from app.runs.store import ADAPTED
 from detclipv2.inference.adapted_classes import AdaptedClass, AdaptedClasses
+
+
+def learned_file(path: Path) -> Path:
+    """The file of a run's folder: what it learned, else what it was begun with; or the file."""
+    if not path.is_dir():
+        return path
+    begun_with = path / ADAPTED
+    return begun_with if begun_with.exists() and not (path / FILE).exists() else path / FILE
 
 
 def read_adapted(path: Path) -> AdaptedClasses:
@@ -17,7 +26,7 @@ def read_adapted(path: Path) -> AdaptedClasses:
     Raises:
         LearnedError: there is no such file, or a damaged one.
     """
-    file = path / FILE if path.is_dir() else path
+    file = learned_file(path)
     learned = LearnedClasses.load(file)
     if learned is None:
         raise LearnedError(f"there is no {file}; `detclipv2 learn RUN` makes one")
@@ -35,7 +44,8 @@ def adapted_classes(learned: LearnedClasses, source: str = "") -> AdaptedClasses
     ends = np.cumsum(words.counts).tolist()
     classes = []
     for k, report in enumerate(adapted.reports):
-        if report.basis == "words":
+        moved = bool(adapted.weights[k].any())
+        if report.basis == "words" and not moved:
             continue
         own = words.embeddings[ends[k] - words.counts[k] : ends[k]]
         weights = torch.from_numpy(adapted.weights[k].astype(np.float32))
@@ -44,7 +54,7 @@ def adapted_classes(learned: LearnedClasses, source: str = "") -> AdaptedClasses
                 report.name,
                 torch.from_numpy(own.astype(np.float32)),
                 round(report.threshold, 3),
-                weights if report.basis == "reviewed boxes" else None,
+                weights if moved else None,
             )
         )
     standard = learned.standard

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.adaptation.adapt import AdaptSettings, adapt
+from app.adaptation.learn import scores
+from app.adaptation.prior import adapted_of, one_after_the_other, prior_weights
 from app.adaptation.region_table import RegionTable, Standard
 from app.adaptation.rescore import photo_regions, rescore
 from app.adaptation.reviewed_photo import ReviewedPhoto
@@ -22,7 +24,8 @@ from app.index.build import index_folder
 from app.index.store import RegionIndex
 from app.review.decision import PhotoReview
 from app.review.decisions import Decisions
-from app.runs.store import Run
+from app.runs.store import ADAPTED, Run
+from detclipv2.inference.fingerprints import adapted_fingerprint
 from detclipv2.inference.suppression import Suppression
 from detclipv2.language.vocabulary import Vocabulary
 
@@ -105,6 +108,16 @@ def learn_run(run: Run, words_of: WordsOf, settings: AdaptSettings | None = None
     standard = Standard.of(sample)
     photos = [photo_regions(index, place_of[one.image]) for one in usable]
     table = RegionTable.of(photos, standard, words)
+    begun_with = adapted_of(run)
+    prior = None
+    if begun_with is not None:
+        if adapted_fingerprint(index.header.checkpoint, begun_with) != run.settings.checkpoint:
+            raise LearnedError(
+                f"{run.folder / ADAPTED} is not what the run's boxes were made with; begin the run "
+                "again"
+            )
+        prior = prior_weights(begun_with, vocabulary, words, standard)
+        table = replace(table, words=scores(table, prior))
     defaults = np.array(view_of_words(run).thresholds)
     adapted = adapt(
         table,
@@ -114,6 +127,8 @@ def learn_run(run: Run, words_of: WordsOf, settings: AdaptSettings | None = None
         settings,
         np.random.default_rng(_SEED),
     )
+    if prior is not None:
+        adapted = replace(adapted, weights=one_after_the_other(prior, adapted.weights))
     learned = LearnedClasses(
         index.header.checkpoint, vocabulary.hash, words, standard, adapted, len(reviewed)
     )

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.adaptation.export import read_adapted
+from app.adaptation.prior import adapted_of as begun_with
 from app.adaptation.state import LearnedError
 from app.commands.adapted_option import adapted_of
 from app.commands.detect_arguments import FLOOR_FLAG, MODEL, UsageError, vocabulary_of
@@ -70,12 +70,10 @@ def model_of(run: Run) -> str:
 
 def _adapted_of_run(run: Run) -> AdaptedClasses | None:
     """What the run was begun with; that it is the same is checked by its digest."""
-    if not run.settings.adapted:
-        return None
     try:
-        return read_adapted(Path(run.settings.adapted))
+        return begun_with(run)
     except LearnedError as error:
-        raise RunError(f"{error}; or say with --adapted where it is now") from error
+        raise RunError(f"{error}; or say with --adapted where it was read from") from error
 
 
 def _check_unchanged(arguments: argparse.Namespace, run: Run) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from app.adaptation.export import read_adapted
+from app.adaptation.export import learned_file, read_adapted
 from app.adaptation.learn_run import learn_run, words_by
-from app.adaptation.state import FILE, LearnedError
+from app.adaptation.state import LearnedError
 from app.commands.project_reviews import import_project
 from app.labelstudio.api.connection import Connection
 from app.review.decisions import Decisions
@@ -33,9 +33,9 @@ class LearnedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path / FILE if path.is_dir() else path
+        self._path = path
         self._lock = Lock()
-        self._read: tuple[int, int] | None = None
+        self._read: tuple[Path, int, int] | None = None
         self._adapted: Predictor | None = None
 
     def __call__(self, predictor: Predictor) -> Predictor:
@@ -45,17 +45,18 @@ class LearnedFile:
             predictor: always the same one.
         """
         with self._lock:
+            file = learned_file(self._path)
             try:
-                found = self._file.stat()
-                state = found.st_mtime_ns, found.st_size
+                found = file.stat()
+                state = file, found.st_mtime_ns, found.st_size
             except OSError:
                 self._read, self._adapted = None, None
                 return predictor
             if state != self._read:
                 self._read = state
                 try:
-                    self._adapted = predictor.adapted(read_adapted(self._file))
-                    log.info("%s: its classes count from now on", self._file)
+                    self._adapted = predictor.adapted(read_adapted(file))
+                    log.info("%s: its classes count from now on", file)
                 except ValueError as error:
                     log.warning("what was learned before still counts: %s", error)
             return self._adapted or predictor
@@ -94,5 +95,5 @@ def check_learned(path: Path) -> None:
     """
     if not path.exists():
         raise LearnedError(f"there is no {path}; `detclipv2 learn RUN` makes a file")
-    if not path.is_dir() or (path / FILE).exists():
+    if learned_file(path).exists():
         read_adapted(path)

@@ -37,7 +37,8 @@ class RunSettings:
         source: where the images came from, in the user's words.
         created: when, ISO 8601 UTC.
         begun_by: the address of the visitor who began it from another machine; else empty.
-        adapted: the file of learned classes, an absolute path; empty for none.
+        adapted: the file of learned classes that was named, of which the run has a copy; empty for
+            none.
         versions: of the packages that made the boxes.
     """
 

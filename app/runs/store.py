@@ -18,7 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from app.box import Box
-from app.formats.atomic import write_json
+from app.formats.atomic import write_bytes, write_json
 from app.runs.ledger import connect, create
 from app.runs.model_version import ModelVersion
 from app.runs.records import Counts, ImageRef, ImageRow, RunError, State
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import supervision as sv
 
 SETTINGS_FILE, LEDGER_FILE, _LOCK = "run.json", "ledger.sqlite", "run.lock"
+ADAPTED = "adapted.npz"
+"""A copy of the learned classes that the run was begun with, if any."""
 LEARNED = "learned"
 """Key of the ledger's `meta`: hex digest of what its boxes were learned from, if they were."""
 _COLUMNS = ", ".join(field.name for field in fields(ImageRow))
@@ -52,11 +54,15 @@ class Run:
 
         Raises:
             RunError: the folder holds a run already, there are no images, or names repeat.
+            OSError: the file of learned classes cannot be read any more.
         """
         if (folder / SETTINGS_FILE).exists():
             raise RunError(f"{folder} holds a run already; go on with --resume, or name another")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         stored = settings.to_dict()  # refuses prompts that cannot be read
+        if settings.adapted:
+            # What it was learned from may learn on; this run keeps what it began with.
+            write_bytes(folder / ADAPTED, Path(settings.adapted).read_bytes(), private=True)
         with closing(create(folder / LEDGER_FILE)) as db, db:
             try:
                 db.executemany(

@@ -125,7 +125,7 @@ def pull(
     # With `include`, the server leaves `parent_prediction` out of annotations.
     for task in connection.pages({"project": project, "fields": "all"}, on_progress):
         predictions = {made["id"]: made for made in task.get("predictions", ())}
-        for annotation in sorted(task.get("annotations", ()), key=lambda one: one["id"]):
+        for annotation in sorted(task.get("annotations", ()), key=_number):
             made = predictions.get(annotation.get("parent_prediction") or -1)
             if annotation.get("was_cancelled") or (made is None and not every):
                 continue
@@ -139,6 +139,10 @@ def pull(
                 review(task["id"], predicted, annotation.get("result", ())),
                 annotation.get("lead_time"),
             )
+
+
+def _number(annotation: Mapping[str, Any]) -> int:
+    return annotation.get("id") or 0
 
 
 def effort(reviewed: Sequence[ReviewedTask]) -> Effort:

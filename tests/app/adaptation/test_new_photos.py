@@ -12,13 +12,16 @@ import pytest
 
 from app import cli
 from app.adaptation.export import adapted_classes, read_adapted
-from app.adaptation.rescore import rescore
+from app.adaptation.learn import scores
+from app.adaptation.prior import one_after_the_other, prior_weights
+from app.adaptation.region_table import RegionTable
+from app.adaptation.rescore import photo_regions, rescore
 from app.adaptation.state import FILE, LearnedClasses, LearnedError
 from app.engine import Engine
 from app.index.ask import ask
 from app.index.build import index_folder
 from app.index.store import RegionIndex
-from app.runs.store import Run
+from app.runs.store import ADAPTED, Run
 from detclipv2.inference.images import open_image
 from detclipv2.inference.suppression import Suppression
 from detclipv2.language.vocabulary import Vocabulary
@@ -126,11 +129,12 @@ def test_a_new_run_has_learned_boxes_and_goes_on_with_them(
     capsys.readouterr()
     assert command("ask", tmp_path / "new", "--model", checkpoint, "--prompts", "dog") == 0
     resume = ["detect", "--resume", tmp_path / "new", "--model", checkpoint]
-    assert command(*resume) == 0
-    kept.rename(tmp_path / "moved.npz")
+    kept.unlink()
+    assert command(*resume) == 0, "the run has a copy"
+    (tmp_path / "new" / ADAPTED).rename(tmp_path / "moved.npz")
     capsys.readouterr()
     assert command(*resume) == cli.USAGE
-    assert "say with --adapted where it is now" in capsys.readouterr().err
+    assert "say with --adapted where it was read from" in capsys.readouterr().err
     assert command(*resume, "--adapted", tmp_path / "moved.npz") == 0
     # With what was learned since it would be another detector.
     review(run, range(14, 18))
@@ -138,6 +142,58 @@ def test_a_new_run_has_learned_boxes_and_goes_on_with_them(
     capsys.readouterr()
     assert command(*resume, "--adapted", run.folder) == cli.USAGE
     assert "the run was begun with checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_learns_on_from_what_it_was_begun_with(
+    run: Run,
+    learned: Path,
+    command: Command,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw_photos(tmp_path / "more", range(60, 72))
+    words = ["--prompts", "red thing\nblue thing", "--model", checkpoint, "--floor", "0.02"]
+    assert (
+        command("detect", tmp_path / "more", *words, "--run", tmp_path / "n", "--adapted", learned)
+        == 0
+    )
+    new = Run(tmp_path / "n")
+    index = RegionIndex(index_folder(new))
+    first = read_adapted(learned)
+    before = {row.id: new.stored(row) for row in new.images()}
+    review(new, range(4))
+    assert command("learn", tmp_path / "n", "--model", checkpoint) == 0
+    second = LearnedClasses.load(tmp_path / "n" / FILE)
+    assert second is not None
+    # Without anything more learned it is the first file's scores, by this run's standard.
+    words_of = second.words
+    prior = prior_weights(first, new.settings.vocabulary, words_of, second.standard)
+    assert prior.any(axis=1).all()
+    adapted = replace(second.adapted, weights=prior)
+    rules = Suppression(new.settings.detection.nms_iou, 0.0)
+    agree = total = 0
+    for found in rescore(index, replace(second, adapted=adapted), 0.02, rules):
+        for box in before[found.image][:10]:
+            total += 1
+            same = np.abs(found.boxes - box.xyxy).max(axis=1) < 0.01
+            agree += bool((np.abs(found.scores[same] - box.score) < 0.02).any())
+    assert total > 50
+    assert agree > 0.95 * total
+    # And what is learned comes on top: logits one after the other.
+    table = RegionTable.of([photo_regions(index, 0)], second.standard, words_of)
+    more = np.random.default_rng(1).normal(0, 0.1, prior.shape).astype(np.float32)
+    step = replace(table, words=scores(table, prior))
+    np.testing.assert_allclose(
+        scores(table, one_after_the_other(prior, more)), scores(step, more), atol=1e-3
+    )
+    exported = read_adapted(tmp_path / "n")
+    assert {one.name for one in exported.classes} == {"red thing", "blue thing"}
+    assert all(one.weights is not None for one in exported.classes)
+    (tmp_path / "n" / ADAPTED).write_bytes((run.folder / FILE).read_bytes()[:-30])
+    capsys.readouterr()
+    assert command("learn", tmp_path / "n", "--model", checkpoint) == cli.USAGE
+    assert ADAPTED in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_used_are_refused(

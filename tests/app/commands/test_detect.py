@@ -28,7 +28,7 @@ Detect = Callable[..., int]
 def detect(shared_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Detect:
     """`detect(path, …, "--flag", …)`: the command with a model that is loaded already."""
 
-    def load(_: str, settings: DetectSettings, __: int) -> Engine:
+    def load(_: str, settings: DetectSettings, *_more: object) -> Engine:
         monkeypatch.setattr(shared_engine, "defaults", settings)
         return shared_engine
 

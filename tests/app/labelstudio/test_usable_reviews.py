@@ -68,7 +68,9 @@ def inline(size: tuple[int, int] = (64, 48)) -> str:
 def loaded(desk: Desk, state: LearnedState) -> Backend:
     """The live backend, its model there."""
     connection = desk.connect()
-    detector: Any = SimpleNamespace(fingerprint=CHECKPOINT, name="nano")
+    detector: Any = SimpleNamespace(
+        fingerprint=CHECKPOINT, name="nano", learned_thresholds=lambda vocabulary: vocabulary
+    )
     made = Backend(lambda: detector, TaskImages(connection), connection, state=state)
     list(made.predict([], CONFIG, "0"))
     return made

@@ -124,7 +124,7 @@ def test_a_run_is_never_overwritten_and_has_one_worker(
 
 
 def test_another_checkpoint_is_refused(run: Run, engine: Engine) -> None:
-    engine.predictor.__dict__["fingerprint"] = "0" * 64
+    engine.predictor.__dict__["region_fingerprints"] = ("0" * 64,) * 2
     with pytest.raises(RunError, match="was begun with checkpoint"):
         work(run, engine)
 
