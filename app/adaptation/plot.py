@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detclipv2.command import run_command
+
 _COLUMNS = 4
 _WAYS = {"words": ("words", "#8a8a8a"), "learned": ("learned", "#1764ab")}
 _SHOWN = {"minutes": ("saved", "minutes saved, %"), "ap50": ("ap50", "AP50, %")}
@@ -64,4 +66,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
