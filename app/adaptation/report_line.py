@@ -11,6 +11,8 @@ def report_line(report: ClassReport) -> str:
     if report.basis == "words":
         why = f"{report.boxes} reviewed boxes show no gain" if report.boxes else "none is reviewed"
         return f"{report.name}: words as before; {why}"
+    if not report.shown:
+        return f"{report.name}: {report.basis}; no box of the reviewed photos is sure enough yet"
     low, high = wilson(report.right, report.shown)
     return (
         f"{report.name}: {report.basis}, threshold {report.threshold:.2f}; of {report.shown} boxes "

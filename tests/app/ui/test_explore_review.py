@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.box import Box
 from app.engine import Engine
 from app.index.build import indexing
 from app.review.decisions import Decisions
@@ -43,8 +44,9 @@ NAMES = ("red thing", "blue <u &co")
 def squares(number: int) -> list[tuple[str, tuple[int, int, int, int]]]:
     """What stands on a photo: classes and boxes."""
     random = np.random.default_rng(number)
-    a, b, c, d = (int(v) for v in random.integers(0, 14, 4))
-    boxes = [(a, b, a + 64, b + 64), (80 + c, d, 144 + c, d + 64)]
+    a, b, c, d = (int(v) for v in random.integers(0, 4, 4))
+    # About as large as what the tiny model proposes.
+    boxes = [(a, b, a + 76, b + 76), (80 + c, d, 156 + c, d + 76)]
     return list(zip(NAMES if number % 2 else NAMES[::-1], boxes, strict=True))
 
 
@@ -55,7 +57,8 @@ def make_run(engine: Engine, root: Path) -> IndexedRuns:
     for number in range(PHOTOS):
         pixels = random.integers(100, 156, (80, 160, 3), dtype=np.uint8)
         for name, (x1, y1, x2, y2) in squares(number):
-            pixels[y1:y2, x1:x2] = (220, 20, 20) if name == NAMES[0] else (20, 20, 220)
+            tint = (220, 20, 20) if name == NAMES[0] else (20, 20, 220)
+            pixels[y1:y2, x1:x2] = pixels[y1:y2, x1:x2] // 2 + np.array(tint, np.uint8) // 2
         Image.fromarray(pixels).save(root / "photos" / f"{number:02}.png")
     settings = settings_of(engine, "\n".join(NAMES), threshold=0.3, floor=0.02)
     run = Run.create(root / "runs" / "squares", settings, sources.find_images([root / "photos"]))
@@ -95,7 +98,8 @@ def test_decisions_are_kept_at_once_and_undone(opened: IndexedRun) -> None:
     state: Any = ReviewState().of_photo(opened, image)
     assert state.shown == tuple(opened.run.boxes(row))
     distinct = {box.xyxy: box for box in opened.run.stored(row)}
-    state = replace(state, shown=tuple(distinct.values())[:6], chosen=1)
+    more = (Box(NAMES[0], 0.2, (1.0, 1.0, 9.0, 9.0)), Box(NAMES[1], 0.1, (9.0, 9.0, 20.0, 20.0)))
+    state = replace(state, shown=(*distinct.values(), *more)[:6], chosen=1)
     state = decide(opened, state, "right", "ann")
     assert state.chosen == 2
     state = decide(opened, state, "wrong", "ann")
