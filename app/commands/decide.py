@@ -215,5 +215,5 @@ def _import_project(run: Run, decisions: Decisions, arguments: argparse.Namespac
     with closing(connect(arguments)) as connection:
         project, root = arguments.project, root_of(arguments)
         count, left = import_project(run, decisions, connection, project, root, by)
-    print(f"{count:,} photos reviewed; {left:,} tasks are of no photo of the run")
+    print(f"{count:,} photos reviewed; {left:,} tasks are of no photo of the run, or of several")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from app.box import Box
@@ -24,15 +25,20 @@ def import_project(
 ) -> tuple[int, int]:
     """Take over every task's latest annotation, whatever it began as; again changes nothing.
 
+    Tasks of several images are left out: which image a box is of is not told apart here.
+
     Returns:
-        How many photos of the run are reviewed, and how many annotated tasks are none of it.
+        How many photos of the run are reviewed, and how many annotated tasks were left out, or are
+        of none of its photos.
 
     Raises:
         LabelStudioError: the project cannot be read, or takes none of the run's classes.
         DecisionError: the run's decisions cannot be written.
     """
     labels = labels_of_project(connection, project, run.view.vocabulary)
-    image_of = {task: row.id for row, task in tasks_of(run, connection, project, document_root)}
+    pairs = tasks_of(run, connection, project, document_root)
+    images = Counter(task for _, task in pairs)
+    image_of = {task: row.id for row, task in pairs if images[task] == 1}
     latest = {task.task: task for task in pull(connection, project, every=True)}
     name_of = {label: name for name, label in labels.items()}
     reviews = decisions.reviews()

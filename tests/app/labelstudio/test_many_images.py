@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from app.commands.project_reviews import import_project
 from app.engine import Engine
 from app.labelstudio.api.addresses import local_address
 from app.labelstudio.api.connection import Connection, LabelStudioError
@@ -21,6 +22,7 @@ from app.labelstudio.learn.pull import pull
 from app.labelstudio.push.plan import plan, tasks_of
 from app.labelstudio.push.push import push
 from app.labelstudio.push.queue import by_threshold, write_queue
+from app.review.decisions import Decisions
 from app.runs import sources
 from app.runs.records import ImageRef
 from app.runs.settings import settings_of
@@ -104,6 +106,10 @@ def test_every_image_and_control_gets_its_boxes(
     (reviewed,) = pull(connection, project)
     verdicts = sorted(box.verdict for box in reviewed.boxes)
     assert verdicts == ["added", "deleted", "kept", "kept", "moved"]
+    # The boxes of all its images would be taken for those of one.
+    with Decisions(run.folder) as decisions:
+        assert import_project(run, decisions, connection, project, None, "ann") == (0, 1)
+        assert decisions.reviews() == {}
     ref = ImageRef("x.jpg", str(tmp_path / "x.jpg"))
     with pytest.raises(LabelStudioError, match=r"show front \(\$front\), pages \(\$pages\)"):
         create_local_tasks(connection, project, [], tmp_path)
