@@ -6,14 +6,11 @@ import argparse
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.commands.detect_begin import model_of
 from app.runs.files import readable
 from app.runs.store import Run
-
-if TYPE_CHECKING:
-    from detclipv2.inference.predictor import Predictor
 
 
 def add_command(commands: Any) -> None:
@@ -51,12 +48,10 @@ def run_learn(arguments: argparse.Namespace) -> int:
             print("the words' boxes are back" if undone else "nothing was learned")
             return 0
 
-        def load() -> Predictor:
-            return Engine.load(arguments.model or model_of(run), photos=1).predictor
-
+        predictor = Engine.load(arguments.model or model_of(run), photos=1).predictor
         before = sum(run.class_counts().values())
         start = time.perf_counter()
-        done = learn_run(run, words_by(load))
+        done = learn_run(run, words_by(lambda: predictor))
         seconds = time.perf_counter() - start
         if arguments.out is not None:
             done.learned.save(arguments.out)
